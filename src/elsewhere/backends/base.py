@@ -1,0 +1,122 @@
+"""PROVISION: the contract of a backend, the only code that talks to a compute API.
+
+A backend takes a script and a shape and gives back handles. Everything else is done by others.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Protocol
+
+from elsewhere.model.place import Offer
+from elsewhere.model.resources import Resources
+
+NativeId = str
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What is true of every place of this backend. Data, so that nobody needs to ask which backend it is."""
+
+    prices: bool = False
+    interruptible: bool = False
+    shared_files: bool = False
+    """Its machines see this machine's files."""
+    arrays: bool = False
+    max_walltime: timedelta | None = None
+    outlives_client: bool = False
+    lag: timedelta = timedelta(0)
+    """How long after a change its answers may still show the old state."""
+    channels: tuple[str, ...] = ("calls",)
+    """In order of preference."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One request for machines. The same `id` always means the same set, also when it is asked for again."""
+
+    id: str
+    count: int
+    script: str
+    """The boot text; it holds no secret."""
+    shape: Resources
+    term: timedelta
+    """Time bought: the machine ends itself this long after its own start."""
+    start_by: datetime
+    """A boot text that starts later ends the machine at once."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """job, launch, owner, expiry: set in the create call itself."""
+    offer: Offer | None = None
+
+
+class Condition(enum.Enum):
+    PENDING = "pending"
+    RUNNING = "running"
+    STOPPED = "stopped"
+    PREEMPTED = "preempted"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One machine as the place shows it just now."""
+
+    native: NativeId
+    condition: Condition
+    labels: Mapping[str, str] = field(default_factory=dict)
+    started: datetime | None = None
+    ended: datetime | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `places check`: what was looked at, whether it is well, and what to do if not."""
+
+    what: str
+    ok: bool
+    detail: str = ""
+    hint: str = ""
+
+
+class Backend(Protocol):
+    """Built with an instance of its own `Settings`."""
+
+    Settings: ClassVar[type[Any]]
+    """A frozen dataclass: the source of its config keys, flags and reference page."""
+    traits: ClassVar[Traits]
+
+    def offers(self, need: Resources) -> Sequence[Offer]:
+        """The shapes that meet `need`, cheapest first. Twice: may differ. Waits for the place's answer."""
+        ...
+
+    def submit(self, launch: Launch) -> Sequence[NativeId]:
+        """Ask for `launch.count` machines. Fewer is a partial yes. The same launch.id gives the same set, never more.
+
+        Lost reply (Unreachable): ask again under the same id. Does not wait for the machines to run.
+        PlaceError: the place said no, and nothing was created by this call.
+        """
+        ...
+
+    def status(self, ids: Collection[NativeId]) -> Mapping[NativeId, Sighting]:
+        """One call for many. Absent from the answer means: not seen in this answer, which is not the same as gone."""
+        ...
+
+    def cancel(self, ids: Collection[NativeId]) -> None:
+        """Ask for their end; returns when asked, not when gone. Already gone, or never known: success."""
+        ...
+
+    def owned(self) -> Iterable[Sighting]:
+        """All that bears our labels, also what we forgot."""
+        ...
+
+    def logs(self, native_id: NativeId, start: int = 0) -> bytes:
+        """What the machine printed while booting, from byte `start`. NotFound if it is not known."""
+        ...
+
+    def check(self) -> Iterable[Finding]:
+        """May I use it, what is missing, what quota is left. Creates nothing."""
+        ...

@@ -1,0 +1,78 @@
+"""CARRY: the contract of a channel. At least once, in any order, late: the ledger is made for that.
+
+Every verb may be repeated. None is ever asked what it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import NamedTuple, Protocol
+
+from elsewhere.model.reports import Report
+from elsewhere.model.task import Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What an agent can take: at most `tasks` deliveries; `alone`: the machine is empty, so a suspect may come."""
+
+    tasks: int
+    alone: bool = False
+
+
+class Claim(NamedTuple):
+    """A delivery in an agent's hands, under a lease. `receipt` is the channel's own, opaque; a newer one ends the older."""
+
+    delivery: Delivery
+    receipt: str = ""
+
+
+class Receipt(NamedTuple):
+    """A report as it was collected; `token` is the channel's own, given back by `confirm`."""
+
+    report: Report
+    token: str = ""
+
+
+class Channel(Protocol):
+    """One object at each end; `address` is all that the far end needs to join (`channels.join(address)`)."""
+
+    address: str
+
+    def create(self) -> None:
+        """Make what must exist before anyone may send. Twice: harmless. Already there: success. Waits until usable."""
+        ...
+
+    def send(self, deliveries: Sequence[Delivery]) -> None:
+        """Controller to agents. Twice: harmless, the same (n, attempt) is offered at least once. Lost reply: send again."""
+        ...
+
+    def claim(self, agent: str, room: Room, lease: timedelta) -> Sequence[Claim]:
+        """Take up to `room.tasks` deliveries nobody else holds, for `lease`. Does not wait: may be empty."""
+        ...
+
+    def renew(self, claims: Collection[Claim], lease: timedelta) -> Collection[Claim]:
+        """Hold on to these for another `lease`; what is missing from the answer has lapsed: drop it, do not report it."""
+        ...
+
+    def release(self, claims: Collection[Claim], after: timedelta = timedelta(0)) -> None:
+        """Hand back unfinished deliveries; they are offered again after `after`. Twice, or lapsed: harmless."""
+        ...
+
+    def report(self, reports: Sequence[Report], done: Collection[Claim] = ()) -> None:
+        """Agent to controller. The reports are durable before the claims are acknowledged. Lost reply: report again."""
+        ...
+
+    def collect(self, limit: int) -> Sequence[Receipt]:
+        """Up to `limit` reports that were not confirmed, oldest first as far as is known; the same ones may come again."""
+        ...
+
+    def confirm(self, receipts: Sequence[Receipt]) -> None:
+        """Forget these; only after the ledger has synced them. Twice: harmless. Lost reply: they come again."""
+        ...
+
+    def destroy(self) -> None:
+        """Remove everything that create made. Twice, or already gone: success."""
+        ...

@@ -1,0 +1,1 @@
+"""DESCRIBE: what work is, in frozen dataclasses. Standard library only; no I/O, no clock, no process."""

@@ -1,0 +1,78 @@
+"""A job: tasks that somebody asked for, one environment, one or more places. Its state is derived, never stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from elsewhere.model.resources import Resources
+from elsewhere.model.task import RetryPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The software a task needs. `python` is an interpreter's path; empty: the user's own, found by ship/environment."""
+
+    python: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a task of this job does.
+
+    kind        target                          the body of a task is
+    function    `module:function` or            the mapping `data`: called as f(**data), or as
+                `path.py:function`              f(task_id, task_data, worker_data) if those are its parameters
+    call        the digest of a sealed pickle   {"args": [...], "kwargs": {...}}, or a pickle of them
+                in the job's store
+    command     (none)                          null; the command stands in the task's options, or in `command`
+    """
+
+    kind: str
+    target: str = ""
+    command: tuple[str, ...] = ()
+    name: str = ""
+    """For people: the function's qualified name, or the command's first words."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """Everything a controller, here or elsewhere, now or later, needs to know to run the job. Immutable."""
+
+    id: str
+    name: str
+    entry: Entry
+    created: datetime = field(default_factory=lambda: datetime.now(UTC))
+    place: str = "local"
+    channel: str = ""
+    """Empty: the first that the place prefers."""
+    slots: int = 1
+    python: str = ""
+    """The interpreter of the slots."""
+    cwd: str = ""
+    path: tuple[str, ...] = ()
+    """Directories that are importable in slots, first of all."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    timeout: timedelta | None = None
+    grace: timedelta = timedelta(seconds=5)
+    """Between SIGTERM and SIGKILL."""
+    resources: Resources = field(default_factory=Resources)
+    isolate: bool = False
+    max_failures: int | Decimal | None = None
+    """A count, or a share of the tasks that ended; beyond it the job stops."""
+    priority: int = 0
+    recycle_tasks: int = 100_000
+    recycle_memory: int = 1 << 30
+    """A slot is replaced after so many tasks, or when it is larger than so many bytes between two tasks."""
+    exact: bool = False
+    """Results keep their Python types: what JSON would change is pickled. Of calls; task lists take what JSON gives."""
+    seed_door: bool = False
+    """The manners of the worker of task lists (compat): None becomes {}, results must be JSON, retries have no end."""
+    worker: Mapping[str, object] = field(default_factory=dict)
+    """What `worker_data` shows (api/tasks.py)."""
+    keep: timedelta = timedelta(days=30)
+    command_line: tuple[str, ...] = ()
+    """As typed, for people."""
