@@ -23,7 +23,7 @@ class Room:
 
 
 class Claim(NamedTuple):
-    """A delivery in an agent's hands, under a lease. `receipt` is the channel's own, opaque; a newer one ends the older."""
+    """A delivery in an agent's hands, under a lease. `receipt` is the channel's own; a newer one ends the older."""
 
     delivery: Delivery
     receipt: str = ""
@@ -40,21 +40,33 @@ class Channel(Protocol):
     """One object at each end; `address` is all that the far end needs to join (`channels.join(address)`)."""
 
     address: str
+    watch: int | None
+    """A file descriptor that becomes readable when something has come for this end; None: ask now and then."""
 
     def create(self) -> None:
         """Make what must exist before anyone may send. Twice: harmless. Already there: success. Waits until usable."""
         ...
 
     def send(self, deliveries: Sequence[Delivery]) -> None:
-        """Controller to agents. Twice: harmless, the same (n, attempt) is offered at least once. Lost reply: send again."""
+        """Controller to agents: each (n, attempt) is offered at least once. Twice: harmless. Lost reply: send again.
+
+        Does not wait for an agent. StateError when there is no room: nothing, or a part, was sent; send again.
+        """
         ...
 
     def claim(self, agent: str, room: Room, lease: timedelta) -> Sequence[Claim]:
-        """Take up to `room.tasks` deliveries nobody else holds, for `lease`. Does not wait: may be empty."""
+        """Take up to `room.tasks` deliveries nobody else holds, for `lease`. Does not wait: may be empty.
+
+        Twice: more, never the same again while they are held. Lost reply: they lapse, and are offered again.
+        A delivery that wants to be alone comes only when `room.alone`, and then nothing comes with it.
+        """
         ...
 
     def renew(self, claims: Collection[Claim], lease: timedelta) -> Collection[Claim]:
-        """Hold on to these for another `lease`; what is missing from the answer has lapsed: drop it, do not report it."""
+        """Hold on to these for another `lease`; what is missing from the answer has lapsed: drop it, do not report it.
+
+        Twice: harmless. Lost reply (Unreachable): ask again; until it is answered the old lease holds.
+        """
         ...
 
     def release(self, claims: Collection[Claim], after: timedelta = timedelta(0)) -> None:
@@ -66,7 +78,10 @@ class Channel(Protocol):
         ...
 
     def collect(self, limit: int) -> Sequence[Receipt]:
-        """Up to `limit` reports that were not confirmed, oldest first as far as is known; the same ones may come again."""
+        """Up to `limit` reports that were not confirmed, oldest first as far as is known. Does not wait: may be empty.
+
+        Twice: the same ones may come again; after a restart of the controller all that were not confirmed do.
+        """
         ...
 
     def confirm(self, receipts: Sequence[Receipt]) -> None:
