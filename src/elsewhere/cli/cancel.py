@@ -1,0 +1,37 @@
+"""`elsewhere cancel`: what has not ended is not tried any more; what runs is stopped."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from elsewhere.cli import which
+from elsewhere.cli.grammar import Argument, Command
+from elsewhere.cli.terminal import say, say_json
+
+COMMAND = Command(
+    "cancel",
+    about="Cancels a job, or some of its tasks: what waits is never begun, what runs is stopped (SIGTERM, and SIGKILL\n"
+    "after the grace). Tasks that have ended keep their results. Twice does no harm.",
+    arguments=[which.JOB, Argument("TASK", "Its tasks; none: all of them. JOB/TASK names one in one word.", many=True)],
+    options=[which.JSON],
+    usage=["elsewhere cancel [JOB]", "elsewhere cancel JOB TASK...", "elsewhere cancel JOB/TASK"],
+)
+
+
+def main(asked: SimpleNamespace) -> int:
+    from elsewhere import session
+
+    files, tasks = which.job_and_tasks(asked.job, asked.task)
+    with which.opened(files) as ledger:
+        name = which.called(files, ledger)
+        for task in tasks:
+            if ledger.task(task) is None:
+                raise which.unknown_task(ledger, task)
+    cancelled = session.cancel(files, tasks or None)
+    if asked.json:
+        say_json({"job": files.id, "cancelled": cancelled})
+    elif cancelled:
+        say(f"Cancelled {cancelled:,} {'task' if cancelled == 1 else 'tasks'} of {name}; what ran is being stopped.")
+    else:
+        say(f"Nothing to cancel: {'they' if len(tasks) > 1 else 'it' if tasks else f'all tasks of {name}'} had ended.")
+    return 0

@@ -1,0 +1,185 @@
+"""A job in the foreground: its progress, Ctrl-C once and twice, its last lines and its exit status.
+
+Shared by run, resume, retry and demo. The work itself is session's.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from elsewhere.cli import live, which
+from elsewhere.cli.terminal import coloured, paint, tell
+
+if TYPE_CHECKING:
+    from elsewhere.controller.stop import Stop
+    from elsewhere.controller.view import View
+    from elsewhere.ledger.views import Counts
+    from elsewhere.session import JobFiles
+
+SUCCEEDED, SOME_FAILED, INTERRUPTED = 0, 1, 130
+
+
+class Asked:
+    """What signals have asked for so far. Ctrl-C once: `stop.soft`; twice, or SIGTERM: `stop.hard`."""
+
+    def __init__(self, stop: Stop) -> None:
+        self.stop, self.signal = stop, 0
+
+    def __call__(self, number: int, frame: object) -> None:
+        again = bool(self.signal)
+        self.signal = self.signal or number
+        if again or number != signal.SIGINT:
+            self.stop.hard()
+        else:
+            self.stop.soft()
+
+    @property
+    def status(self) -> int:
+        return 128 + self.signal if self.signal else 0
+
+
+@contextmanager
+def listening(stop: Stop) -> Iterator[Asked]:
+    """While inside, Ctrl-C, SIGTERM and SIGHUP stop the job instead of this process."""
+    asked = Asked(stop)
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        if before[number] is not signal.SIG_IGN:  # nohup stays nohup
+            signal.signal(number, asked)
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def drive(files: JobFiles, *, show: live.Quiet, results: Path | None = None, quiet: bool = False) -> int:
+    """Run the job here until it is over or stopped; its results go to `results`. Returns the exit status."""
+    from elsewhere import session
+
+    began = time.monotonic()
+    with which.opened(files) as ledger:
+        spec = ledger.spec
+        before = ledger.count()
+        name = which.called(files, ledger)
+    show.default_limit = spec.timeout.total_seconds() if spec.timeout else None
+    if isinstance(show, live.JsonLines):
+        show.event("started", job={"id": files.id, "name": spec.name, "directory": str(files.directory)})
+    stop = session.Stop()
+    try:
+        with listening(stop) as asked:
+            counts = session.run_here(files, watch=shown(show), stop=stop)
+    finally:
+        show.close()
+    if results is not None:
+        save_results(files, results)
+    status = status_of(counts, asked.status)
+    took = time.monotonic() - began
+    if isinstance(show, live.JsonLines):
+        figures = which.figures(counts)
+        show.event(
+            "summary", **figures, seconds=round(took, 3), exit_status=status, next=commands(counts, name, results)
+        )
+    elif not quiet:
+        tell(*receipt(counts, counts.ended - before.ended, took, name, results, asked.signal))
+    return status
+
+
+def shown(show: live.Quiet) -> Callable[[View], None]:
+    """What session calls with each view. Nobody reads our lines: that ends the lines, not the job."""
+
+    def watch(view: View) -> None:
+        try:
+            show.show(view)
+        except (BrokenPipeError, OSError):
+            show.show = lambda view: None  # type: ignore[method-assign]
+
+    return watch
+
+
+def save_results(files: JobFiles, target: Path) -> None:
+    """Write the results file as its suffix says, whole or not at all."""
+    from elsewhere.cli.results import save
+    from elsewhere.observe import results
+
+    with which.opened(files) as ledger:
+        save(target, results.write(ledger, files.store, results.form_of(target)))
+
+
+def status_of(counts: Counts, interrupted: int = 0) -> int:
+    """0 all succeeded, 1 some failed or were cancelled, or the job stopped early; 128+n interrupted by signal n."""
+    if interrupted and not counts.over:
+        return interrupted
+    return SUCCEEDED if counts.over and counts.succeeded == counts.total else SOME_FAILED
+
+
+def receipt(counts: Counts, now_ended: int, took: float, name: str, results: Path | None, stopped: int) -> list[str]:
+    """The last lines: what is done, what is left, and the command that goes on."""
+    from elsewhere.model.units import show_duration
+    from elsewhere.observe.progress import show_rate
+
+    on = coloured(__import__("sys").stderr)
+    rate = f" ({show_rate(now_ended / took)})" if took > 1 and now_ended > 20 else ""
+    parts = [f"{counts.succeeded:,} of {counts.total:,} done"]
+    if counts.failed:
+        parts.append(paint(f"{counts.failed:,} failed", "red", on))
+    if counts.cancelled:
+        parts.append(f"{counts.cancelled:,} cancelled")
+    left = counts.total - counts.ended
+    if left:
+        parts.append(f"{left:,} left")
+    if counts.asks:
+        parts.append(f"asked again {counts.asks:,} times")
+    word = "Interrupted" if stopped and left else "Stopped" if left else "Done"
+    lines = [f"{paint(word, 'bold', on)} after {show_duration(took)}: {', '.join(parts)}{rate}."]
+    if left and not stopped and counts.failed:
+        lines.append("It stopped early, for too many tasks had failed.")
+    return lines + [f"  {command:<44} {why}" for command, why in next_steps(counts, name, results)]
+
+
+def next_steps(counts: Counts, name: str, results: Path | None) -> list[tuple[str, str]]:
+    """(command, what for) of what can be typed next."""
+    steps = []
+    keep = f" --results {_quoted(str(results))}" if results is not None else ""
+    if counts.total - counts.ended:
+        steps.append((f"elsewhere resume {name}{keep}", "goes on where it was"))
+    if counts.failed:
+        steps.append((f"elsewhere results {name} --failed", "shows why tasks failed"))
+        steps.append((f"elsewhere explain {name}/TASK", "tells a task's story; logs shows its output"))
+        if counts.over:
+            steps.append((f"elsewhere retry {name} --failed{keep}", "tries them again, and keeps the rest"))
+    if counts.succeeded and results is None:
+        steps.append((f"elsewhere results {name}", "writes out the results"))
+    return steps
+
+
+def commands(counts: Counts, name: str, results: Path | None) -> list[str]:
+    return [command for command, _ in next_steps(counts, name, results)]
+
+
+def _quoted(text: str) -> str:
+    import shlex
+
+    return shlex.quote(text)
+
+
+def begin_detached(files: JobFiles, *, json: bool = False) -> int:
+    """Give the job to a controller of its own, print its id, and return."""
+    from elsewhere import session
+    from elsewhere.cli.terminal import say, say_json
+
+    pid = session.detach(files)
+    with which.opened(files) as ledger:
+        name = which.called(files, ledger)
+    if json:
+        say_json({"event": "detached", "job": {"id": files.id, "name": name}, "pid": pid})
+    else:
+        say(files.id)
+        tell(f"It goes on by itself. `elsewhere watch {name}` follows it, `elsewhere cancel {name}` stops it.")
+    return 0

@@ -1,0 +1,46 @@
+"""`elsewhere explain`: the story of a job or of a task, in plain sentences from the ledger."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+
+from elsewhere.cli import which
+from elsewhere.cli.grammar import Command
+from elsewhere.cli.status import at, first_failures
+from elsewhere.cli.terminal import say, say_json
+
+COMMAND = Command(
+    "explain",
+    about="Tells what happened to a job, or to one task: each attempt and how it ended, why it is waiting and until\n"
+    "when, which retries are left, and what to type next.",
+    arguments=[which.JOB, which.TASK],
+    options=[which.JSON],
+    usage=["elsewhere explain [JOB]", "elsewhere explain JOB/TASK"],
+)
+
+
+def main(asked: SimpleNamespace) -> int:
+    from elsewhere import session
+    from elsewhere.observe import explain
+
+    files, tasks = which.job_and_tasks(asked.job, [asked.task] if asked.task else [])
+    with which.opened(files) as ledger:
+        holder = session.holder(files)
+        scene = explain.Scene(
+            ledger.spec, ledger.count(), time.time(), ledger.live(), at(holder), which.called(files, ledger)
+        )
+        if not tasks:
+            lines = explain.of_job(scene, ledger.events(), first_failures(ledger, 5))
+        else:
+            view = ledger.task(tasks[0])
+            if view is None:
+                raise which.unknown_task(ledger, tasks[0])
+            body, options = ledger.body(view.n)
+            story = ledger.waiting(view.id)
+            lines = explain.of_task(scene, view, ledger.attempts(view.id), story, body, options)
+    if asked.json:
+        say_json({"job": files.id, "task": tasks[0] if tasks else None, "story": lines})
+    else:
+        say(*lines)
+    return 0

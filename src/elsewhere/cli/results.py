@@ -1,0 +1,77 @@
+"""`elsewhere results`: what the tasks of a job returned, streamed in the order of the list."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+from elsewhere.cli import which
+from elsewhere.cli.grammar import Command, Option
+from elsewhere.cli.read import path
+from elsewhere.cli.terminal import tell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+COMMAND = Command(
+    "results",
+    about="Writes one record for each task that has ended, in the order of the list: task_id, state, attempt, when it\n"
+    "began, seconds, and its result or its error. The output is streamed: a million tasks need no memory.",
+    arguments=[which.JOB],
+    options=[
+        Option("--failed", help="Only those that failed, with their reasons."),
+        Option("--format", value="FORMAT", choices=("jsonl", "json", "csv"),
+               help="How to write them: by default as the suffix of FILE says, else as JSON lines."),
+        Option("--output", "-o", value="FILE", parse=path, help="Write to FILE; it appears whole or not at all."),
+        Option("--json", help="The same as --format jsonl."),
+    ],
+    examples=[
+        ("elsewhere results fit --format csv -o fit.csv", "a table, with a column for each key"),
+        ("elsewhere results --failed | jq .error.reason", "why tasks failed"),
+    ],
+)  # fmt: skip
+
+
+def main(asked: SimpleNamespace) -> int:
+    from elsewhere.observe import results
+
+    files = which.job(asked.job)
+    form = asked.format or ("jsonl" if asked.output is None or asked.json else results.form_of(asked.output))
+    with which.opened(files) as ledger:
+        counts = ledger.count()
+        pieces = results.write(ledger, files.store, form, asked.failed)
+        if asked.output is not None:
+            save(asked.output, pieces)
+        else:
+            out = sys.stdout.buffer
+            for piece in pieces:
+                out.write(piece)
+            out.flush()
+    left = counts.total - counts.ended
+    if left:
+        tell(f"{left:,} of {counts.total:,} tasks have not ended, and are not among them.")
+    return 0
+
+
+def save(target: Path, pieces: Iterator[bytes]) -> None:
+    """Write `pieces` to `target` so that it appears whole or not at all; devices and pipes are written as they are."""
+    import os
+    import tempfile
+
+    if target.exists() and not target.is_file():
+        with target.open("wb") as file:
+            file.writelines(pieces)
+        return
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb", buffering=1 << 20) as file:
+            file.writelines(pieces)
+            mask = os.umask(0)
+            os.umask(mask)
+            os.fchmod(file.fileno(), 0o666 & ~mask)
+        os.replace(name, target)  # noqa: PTH105 a string from mkstemp
+    except BaseException:
+        os.unlink(name)  # noqa: PTH108
+        raise

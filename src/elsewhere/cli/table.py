@@ -1,0 +1,36 @@
+"""The commands: one static table, so that help, completion and dispatch load none of them.
+
+No imports may enter.
+"""
+
+from __future__ import annotations
+
+GROUPS = {
+    "Run": ("run",),
+    "Look": ("jobs", "status", "watch", "logs", "results", "explain"),
+    "Change": ("cancel", "resume", "retry", "rm"),
+    "Places": ("places", "config", "key"),
+    "Clean": ("clean",),
+    "Try": ("demo", "init", "doctor"),
+}
+
+COMMANDS = {
+    "run": ("elsewhere.cli.run", "Run a task list, one command, or one command for each line of a file."),
+    "jobs": ("elsewhere.cli.jobs", "List the jobs, newest first."),
+    "status": ("elsewhere.cli.status", "Show how a job stands, and what to type next."),
+    "watch": ("elsewhere.cli.watch", "Follow a job from this terminal until it is over."),
+    "logs": ("elsewhere.cli.logs", "Show what a task, or every task of a job, has printed."),
+    "results": ("elsewhere.cli.results", "Write out the results of a job, as JSON lines, JSON or CSV."),
+    "explain": ("elsewhere.cli.explain", "Tell the story of a job or a task: what happened, and why it is waiting."),
+    "cancel": ("elsewhere.cli.cancel", "Cancel a job, or some of its tasks."),
+    "resume": ("elsewhere.cli.resume", "Go on with a job that was stopped, where it was."),
+    "retry": ("elsewhere.cli.retry", "Run the failed tasks of a job again, and keep the rest."),
+    "rm": ("elsewhere.cli.rm", "Remove a job and all its files."),
+    "places": ("elsewhere.cli.places", "List the places where work may run, or check them."),
+    "config": ("elsewhere.cli.config", "Show the settings in force and where each comes from, or check them."),
+    "key": ("elsewhere.cli.key", "Export, import or rotate the key that signs your jobs."),
+    "clean": ("elsewhere.cli.clean", "Remove jobs that ended long ago."),
+    "demo": ("elsewhere.cli.demo", "Run a small job here and show its results, to see how it goes."),
+    "init": ("elsewhere.cli.init", "Write a first elsewhere.yaml, task list and worker into an empty directory."),
+    "doctor": ("elsewhere.cli.doctor", "Check what Elsewhere needs on this machine."),
+}

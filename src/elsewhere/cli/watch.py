@@ -1,0 +1,86 @@
+"""`elsewhere watch`: follow a job that runs elsewhere on this machine, or see how it ended, through its ledger."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+from elsewhere.cli import drive, live, which
+from elsewhere.cli.grammar import Command, Option
+from elsewhere.cli.terminal import tell
+
+if TYPE_CHECKING:
+    from elsewhere.controller.view import View
+    from elsewhere.ledger import Questions
+    from elsewhere.session import JobFiles
+
+LOOK_EVERY = 0.25
+
+COMMAND = Command(
+    "watch",
+    about="Shows the live line of a job until it is over, from any terminal of this machine. Ctrl-C ends the watching,\n"
+    "not the job. Exit status: 0 all succeeded, 1 some failed, 130 you stopped watching.",
+    arguments=[which.JOB],
+    options=[Option("--quiet", "-q", help="Only wait, and return the exit status."), which.JSON],
+)
+
+
+def main(asked: SimpleNamespace) -> int:
+    files = which.job(asked.job)
+    show = live.choose(quiet=asked.quiet, json=asked.json)
+    with which.opened(files) as ledger:
+        name = which.called(files, ledger)
+        try:
+            left = _follow(files, ledger, show)
+        except KeyboardInterrupt:
+            show.close()
+            tell(f"You stopped watching; the job goes on. `elsewhere watch {name}` watches again.")
+            return drive.INTERRUPTED
+        finally:
+            show.close()
+        counts = ledger.count()
+        status = drive.status_of(counts)
+        if isinstance(show, live.JsonLines):
+            figures = which.figures(counts)
+            show.event("summary", **figures, exit_status=status, next=drive.commands(counts, name, None))
+        elif not asked.quiet:
+            took = _took(ledger)
+            if left:
+                tell("No controller runs this job just now.")
+            tell(*drive.receipt(counts, 0, took, name, None, 0))
+    return status
+
+
+def _follow(files: JobFiles, ledger: Questions, show: live.Quiet) -> bool:
+    """Until the job is over, or has no controller; True: it has none and is not over."""
+    from elsewhere import session
+
+    while True:
+        holder = session.holder(files)
+        view = seen(ledger)
+        show.show(view)
+        if view.counts.over:
+            return False
+        if holder is None:
+            # It may have ended between the two looks.
+            return not ledger.count().over
+        time.sleep(LOOK_EVERY)
+
+
+def seen(ledger: Questions) -> View:
+    """A View from what the controller last wrote into the ledger."""
+    from elsewhere.controller.view import View
+
+    now = ledger.live()
+    late = max(time.time() - float(now.get("at") or time.time()), 0.0)
+    running = tuple((str(task), float(seconds) + late) for task, seconds in now.get("running") or ())
+    return View(ledger.count(), int(now.get("slots") or 0), int(now.get("busy") or 0), running,
+                bool(now.get("draining")), str(now.get("note") or ""))  # fmt: skip
+
+
+def _took(ledger: Questions) -> float:
+    """Seconds from the making of the job to the last thing that happened to it."""
+    events = ledger.events()
+    last = events[-1].at if events else ledger.spec.created
+    return max((last - ledger.spec.created).total_seconds(), 0.0)

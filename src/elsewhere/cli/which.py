@@ -1,0 +1,95 @@
+"""Which job, and which task: the grammar of names, and how a job stands in one word.
+
+A job is its name, a unique beginning of its id, or @last; a task is JOB/TASK.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from elsewhere.cli.grammar import Argument, Option
+from elsewhere.errors import UsageError
+
+if TYPE_CHECKING:
+    from elsewhere.controller.lock import Holder
+    from elsewhere.ledger import Questions
+    from elsewhere.ledger.views import Counts
+    from elsewhere.session import JobFiles
+
+JOB = Argument("JOB", "A job's name, a unique beginning of its id, or @last.", default="@last", completes="jobs")
+TASK = Argument("TASK", "One of its tasks; JOB/TASK says the same in one word.")
+JSON = Option("--json", help="Write JSON on standard output.")
+
+
+def job(reference: str) -> JobFiles:
+    """The job that `reference` names; UnknownJob names the nearest."""
+    from elsewhere import session
+
+    return session.find(reference or "@last")
+
+
+@contextmanager
+def opened(files: JobFiles) -> Iterator[Questions]:
+    """The job's ledger, to look at."""
+    ledger = files.open()
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+def job_and_tasks(reference: str, tasks: list[str]) -> tuple[JobFiles, list[str]]:
+    """The job, and the tasks, of `JOB/TASK` or of `JOB TASK...`. UsageError if both were typed."""
+    name, slash, task = (reference or "@last").partition("/")
+    if slash and tasks:
+        raise UsageError(
+            f"{reference} names a task already; {tasks[0]!r} is one too many", hint="Write JOB/TASK, or JOB TASK."
+        )
+    return job(name), [task] if slash and task else tasks
+
+
+def unknown_task(ledger: Questions, task: str) -> UsageError:
+    """The error for a task that the job does not have, with the nearest of its first thousand."""
+    from elsewhere.cli.grammar import nearest
+
+    near = nearest(task, [view.id for view in ledger.tasks(0, 1000)])
+    return UsageError(f"job {ledger.spec.name} has no task {task!r}{near}", hint="`elsewhere results JOB` lists them.")
+
+
+def called(files: JobFiles, ledger: Questions) -> str:
+    """The name to type for this job: its own, unless a newer job has taken it."""
+    from elsewhere import session
+
+    name = ledger.spec.name
+    try:
+        return name if name and session.find(name).id == files.id else files.id
+    except UsageError:
+        return files.id
+
+
+def standing(counts: Counts, holder: Holder | None) -> str:
+    """running, succeeded, failed, cancelled, or stopped (it can be resumed)."""
+    if counts.over:
+        return "failed" if counts.failed else "cancelled" if counts.cancelled else "succeeded"
+    if holder is not None and holder.alive:
+        return "running"
+    return "held" if holder is not None else "stopped"
+
+
+def figures(counts: Counts) -> dict[str, Any]:
+    """Counts by name, for --json."""
+    names = (
+        "total",
+        "ready",
+        "handed_out",
+        "waiting",
+        "succeeded",
+        "failed",
+        "cancelled",
+        "complete",
+        "retries",
+        "asks",
+    )
+    return {name: getattr(counts, name) for name in names}
