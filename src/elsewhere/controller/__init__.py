@@ -1,0 +1,1 @@
+"""One job's controller: its lock, its loop, its control socket, and who executes for it."""

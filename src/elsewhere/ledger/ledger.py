@@ -1,6 +1,6 @@
 """The moves of one job, made on its file by the one process that holds it; and the questions anybody may ask.
 
-Nothing is durable, and nothing may be shown, sent or confirmed, before `commit` has returned.
+Nothing is durable, and nothing may be shown, sent or confirmed, before the block of `moving` has been left.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
@@ -24,20 +24,29 @@ from elsewhere.ledger.views import Counts
 from elsewhere.model.events import Event
 from elsewhere.model.job import JobSpec
 from elsewhere.model.reports import Ended, Form
-from elsewhere.model.states import TASK_MOVES, Outcome, Tally, TaskMove, TaskState, Verdict, advance, after_death, next_move
+from elsewhere.model.states import (
+    TASK_MOVES,
+    Outcome,
+    Tally,
+    TaskMove,
+    TaskState,
+    Verdict,
+    advance,
+    after_death,
+    next_move,
+)
 from elsewhere.model.task import Delivery, NewTask, RetryPolicy
 
-_FENCE = "coalesce((SELECT CASE state WHEN 1 THEN attempt ELSE -1 END FROM open WHERE n = ?1), 1)"
-_DONE = (
-    "INSERT INTO done SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8"
-    f" WHERE ?3 = {_FENCE} AND ?1 <= ?9 ON CONFLICT DO NOTHING"
-)
+_IN_OPEN, _IN_DONE = "SELECT 1 FROM open WHERE open.n = t.n", "SELECT 1 FROM done WHERE done.n = t.n"
+_CURRENT = "coalesce((SELECT CASE state WHEN 1 THEN attempt ELSE -1 END FROM open WHERE n = ?1), ?1 <= ?9)"
+"""The number under which a task is handed out: that of its story, else 1 up to the frontier; no report has another."""
+_DONE = f"INSERT INTO done SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE ?3 = {_CURRENT} ON CONFLICT DO NOTHING"
 
 
 class Ledger(Questions):
     """One job's file. Open it for writing only under the job's lock (controller/lock.py).
 
-    Moves belong between `begin` and `commit`; `rollback` forgets them. They may be made again after a rollback.
+    Moves belong into a `with ledger.moving():` block.
     """
 
     def __init__(self, db: apsw.Connection, path: Path, clock: Callable[[], float] = time.time) -> None:
@@ -68,38 +77,42 @@ class Ledger(Questions):
         self._frontier = int(self._get("frontier", 0))
         self._special = bool(self._get("special", 0))
         self._open = self._one("SELECT count(*) FROM open")
-        self._due = self._one("SELECT min(due) FROM open WHERE state = 2")
-        self._recorded: list[Ended] = []
+        self._due: float | None = self._one("SELECT min(due) FROM open WHERE state = 2")
 
     # --- transactions ---------------------------------------------------------------------------------------------
 
-    def begin(self, sync: bool = True) -> None:
-        """Begin to move. `sync` False: survives the death of the process but not a power cut; only for what a power
-        cut would undo anyway, such as handing out to slots of this machine."""
-        self.db.execute(f"PRAGMA synchronous={'FULL' if sync else 'NORMAL'}").fetchall()
-        self.db.execute("BEGIN IMMEDIATE")
+    @property
+    def counts(self) -> Counts:
+        """As of the last move; `count` tells what is committed."""
+        return self._counts
 
-    def commit(self) -> None:
-        """Make all moves since `begin` durable at once. StateError: none of them is made; the moves may be made again."""
+    @contextmanager
+    def moving(self, sync: bool = True) -> Iterator[None]:
+        """Make moves in this block; they are durable, all at once, when it is left without an error, else none is made.
+
+        StateError: the file could not be written; the same moves may be made again. `sync` False: they survive the
+        death of the process but not a power cut; only for what a power cut would undo anyway, such as handing out to
+        slots of this machine.
+        """
         try:
-            counts = json.dumps(asdict(self._counts))
-            self.db.executemany(
-                "INSERT OR REPLACE INTO job VALUES(?, ?)",
-                [("counts", counts), ("frontier", self._frontier), ("special", int(self._special))],
-            )
+            self.db.execute(f"PRAGMA synchronous={'FULL' if sync else 'NORMAL'}").fetchall()
+            self.db.execute("BEGIN IMMEDIATE")
+            yield
+            counts, special = json.dumps(asdict(self._counts)), int(self._special)
+            facts = [("counts", counts), ("frontier", self._frontier), ("special", special)]
+            self.db.executemany("INSERT OR REPLACE INTO job VALUES(?, ?)", facts)
             self.db.execute("COMMIT")
         except apsw.Error as error:
-            self.rollback()
+            self._rollback()
             raise tables.damage(self.path, error) from error
+        except BaseException:
+            self._rollback()
+            raise
 
-    def rollback(self) -> None:
-        """Forget all moves since `begin`. Harmless when there are none."""
+    def _rollback(self) -> None:
         if self.db.in_transaction:
             self.db.execute("ROLLBACK")
         self._load()
-
-    def close(self) -> None:
-        self.db.close()
 
     # --- moves ----------------------------------------------------------------------------------------------------
 
@@ -113,9 +126,7 @@ class Ledger(Questions):
             try:
                 self.db.executemany("INSERT INTO tasks VALUES(?, ?, ?, ?)", rows)
             except apsw.ConstraintError:
-                raise self._duplicates([t.id for t in batch]) from None
-            except apsw.Error as error:
-                raise tables.damage(self.path, error) from error
+                raise self._duplicates([t.id for t in batch], start) from None
             preferred = [(start + k, t.priority) for k, t in enumerate(batch) if t.priority]
             if preferred:
                 self._special = True
@@ -134,18 +145,17 @@ class Ledger(Questions):
         try:
             self.db.execute(tables.INDEX)
         except apsw.ConstraintError:
-            raise self._duplicates([]) from None
-        except apsw.Error as error:
-            raise tables.damage(self.path, error) from error
+            raise self._duplicates([], 0) from None
 
-    def _duplicates(self, batch: Sequence[str]) -> InvalidTask:
+    def _duplicates(self, batch: Sequence[str], start: int) -> InvalidTask:
         seen: set[str] = set()
         twice = [x for x in batch if x in seen or seen.add(x)]  # type: ignore[func-returns-value]
         if not twice and batch:
             marks = ",".join("?" * len(batch))
-            twice = [r[0] for r in self.db.execute(f"SELECT id FROM tasks WHERE id IN ({marks}) LIMIT 20", tuple(batch))]
+            query = f"SELECT id FROM tasks WHERE n < {start} AND id IN ({marks}) LIMIT 20"
+            twice = [r[0] for r in self._rows(query, tuple(batch))]
         if not twice:
-            twice = [r[0] for r in self.db.execute("SELECT id FROM tasks GROUP BY id HAVING count(*) > 1 LIMIT 20")]
+            twice = [r[0] for r in self._rows("SELECT id FROM tasks GROUP BY id HAVING count(*) > 1 LIMIT 20")]
         return InvalidTask(f"task_id {twice[0]!r} is used twice", faults=tuple(twice))
 
     def complete(self) -> None:
@@ -169,11 +179,11 @@ class Ledger(Questions):
         return taken
 
     def _take_fresh(self, limit: int) -> list[Delivery]:
-        plain = " AND NOT EXISTS (SELECT 1 FROM open WHERE open.n = t.n) AND NOT EXISTS (SELECT 1 FROM done WHERE done.n = t.n)"
-        rows = self.db.execute(
-            "SELECT n, 1, id, body, options, 0 FROM tasks t WHERE n > ?" + plain * self._special + " ORDER BY n LIMIT ?",
+        untouched = f" AND NOT EXISTS ({_IN_OPEN}) AND NOT EXISTS ({_IN_DONE})" if self._special else ""
+        rows = self._rows(
+            f"SELECT n, 1, id, body, options, 0 FROM tasks t WHERE n > ?{untouched} ORDER BY n LIMIT ?",
             (self._frontier, limit),
-        ).fetchall()
+        )
         if rows:
             self._frontier = rows[-1][0]
         elif self._special:
@@ -182,13 +192,13 @@ class Ledger(Questions):
 
     def _take_open(self, limit: int, which: str) -> list[Delivery]:
         self._fall_due()
-        rows = self.db.execute(
+        rows = self._rows(
             "SELECT n, attempt + 1, id, body, options, tally, carry FROM open JOIN tasks USING(n)"
             f" WHERE state = 0 AND {which} ORDER BY priority DESC, n LIMIT ?",
             (limit,),
-        ).fetchall()
+        )
         self.db.executemany("UPDATE open SET state = 1, attempt = ?2, due = NULL WHERE n = ?1", [r[:2] for r in rows])
-        return [Delivery(*r[:4], _carry(r[4], r[6]), alone=_tally(r[5]).suspect) for r in rows]
+        return [Delivery(r[0], r[1], r[2], r[3], _carry(r[4], r[6]), _tally(r[5]).suspect) for r in rows]
 
     def _fall_due(self) -> None:
         now = self.clock()
@@ -206,7 +216,7 @@ class Ledger(Questions):
         return self._due
 
     def record(self, reports: Sequence[Ended]) -> list[Ended]:
-        """Write down how attempts ended; those that were recorded. Twice, late, of an older attempt: refused, kept.
+        """Write down how attempts ended; those that ended their task. Twice, late, of an older attempt: refused.
 
         A report is recorded if its task is unfinished, its number current, and no report of that number was recorded.
         """
@@ -214,16 +224,19 @@ class Ledger(Questions):
         recorded: list[Ended] = []
         if plain:
             recorded = plain if self._record_plain(plain) == len(plain) else self._one_by_one(plain)
+        finished = recorded
         if len(plain) != len(reports):
-            recorded = recorded + [r for r in reports if r[2] != 0 and self._record_other(r)]
-        outputs = [(r.n, r.attempt, r.agent, *r.output) for r in recorded if r[7] is not None]
+            others = [(r, self._record_other(r)) for r in reports if r[2] != 0]
+            recorded = recorded + [r for r, state in others if state is not None]
+            finished = finished + [r for r, state in others if state is not None and state.ended]
+        outputs = [(r.n, r.attempt, r.agent, *r.output) for r in recorded if r.output is not None]
         if outputs:
             self.db.executemany("INSERT OR REPLACE INTO output VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)", outputs)
-        return recorded
+        return finished
 
     def _record_plain(self, reports: Sequence[Ended]) -> int:
         """All of these succeeded. One statement each, fence included; 0 if any was refused: then none is made."""
-        frontier, before = self._frontier if not self._open else self._counts.total, self.db.total_changes()
+        frontier, before = self._frontier, self.db.total_changes()
         rows = [(n, 3, a, 0, int(s * 1000), int(t * 1e6), f, v, frontier) for n, a, _, s, t, f, v, _, _ in reports]
         self.db.execute("SAVEPOINT plain")
         self.db.executemany(_DONE, rows)
@@ -249,50 +262,56 @@ class Ledger(Questions):
                 self._refuse(report)
         return recorded
 
-    def _refuse(self, report: Ended) -> bool:
+    def _refuse(self, report: Ended) -> None:
         self._counts = replace(self._counts, refused=self._counts.refused + 1)
         self.note("refused", str(report.n), attempt=report.attempt, outcome=Outcome(report.outcome).name)
-        return False
 
-    def _record_other(self, report: Ended) -> bool:
+    def _record_other(self, report: Ended) -> TaskState | None:
         state, attempt, tally, priority = self._current(report.n)
         if state is not TaskState.HANDED_OUT or attempt != report.attempt:
-            return self._refuse(report)
+            self._refuse(report)
+            return None
         failure = _story(report)
-        policy, options = self._policy(report.n)
+        policy = self._policy(report.n)
         verdict = next_move(Outcome(report.outcome), tally, policy.budget)
         codes = policy.exit_codes
         if verdict.move is TaskMove.RETRY and codes is not None and failure.get("exit_code") not in (None, *codes):
             verdict = replace(verdict, move=TaskMove.FAIL)
         self._keep(report)
-        self._move(report, verdict, priority, policy, failure)
-        return True
+        return self._move(report, verdict, priority, policy, failure)
 
     def _keep(self, report: Ended) -> None:
-        row = (report.n, report.attempt, int(report.outcome), int(report.started * 1000), int(report.took * 1e6))
-        self.db.execute("INSERT OR REPLACE INTO attempts VALUES(?, ?, ?, ?, ?, ?, ?)", (*row, int(report.form), report.value))
+        self.db.execute("INSERT OR REPLACE INTO attempts VALUES(?, ?, ?, ?, ?, ?, ?)", (report.n, *_columns(report)))
 
-    def _move(self, report: Ended, verdict: Verdict, priority: int, policy: RetryPolicy, failure: dict[str, object]) -> None:
+    def _move(
+        self, report: Ended, verdict: Verdict, priority: int, policy: RetryPolicy, failure: dict[str, object]
+    ) -> TaskState:
         state = advance(TASK_MOVES, TaskState.HANDED_OUT, verdict.move, f"task {report.n} attempt {report.attempt}")
         if state.ended:
             self._finish(report, state)
-            return
-        counts, asked = self._counts, report.outcome == Outcome.ASKED_AGAIN
-        due = None
+            return state
+        counts, due = self._counts, None
         if state is TaskState.WAITING:
-            after = failure.get("after") if asked else None
-            wait = after if isinstance(after, int | float) else policy.wait(verdict.strikes, self.chance).total_seconds()
-            due = self.clock() + wait
+            asked = report.outcome == Outcome.ASKED_AGAIN
+            due = self.clock() + self._delay(verdict, policy, failure.get("after") if asked else None)
             self._due = due if self._due is None else min(due, self._due)
-            counts = replace(counts, waiting=counts.waiting + 1, retries=counts.retries + (not asked), asks=counts.asks + asked)
+            retries, asks = counts.retries + (not asked), counts.asks + asked
+            counts = replace(counts, waiting=counts.waiting + 1, retries=retries, asks=asks)
         else:
             counts = replace(counts, ready=counts.ready + 1, interrupts=counts.interrupts + 1)
         carry = json.dumps(failure["state"]) if "state" in failure else None
         self._put_open(report.n, state, report.attempt, priority, due, verdict.tally, carry)
         self._counts = replace(counts, handed_out=counts.handed_out - 1)
+        return state
 
-    def _put_open(self, n: int, state: TaskState, attempt: int, priority: int, due: float | None, tally: Tally,
-                  carry: str | None) -> None:  # fmt: skip
+    def _delay(self, verdict: Verdict, policy: RetryPolicy, asked: object) -> float:
+        if isinstance(asked, int | float):
+            return float(asked)
+        return policy.wait(verdict.strikes, self.chance).total_seconds()
+
+    def _put_open(
+        self, n: int, state: TaskState, attempt: int, priority: int, due: float | None, tally: Tally, carry: str | None
+    ) -> None:
         before = self.db.total_changes()
         self.db.execute(
             "INSERT INTO open(n, state, attempt, priority, due, tally, carry) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"
@@ -303,14 +322,14 @@ class Ledger(Questions):
             self._open += 1
             return
         self.db.execute(
-            "UPDATE open SET state = ?2, attempt = ?3, priority = ?4, due = ?5, tally = ?6, carry = coalesce(?7, carry),"
-            " holder = NULL WHERE n = ?1",
+            "UPDATE open SET state = ?2, attempt = ?3, priority = ?4, due = ?5, tally = ?6,"
+            " carry = coalesce(?7, carry), holder = NULL WHERE n = ?1",
             values,
         )
 
     def _finish(self, report: Ended, state: TaskState) -> None:
-        row = (report.n, int(state), report.attempt, int(report.outcome), int(report.started * 1000), int(report.took * 1e6))
-        self.db.execute("INSERT INTO done VALUES(?, ?, ?, ?, ?, ?, ?, ?)", (*row, int(report.form), report.value))
+        row = (report.n, int(state), *_columns(report))
+        self.db.execute("INSERT INTO done VALUES(?, ?, ?, ?, ?, ?, ?, ?)", row)
         before = self.db.total_changes()
         self.db.execute("DELETE FROM open WHERE n = ?", (report.n,))
         self._open -= self.db.total_changes() - before
@@ -319,12 +338,12 @@ class Ledger(Questions):
         self._counts = replace(counts, handed_out=counts.handed_out - 1, **ended)
 
     def died(self, ns: Iterable[int], alone: bool) -> None:
-        """The machine under these handed-out tasks died. It counts against a task only if it had the machine to itself."""
+        """The machine under these handed-out tasks died. It counts against a task only if it ran there alone."""
         for n in ns:
             state, attempt, tally, priority = self._current(n)
             if state is not TaskState.HANDED_OUT:
                 continue
-            policy, _ = self._policy(n)
+            policy = self._policy(n)
             verdict = after_death(tally, alone, policy.budget)
             value = json.dumps({"type": "MachineDied", "message": "its machine died under it"}).encode()
             report = Ended(n, attempt, Outcome.INTERRUPTED, self.clock(), 0.0, Form.FAILURE, value)
@@ -352,12 +371,15 @@ class Ledger(Questions):
         Finished ones are left as they are; unknown ids are InvalidTask and nothing is cancelled.
         """
         wanted = None if ids is None else self.numbers(ids)
-        running = self._handed_out() if wanted is None else [n for n in wanted if self._current(n)[0] is TaskState.HANDED_OUT]
-        now = int(self.clock() * 1000)
-        attempt = f"coalesce((SELECT attempt FROM open WHERE open.n = t.n), CASE WHEN t.n <= {self._frontier} THEN 1 ELSE 0 END)"
+        if wanted is None:
+            running = self._handed_out()
+        else:
+            running = [n for n in wanted if self._current(n)[0] is TaskState.HANDED_OUT]
+        first = f"CASE WHEN t.n <= {self._frontier} THEN 1 ELSE 0 END"
+        attempt = f"coalesce((SELECT attempt FROM open WHERE open.n = t.n), {first})"
         select = (
-            f"INSERT INTO done SELECT n, {int(TaskState.CANCELLED)}, {attempt}, {int(Outcome.CANCELLED)}, {now}, 0, 0, NULL"
-            " FROM tasks t WHERE NOT EXISTS (SELECT 1 FROM done WHERE done.n = t.n)"
+            f"INSERT INTO done SELECT n, {int(TaskState.CANCELLED)}, {attempt}, {int(Outcome.CANCELLED)},"
+            f" {int(self.clock() * 1000)}, 0, 0, NULL FROM tasks t WHERE NOT EXISTS ({_IN_DONE})"
         )
         before = self.db.total_changes()
         if wanted is None:
@@ -420,10 +442,9 @@ class Ledger(Questions):
     # --- what a move needs to know -----------------------------------------------------------------------------------
 
     def _current(self, n: int) -> tuple[TaskState, int, Tally, int]:
-        if done := self.db.execute("SELECT state, attempt FROM done WHERE n = ?", (n,)).fetchall():
+        if done := self._rows("SELECT state, attempt FROM done WHERE n = ?", (n,)):
             return TaskState(done[0][0]), done[0][1], Tally(), 0
-        rows = self.db.execute("SELECT state, attempt, tally, priority FROM open WHERE n = ?", (n,)).fetchall()
-        if rows:
+        if rows := self._rows("SELECT state, attempt, tally, priority FROM open WHERE n = ?", (n,)):
             state, attempt, tally, priority = rows[0]
             return TaskState(state), attempt, _tally(tally), priority
         if n > self._counts.total or n < 1:
@@ -433,18 +454,23 @@ class Ledger(Questions):
     def _handed_out(self) -> list[int]:
         if not self._counts.handed_out:
             return []
-        rows: Iterator[tuple[int]] = self.db.execute(
-            "SELECT n FROM open WHERE state = 1 UNION ALL SELECT n FROM tasks t WHERE n <= ? AND NOT EXISTS"
-            " (SELECT 1 FROM done WHERE done.n = t.n) AND NOT EXISTS (SELECT 1 FROM open WHERE open.n = t.n)",
+        rows = self._rows(
+            "SELECT n FROM open WHERE state = 1 UNION ALL"
+            f" SELECT n FROM tasks t WHERE n <= ? AND NOT EXISTS ({_IN_DONE}) AND NOT EXISTS ({_IN_OPEN})",
             (self._frontier,),
         )
         return sorted(r[0] for r in rows)
 
-    def _policy(self, n: int) -> tuple[RetryPolicy, dict[str, object]]:
-        row = self.db.execute("SELECT options FROM tasks WHERE n = ?", (n,)).fetchall()
-        options = json.loads(row[0][0]) if row and row[0][0] else {}
+    def _policy(self, n: int) -> RetryPolicy:
+        rows = self._rows("SELECT options FROM tasks WHERE n = ?", (n,))
+        options = json.loads(rows[0][0]) if rows and rows[0][0] else {}
         policy = self.spec.retry
-        return (replace(policy, retries=int(options["retries"])) if "retries" in options else policy), options
+        return replace(policy, retries=int(options["retries"])) if "retries" in options else policy
+
+
+def _columns(report: Ended) -> tuple[int, int, int, int, int, bytes]:
+    started, took = int(report.started * 1000), int(report.took * 1e6)
+    return report.attempt, int(report.outcome), started, took, int(report.form), report.value
 
 
 def _tally(text: str | None) -> Tally:
@@ -466,7 +492,3 @@ def _story(report: Ended) -> dict[str, object]:
     except ValueError:
         return {}
     return story if isinstance(story, dict) else {}
-
-
-def utc(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)

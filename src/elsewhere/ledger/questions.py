@@ -64,7 +64,7 @@ class Questions:
     def outcomes(self, after: int = 0, limit: int = 1000, failed: bool = False) -> list[TaskView]:
         """Up to `limit` ended tasks in the order of the list, from beyond the cursor `after` (TaskView.seq)."""
         only = f" AND d.state = {int(TaskState.FAILED)}" if failed else ""
-        rows = self.db.execute(
+        rows = self._rows(
             "SELECT d.n, t.id, d.state, d.attempt, d.outcome, d.started, d.took, d.form, d.value"
             f" FROM done d JOIN tasks t ON t.n = d.n WHERE d.n > ?{only} ORDER BY d.n LIMIT ?",
             (after, limit),
@@ -74,26 +74,29 @@ class Questions:
     def tasks(self, after: int = 0, limit: int = 1000) -> list[TaskView]:
         """Up to `limit` tasks, ended or not, in the order of the list."""
         frontier = int(self._get("frontier", 0))
-        rows = self.db.execute(f"{_VIEW} WHERE t.n > ?2 ORDER BY t.n LIMIT ?3", (frontier, after, limit))
+        rows = self._rows(f"{_VIEW} WHERE t.n > ?2 ORDER BY t.n LIMIT ?3", (frontier, after, limit))
         return [_view(row) for row in rows]
 
     def task(self, task_id: str) -> TaskView | None:
         """One task as it stands; None: no such task."""
         frontier = int(self._get("frontier", 0))
-        rows = self.db.execute(f"{_VIEW} WHERE t.id = ?2", (frontier, task_id)).fetchall()
+        rows = self._rows(f"{_VIEW} WHERE t.id = ?2", (frontier, task_id))
         return _view(rows[0]) if rows else None
 
     def body(self, n: int) -> tuple[bytes, bytes | None]:
         """What the task was given: its body and its own options."""
-        rows = self.db.execute("SELECT body, options FROM tasks WHERE n = ?", (n,)).fetchall()
+        rows = self._rows("SELECT body, options FROM tasks WHERE n = ?", (n,))
         return (rows[0][0], rows[0][1]) if rows else (b"", None)
 
     def attempts(self, task_id: str) -> list[Attempt]:
         """Every attempt at a task that ended, in order, with the place of its output."""
         numbers = self.numbers([task_id])
-        columns = "x.n, x.attempt, x.outcome, x.started, x.took, x.form, x.value, o.agent, o.slot, o.roll, o.out_from, o.out_to, o.err_from, o.err_to"
+        columns = (
+            "x.n, x.attempt, x.outcome, x.started, x.took, x.form, x.value,"
+            " o.agent, o.slot, o.roll, o.out_from, o.out_to, o.err_from, o.err_to"
+        )
         join = "LEFT JOIN output o ON o.n = x.n AND o.attempt = x.attempt WHERE x.n = ?1"
-        rows = self.db.execute(
+        rows = self._rows(
             f"SELECT {columns} FROM attempts x {join} UNION ALL SELECT {columns} FROM done x {join} AND NOT EXISTS"
             " (SELECT 1 FROM attempts a WHERE a.n = x.n AND a.attempt = x.attempt) ORDER BY 2",
             (numbers[0],),
@@ -102,9 +105,9 @@ class Questions:
 
     def waiting(self, task_id: str) -> dict[str, Any]:
         """Why an unfinished task is where it is: {due, tally, priority}; {} if it has no story."""
-        rows = self.db.execute(
+        rows = self._rows(
             "SELECT o.due, o.tally, o.priority FROM open o JOIN tasks t USING(n) WHERE t.id = ?", (task_id,)
-        ).fetchall()
+        )
         if not rows:
             return {}
         due, tally, priority = rows[0]
@@ -112,14 +115,14 @@ class Questions:
 
     def events(self, after: int = 0) -> list[Event]:
         """What happened, oldest first."""
-        rows = self.db.execute("SELECT at, kind, about, detail FROM events WHERE seq > ? ORDER BY seq", (after,))
-        return [Event(datetime.fromtimestamp(at, UTC), kind, about, json.loads(detail)) for at, kind, about, detail in rows]
+        rows = self._rows("SELECT at, kind, about, detail FROM events WHERE seq > ? ORDER BY seq", (after,))
+        return [Event(datetime.fromtimestamp(r[0], UTC), r[1], r[2], json.loads(r[3])) for r in rows]
 
     def numbers(self, ids: Sequence[str]) -> list[int]:
         """The numbers of these tasks; InvalidTask names the ids that are unknown."""
         found, unknown = [], []
         for task_id in ids:
-            rows = self.db.execute("SELECT n FROM tasks WHERE id = ?", (task_id,)).fetchall()
+            rows = self._rows("SELECT n FROM tasks WHERE id = ?", (task_id,))
             if rows:
                 found.append(int(rows[0][0]))
             else:
@@ -131,7 +134,7 @@ class Questions:
     def ids(self, ns: Sequence[int]) -> dict[int, str]:
         """The ids of these numbers."""
         marks = ",".join("?" * len(ns))
-        return dict(self.db.execute(f"SELECT n, id FROM tasks WHERE n IN ({marks})", tuple(ns)))
+        return {r[0]: r[1] for r in self._rows(f"SELECT n, id FROM tasks WHERE n IN ({marks})", tuple(ns))}
 
     def __iter__(self) -> Iterator[TaskView]:
         after = 0
@@ -139,17 +142,20 @@ class Questions:
             yield from page
             after = page[-1].seq
 
+    def _rows(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        return self.db.execute(query, values).fetchall()
+
     def _one(self, query: str) -> Any:
-        return self.db.execute(query).fetchall()[0][0]
+        return self._rows(query)[0][0]
 
     def _get_text(self, key: str) -> str:
-        rows = self.db.execute("SELECT value FROM job WHERE key = ?", (key,)).fetchall()
+        rows = self._rows("SELECT value FROM job WHERE key = ?", (key,))
         if not rows:
             raise StateError(f"{self.path} holds no {key}", hint="remove the job with `elsewhere rm`")
         return str(rows[0][0])
 
     def _get(self, key: str, default: object) -> Any:
-        rows = self.db.execute("SELECT value FROM job WHERE key = ?", (key,)).fetchall()
+        rows = self._rows("SELECT value FROM job WHERE key = ?", (key,))
         if not rows:
             return default
         value = rows[0][0]
@@ -158,12 +164,15 @@ class Questions:
 
 def _view(row: tuple[Any, ...]) -> TaskView:
     n, task_id, state, attempt, outcome, started, took, form, value = row
-    ended = outcome is not None
-    return TaskView(n, n, task_id, TaskState(state), attempt, Outcome(outcome) if ended else None,
-                    started / 1000 if ended else 0.0, took / 1e6 if ended else 0.0, Form(form or 0), value or b"")  # fmt: skip
+    if outcome is None:
+        return TaskView(n, n, task_id, TaskState(state), attempt, None, 0.0, 0.0, Form.NOTHING, b"")
+    began, length = started / 1000, took / 1e6
+    return TaskView(n, n, task_id, TaskState(state), attempt, Outcome(outcome), began, length, Form(form), value or b"")
 
 
 def _attempt(row: tuple[Any, ...]) -> Attempt:
     n, attempt, outcome, started, took, form, value, agent, *place = row
     output = Output(*place) if agent is not None else None
-    return Attempt(n, attempt, Outcome(outcome), started / 1000, took / 1e6, Form(form), value or b"", agent or "", output)
+    return Attempt(
+        n, attempt, Outcome(outcome), started / 1000, took / 1e6, Form(form), value or b"", agent or "", output
+    )

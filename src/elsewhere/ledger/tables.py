@@ -1,8 +1,8 @@
 """The tables of a ledger, and how an older file becomes a newer one.
 
-A task's row is written once and never again. What became of it is a row in `done`; only a task with a story (a retry, an
-interruption, a priority of its own) has a row in `open`. The others are told by one number, the frontier: beyond it a
-task is ready, up to it it is handed out under attempt 1. So a plain task costs two inserts.
+A task's row is written once and never again. What became of it is a row in `done`; only a task with a story (a retry,
+an interruption, a priority of its own) has a row in `open`. The others are told by one number, the frontier: beyond it
+a task is ready, up to it it is handed out under attempt 1. So a plain task costs two inserts.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ def connect(path: Path, write: bool) -> apsw.Connection:
     try:
         db = apsw.Connection(str(path), flags=flags)
         db.set_busy_timeout(10_000)
-        version = int(db.execute("PRAGMA user_version").fetchall()[0][0])
+        version = int(str(db.execute("PRAGMA user_version").fetchall()[0][0]))
         if version == 0 or version > VERSION:
             db.close()
             raise StateError(
-                f"{path} was written by a newer version of Elsewhere (its state is version {version}, we know {VERSION})"
+                f"{path} was written by a newer Elsewhere (its state is version {version}, we know {VERSION})"
                 if version
                 else f"{path} is not a ledger, or it was never finished",
                 hint="upgrade Elsewhere" if version else "remove the job with `elsewhere rm`",
@@ -98,13 +98,14 @@ def migrate(db: apsw.Connection, path: Path, version: int) -> apsw.Connection:
 def damage(path: Path, error: apsw.Error) -> StateError:
     """One plain sentence for what SQLite says of a file."""
     if isinstance(error, apsw.FullError):
-        return StateError(f"the disk of {path} is full", hint="make room; the job goes on by itself, or with `elsewhere resume`")
+        hint = "make room; the job goes on by itself, or with `elsewhere resume`"
+        return StateError(f"the disk of {path} is full", hint=hint)
     if isinstance(error, apsw.ReadOnlyError | apsw.CantOpenError):
         return StateError(f"{path} cannot be opened for writing ({error})", hint="check its owner and its file system")
     if isinstance(error, apsw.CorruptError | apsw.NotADBError):
         return StateError(
             f"{path} is damaged ({error})",
-            hint="what can be read is shown by `elsewhere results`; remove the job with `elsewhere rm`, or bring back a copy",
+            hint="bring back a copy, or remove the job with `elsewhere rm`",
         )
     return StateError(f"{path}: {error}", hint="see `elsewhere doctor`")
 

@@ -11,7 +11,7 @@ from elsewhere.model.states import Outcome, TaskState
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many tasks stand where. `complete`: no more will be added. `retries`, `asks`, `interrupts`: attempts so far."""
+    """How many tasks stand where. `complete`: no more will be added. The last four count attempts, and reports."""
 
     total: int = 0
     ready: int = 0

@@ -1,0 +1,241 @@
+"""One job's loop: it alone writes the ledger; a crew executes. Collect, record, hand out, commit; then show and send.
+
+Nothing is shown, sent or confirmed before the commit that it rests on has returned.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any
+
+from elsewhere.channels.base import Receipt
+from elsewhere.controller.crew import Crew
+from elsewhere.controller.stop import Stop
+from elsewhere.controller.view import View
+from elsewhere.errors import StateError
+from elsewhere.ledger import Counts, Ledger
+from elsewhere.model.reports import Ended
+from elsewhere.model.task import Delivery, NewTask
+
+COLLECT = 4096
+PATIENCE = 0.010
+"""Seconds that outcomes may wait for company while the slots have work: a commit costs much the same for 1 or 500."""
+ENOUGH_TO_JUDGE = 20
+"""A share of failures is judged only after so many tasks have ended."""
+
+
+class Controller:
+    """Drives one job until it is over, stopped, or refused by its own limits.
+
+    `heard` is called with the reports that ended their task, after they are durable; `watch` about ten times a second.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        crew: Crew,
+        stop: Stop,
+        *,
+        heard: Callable[[Sequence[Ended]], None] | None = None,
+        watch: Callable[[View], None] | None = None,
+    ) -> None:
+        self.ledger, self.crew, self.stop, self.heard, self.watch = ledger, crew, stop, heard, watch
+        self.new: list[NewTask] = []
+        self.intake: deque[NewTask] = deque()
+        self.closing = False
+        self.note = ""
+        self._receipts: list[Receipt] = []
+        self._since = self._watched = self._told = 0.0
+        self._drained = False
+        self._stopped_early = False
+
+    # --- asked of it, on its own thread ---------------------------------------------------------------------------
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """A request that came over the control socket. InvalidTask: unknown tasks, nothing was changed."""
+        verb = request.get("do")
+        if verb == "cancel":
+            return {"cancelled": self.cancel(request.get("tasks"))}
+        if verb == "stop":
+            self.stop.soft() if not request.get("now") else self.stop.hard()
+            return {"stopping": True}
+        raise StateError(f"a controller cannot {verb!r}", hint="is it of another version?")
+
+    def cancel(self, ids: Sequence[str] | None) -> int:
+        """Cancel these tasks (None: all), durably; how many were unfinished. Running ones are being stopped."""
+        self._settle()
+        before = self.ledger.counts.cancelled
+        with self.ledger.moving():
+            running = self.ledger.cancel(ids)
+            if ids is None:
+                self.ledger.complete()
+            self.ledger.note("cancelled", "" if ids is None else ", ".join(ids[:20]))
+        self.crew.cancel(running)
+        return self.ledger.counts.cancelled - before
+
+    # --- the loop -------------------------------------------------------------------------------------------------
+
+    def run(self) -> Counts:
+        """Turn until there is no more to do, or `stop` was asked for; the counts at the end. The crew is not closed."""
+        while self.turn():
+            pass
+        self._finish()
+        return self.ledger.counts
+
+    def turn(self) -> bool:
+        """One turn; False when there will be no other."""
+        if self.stop.asked == 2:
+            return False
+        if self.stop.asked and not self._drained:
+            self._drain()
+        self.crew.turn(self._wait())
+        while self.intake and len(self.new) < COLLECT:
+            self.new.append(self.intake.popleft())
+        self._receipts = list(self.crew.channel.collect(COLLECT))
+        if self._worth_a_commit():
+            self._commit()
+        self._show()
+        return not self._over()
+
+    def _wait(self) -> float:
+        if self._receipts:
+            return PATIENCE
+        if self.new or (self.ledger.counts.ready and not self._drained and not self.note and self.crew.room()):
+            return 0.0
+        due = self.ledger.next_due()
+        wait = 0.1 if self.watch else 0.5
+        return wait if due is None else max(0.0, min(wait, due - self.ledger.clock()))
+
+    def _worth_a_commit(self) -> bool:
+        """Is there something to write down, and has it waited long enough for company?"""
+        if self.new:
+            return True
+        counts = self.ledger.counts
+        due = self.ledger.next_due()
+        ready = counts.ready or (due is not None and due <= self.ledger.clock())
+        if ready and not self._drained and self.crew.room():
+            return True
+        if not self._receipts:
+            return False
+        now = time.monotonic()
+        self._since = self._since or now
+        return not self.crew.pending or len(self._receipts) >= COLLECT or now - self._since >= PATIENCE
+
+    def _commit(self) -> None:
+        receipts = self._receipts
+        reports = [r[0] for r in receipts if isinstance(r[0], Ended)]
+        room = 0 if self._drained or self.crew.trouble else self.crew.room()
+        sync = bool(reports) or self.crew.sync
+        new = self.new
+        try:
+            with self.ledger.moving(sync or bool(new)):
+                if new:
+                    self.ledger.add(new)
+                finished = self.ledger.record(reports) if reports else []
+                deliveries = self.ledger.take(room) if room else []
+                self._tell_ledger()
+        except StateError as error:
+            self._pause(error)
+            return
+        self.note, self._since, self.new, self._receipts = "", 0.0, [], []
+        self._send(deliveries)
+        if receipts:
+            self.crew.channel.confirm(receipts)
+            self.crew.settled()
+        if finished:
+            if self.heard is not None:
+                self.heard(finished)
+            self._judge()
+
+    def _send(self, deliveries: Sequence[Delivery]) -> None:
+        if deliveries:
+            self.crew.channel.send(deliveries)
+
+    def _pause(self, error: StateError) -> None:
+        """The ledger cannot be written: hold everything, look again in a moment. Nothing was acknowledged."""
+        self.note = error.message
+        if self.watch is not None:
+            self.watch(self.view())
+        time.sleep(0.25)
+
+    def _settle(self) -> None:
+        """Write down what was collected, so that what follows sees it."""
+        self._receipts = list(self.crew.channel.collect(COLLECT))
+        if self._receipts or self.new:
+            self._commit()
+
+    def _judge(self) -> None:
+        """Too many failures: take nothing more."""
+        limit, counts = self.ledger.spec.max_failures, self.ledger.counts
+        if limit is None or self._stopped_early:
+            return
+        if isinstance(limit, Decimal):
+            least = min(ENOUGH_TO_JUDGE, counts.total)
+            too_many = counts.ended >= least and counts.failed > limit * counts.ended
+        else:
+            too_many = counts.failed > limit
+        if too_many:
+            self._stopped_early = True
+            self._remark("stopped early", failed=counts.failed, ended=counts.ended)
+            self._drain()
+
+    def _remark(self, kind: str, **detail: int) -> None:
+        with self.ledger.moving():
+            self.ledger.note(kind, **detail)
+
+    def _drain(self) -> None:
+        """Take nothing more; what has not begun goes back, what runs may finish."""
+        self._drained = True
+        withdrawn = self.crew.drain()
+        self._settle()
+        with self.ledger.moving():
+            self.ledger.interrupt([d.n for d in withdrawn])
+            self.ledger.note("drained", running=len(self.crew.running()))
+
+    def _over(self) -> bool:
+        if self._receipts or self.new or self.intake:
+            return False
+        counts = self.ledger.counts
+        if self._drained:
+            return not counts.handed_out and not self.crew.running()
+        return (counts.over or (self.closing and counts.ended == counts.total)) and not self.crew.running()
+
+    def _finish(self) -> None:
+        """What still runs is given back: its slots are about to go."""
+        self._settle()
+        with self.ledger.moving():
+            given = self.ledger.interrupt()
+            counts = self.ledger.counts
+            self.ledger.note("ended" if counts.over else "left", ready=counts.ready, interrupted=given)
+            self.ledger.set("live", {})
+        if self.watch is not None:
+            self.watch(self.view())
+
+    # --- what it shows --------------------------------------------------------------------------------------------
+
+    def view(self) -> View:
+        """How things stand, as committed."""
+        running = self.crew.running()
+        oldest = sorted(running, key=lambda r: -r[2])[:20]
+        names = self.ledger.ids([n for n, _, _ in oldest])
+        shown = tuple((names.get(n, str(n)), seconds) for n, _, seconds in oldest)
+        note = self.note or self.crew.trouble
+        return View(self.ledger.counts, self.crew.size, len(running), shown, self._drained, note)
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        if self.watch is not None and now - self._watched >= 0.1:
+            self._watched = now
+            self.watch(self.view())
+
+    def _tell_ledger(self) -> None:
+        """Half a second's news for those who only read the file."""
+        now = time.monotonic()
+        if now - self._told >= 0.5:
+            self._told = now
+            view = self.view()
+            self.ledger.set("live", {"slots": view.slots, "busy": view.busy, "running": view.running, "note": view.note,
+                                     "draining": view.draining, "at": self.ledger.clock()})  # fmt: skip

@@ -1,0 +1,58 @@
+"""Who executes for a controller: here, the slots of this process; afar, agents on machines that a pool keeps alive.
+
+The controller's loop is the same for both; it sees only this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from elsewhere.channels.base import Channel
+from elsewhere.model.task import Delivery
+
+
+class Crew(Protocol):
+    channel: Channel
+    sync: bool
+    """Must a hand-out survive a power cut before it is sent? Not if the agent would die of the same cut."""
+    trouble: str
+    """Why it cannot go on just now (a full disk); empty: it can."""
+
+    def room(self) -> int:
+        """How many more deliveries it could use now."""
+        ...
+
+    def turn(self, wait: float) -> None:
+        """Let it work; waits up to `wait` seconds for something to happen."""
+        ...
+
+    def cancel(self, ns: Collection[int]) -> None:
+        """Stop these; each ends with a report."""
+        ...
+
+    def drain(self) -> Sequence[Delivery]:
+        """Take nothing more; what had not begun comes back. Twice: the second finds none."""
+        ...
+
+    def settled(self) -> None:
+        """All that was reported is recorded."""
+        ...
+
+    def running(self) -> list[tuple[int, int, float]]:
+        """(n, attempt, seconds) of what runs now."""
+        ...
+
+    @property
+    def pending(self) -> int:
+        """Deliveries queued behind the running ones."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Slots it has now."""
+        ...
+
+    def close(self, now: bool = False) -> None:
+        """End everything it runs. Twice: harmless."""
+        ...

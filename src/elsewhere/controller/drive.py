@@ -1,0 +1,88 @@
+"""Take a job over and run it: lock, epoch, what the last controller's slots left behind, crew, control socket, loop."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from elsewhere.agent.runner import Boot, Slots, recover
+from elsewhere.controller.control import Control
+from elsewhere.controller.controller import Controller
+from elsewhere.controller.crew import Crew
+from elsewhere.controller.files import JobFiles
+from elsewhere.controller.here import Here
+from elsewhere.controller.lock import Lock
+from elsewhere.controller.share import Share
+from elsewhere.controller.stop import Stop
+from elsewhere.controller.view import View
+from elsewhere.ledger import Counts, Ledger
+from elsewhere.model.reports import Ended
+
+
+def drive(
+    files: JobFiles,
+    stop: Stop,
+    *,
+    watch: Callable[[View], None] | None = None,
+    heard: Callable[[Sequence[Ended]], None] | None = None,
+    ready: Callable[[Controller], None] | None = None,
+) -> Counts:
+    """Run the job in this thread until it is over or `stop` is asked for. JobHeld: somebody else has it.
+
+    `ready` is called once, when the job is ours and its past is recorded. May be called again at any time: it goes on
+    where the ledger stands.
+    """
+    with Lock(files.lock), contextlib.ExitStack() as exits:
+        ledger = Ledger.open(files.ledger)
+        exits.callback(ledger.close)
+        epoch = take_over(files, ledger)
+        selector = selectors.DefaultSelector()
+        exits.callback(selector.close)
+        crew = gather(files, ledger, epoch, selector)
+        exits.callback(crew.close, now=True)
+        controller = Controller(ledger, crew, stop, heard=heard, watch=watch)
+        control = Control(files.control, controller.answer)
+        exits.callback(control.close)
+        selector.register(control.socket, selectors.EVENT_READ, control.turn)
+        selector.register(stop.reader, selectors.EVENT_READ, stop.heard)
+        if ready is not None:
+            ready(controller)
+        return controller.run()
+
+
+def take_over(files: JobFiles, ledger: Ledger) -> int:
+    """Write down what the slots of the last controller had finished, and give back the rest; the new epoch."""
+    left = sorted(files.slots.iterdir()) if files.slots.is_dir() else []
+    found = [(path, recover(path)) for path in left]
+    with ledger.moving():
+        epoch = ledger.take_over()
+        recorded = 0
+        for path, reports in found:
+            ledger.record([r._replace(agent=path.name) for r in reports])
+            recorded += len(reports)
+        given = ledger.interrupt()
+        if epoch > 1:
+            ledger.note("resumed", epoch=epoch, recovered=recorded, interrupted=given, pid=os.getpid())
+    for path, _ in found:
+        _forget(path)
+    return epoch
+
+
+def _forget(directory: Path) -> None:
+    """The outcomes are in the ledger; the output of the tasks stays."""
+    for path in directory.glob("*.outcomes"):
+        path.unlink(missing_ok=True)
+
+
+def gather(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.BaseSelector) -> Crew:
+    """The crew of this job's place."""
+    spec = ledger.spec
+    name = f"a{epoch}"
+    directory = files.slots / name
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    share = Share(files.directory.parent.parent / "shares", files.id, spec.slots, spec.priority, os.cpu_count() or 1)
+    slots = Slots(Boot.of(spec, files.directory, files.seal_key()), spec.slots, directory, selector)
+    return Here(name, slots, selector, share)

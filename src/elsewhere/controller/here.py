@@ -1,0 +1,64 @@
+"""The crew of this machine: the agent is a thread of the controller, or rather its other hand: they take turns."""
+
+from __future__ import annotations
+
+import selectors
+from collections.abc import Collection, Sequence
+
+from elsewhere.agent.loop import Agent
+from elsewhere.agent.runner import Slots
+from elsewhere.channels.calls import Calls
+from elsewhere.controller.share import Share
+from elsewhere.model.task import Delivery
+
+
+class Here:
+    """Slots of this machine, fed by calls; their number follows this job's fair share."""
+
+    sync = False
+
+    def __init__(self, name: str, slots: Slots, selector: selectors.BaseSelector, share: Share | None = None) -> None:
+        self.channel = Calls()
+        self.agent = Agent(name, self.channel, slots)
+        self.slots, self.selector, self.share = slots, selector, share
+        self._size = share.want if share else 0
+
+    @property
+    def trouble(self) -> str:
+        return self.slots.trouble
+
+    def room(self) -> int:
+        return 0 if self.agent.draining else self.slots.room()
+
+    def turn(self, wait: float) -> None:
+        if self.share is not None:
+            part = self.share.part(self.slots.queued() + len(self.slots.running()))
+            if part != self._size:
+                self.slots.resize(part)
+                self._size = part
+        self.agent.turn(wait)
+
+    def cancel(self, ns: Collection[int]) -> None:
+        self.agent.cancel(ns)
+
+    def drain(self) -> Sequence[Delivery]:
+        return self.agent.drain()
+
+    def settled(self) -> None:
+        self.slots.settled()
+
+    def running(self) -> list[tuple[int, int, float]]:
+        return self.slots.running()
+
+    @property
+    def pending(self) -> int:
+        return self.slots.queued()
+
+    @property
+    def size(self) -> int:
+        return self._size or 1
+
+    def close(self, now: bool = False) -> None:
+        self.agent.close(now)
+        if self.share is not None:
+            self.share.close()

@@ -1,0 +1,84 @@
+"""One controller per job: a lock on a file that the kernel lets go of when its holder dies."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from elsewhere.errors import JobHeld
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who has a job: `alive` is known only on the same host; elsewhere it is what the file says."""
+
+    host: str
+    pid: int
+    alive: bool
+
+
+class Lock:
+    """Held from `take` to `release`, or to the end of the process."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._fd = -1
+
+    def take(self) -> Lock:
+        """JobHeld if another controller has it. Does not wait."""
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(fd)
+            holder = read(self.path)
+            where = f"process {holder.pid} on {holder.host}" if holder else "another process"
+            raise JobHeld(
+                f"the job is run by {where}",
+                hint="watch it with `elsewhere watch`, or stop that controller first",
+                host=holder.host if holder else "",
+                pid=holder.pid if holder else 0,
+            ) from None
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode(), 0)
+        self._fd = fd
+        return self
+
+    def release(self) -> None:
+        """Twice: harmless."""
+        if self._fd >= 0:
+            os.ftruncate(self._fd, 0)
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Lock:
+        return self.take()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def read(path: Path) -> Holder | None:
+    """Who holds the lock; None: nobody on this host does."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        text = os.pread(fd, 4096, 0)
+        story = json.loads(text) if text else {}
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return Holder(str(story.get("host", socket.gethostname())), int(story.get("pid", 0)), True)
+        if story and story.get("host") != socket.gethostname():
+            return Holder(str(story["host"]), int(story["pid"]), False)
+        return None
+    except ValueError:
+        return None
+    finally:
+        os.close(fd)

@@ -1,0 +1,19 @@
+"""What a controller shows of itself, for the live line and for `watch`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from elsewhere.ledger.views import Counts
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """`running`: (task id, seconds it has run), oldest first, at most twenty. `note`: why it waits, or ""."""
+
+    counts: Counts
+    slots: int = 0
+    busy: int = 0
+    running: tuple[tuple[str, float], ...] = ()
+    draining: bool = False
+    note: str = ""

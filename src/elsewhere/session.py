@@ -1,0 +1,306 @@
+"""The one facade: make jobs, run them, find them, stop them. Composition only; everything it does is done elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from elsewhere.config.home import home
+from elsewhere.controller import control
+from elsewhere.controller.controller import Controller
+from elsewhere.controller.drive import drive
+from elsewhere.controller.files import JobFiles
+from elsewhere.controller.lock import Holder, Lock
+from elsewhere.controller.lock import read as read_lock
+from elsewhere.controller.stop import Stop
+from elsewhere.controller.view import View
+from elsewhere.errors import JobHeld, StateError, UnknownJob
+from elsewhere.ledger import Counts, Ledger
+from elsewhere.model.job import JobSpec
+from elsewhere.model.reports import Ended
+from elsewhere.model.task import NewTask
+
+# fmt: off
+__all__ = ["Counts", "Holder", "JobFiles", "Live", "Stop", "View",
+           "cancel", "create", "detach", "find", "hold", "holder", "listing", "remove", "retry", "run_here"]
+# fmt: on
+
+
+# --- making and finding -------------------------------------------------------------------------------------------
+
+
+def create(spec: JobSpec, tasks: Iterable[NewTask], *, complete: bool = True) -> JobFiles:
+    """A job with all its tasks, checked and committed; on any error nothing of it is left and the error is raised.
+
+    InvalidTask: two tasks of one id, or what the iterable raises. `complete` False: more may be added later.
+    """
+    jobs = _jobs()
+    draft = jobs / f".new-{spec.id}"
+    draft.mkdir(mode=0o700)
+    try:
+        _fill(draft / "ledger.db", spec, tasks, complete)
+        draft.rename(jobs / spec.id)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    _sync(jobs)
+    files = JobFiles(spec.id, jobs / spec.id)
+    _name(spec)
+    return files
+
+
+def _fill(path: Path, spec: JobSpec, tasks: Iterable[NewTask], complete: bool) -> None:
+    ledger = Ledger.create(path, spec)
+    try:
+        with ledger.moving():
+            if complete:
+                ledger.defer_index()
+            ledger.add(tasks)
+            if complete:
+                ledger.complete()
+                ledger.index()
+            ledger.note("created", place=spec.place, slots=spec.slots)
+    finally:
+        ledger.close()
+
+
+def find(ref: str = "@last") -> JobFiles:
+    """The job of that name, of that unique beginning of an id, or the newest (`@last`). UnknownJob: the nearest."""
+    jobs = _jobs()
+    if ref in ("@last", ""):
+        for files in listing():
+            return files
+        raise UnknownJob("there is no job yet", hint="make one with `elsewhere run`")
+    named = jobs.parent / "names" / ref
+    if "/" not in ref and named.is_symlink():
+        target = jobs / named.readlink().name
+        if target.is_dir():
+            return JobFiles(target.name, target)
+    for start in (ref, f"job-{ref}"):
+        found = [path for path in jobs.glob(f"{_literal(start)}*") if path.is_dir()]
+        if len(found) == 1:
+            return JobFiles(found[0].name, found[0])
+        if found:
+            raise UnknownJob(
+                f"{len(found)} jobs begin with {ref!r}", hint="give more of the id; `elsewhere jobs` lists them"
+            )
+    names = [path.name for path in _jobs().parent.glob("names/*")] + [files.id for files in listing()]
+    nearest = difflib.get_close_matches(ref, names, 1)
+    hint = f"did you mean {nearest[0]}?" if nearest else "`elsewhere jobs` lists them"
+    raise UnknownJob(f"there is no job {ref!r}", hint=hint)
+
+
+def listing() -> list[JobFiles]:
+    """All jobs, the newest first."""
+    return [JobFiles(path.name, path) for path in sorted(_jobs().glob("job-*"), reverse=True) if path.is_dir()]
+
+
+def _jobs() -> Path:
+    path = home() / "jobs"
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
+def _name(spec: JobSpec) -> None:
+    """The newest job of a name answers to it."""
+    names = home() / "names"
+    names.mkdir(mode=0o700, exist_ok=True)
+    fresh = names / f".{spec.id}"
+    fresh.symlink_to(spec.id)
+    fresh.replace(names / spec.name)
+
+
+def _literal(text: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in text)
+
+
+def _sync(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+# --- running ------------------------------------------------------------------------------------------------------
+
+
+def run_here(
+    files: JobFiles,
+    *,
+    watch: Callable[[View], None] | None = None,
+    heard: Callable[[Sequence[Ended]], None] | None = None,
+    stop: Stop | None = None,
+) -> Counts:
+    """Run a job in this thread until it is over, stopped, or drained by its limits. JobHeld: somebody else has it."""
+    own = stop or Stop()
+    try:
+        return drive(files, own, watch=watch, heard=heard)
+    finally:
+        if stop is None:
+            own.close()
+
+
+def detach(files: JobFiles) -> int:
+    """Run a job in a process of its own, which outlives this one; its id, once it has the job. StateError: it fails."""
+    reader, writer = os.pipe()
+    with files.log.open("ab") as log:
+        os.fchmod(log.fileno(), 0o600)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "elsewhere.controller", str(files.directory), str(writer)],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(writer,), start_new_session=True, cwd="/",
+        )  # fmt: skip
+    os.close(writer)
+    with os.fdopen(reader, "rb") as news:
+        answer = news.read()
+    if answer != b"+":
+        process.wait()
+        raise StateError(answer.decode() or f"the controller ended at once; its log is {files.log}")
+    threading.Thread(target=process.wait, daemon=True).start()
+    return process.pid
+
+
+class Live:
+    """A job whose controller is a thread of this process, fed as we go. Its calls come back through callbacks."""
+
+    def __init__(self, spec: JobSpec, watch: Callable[[View], None] | None = None) -> None:
+        self.files = create(spec, (), complete=False)
+        self.stop = Stop()
+        self.error: BaseException | None = None
+        self._calls: dict[int, Callable[[Ended], None]] = {}
+        self._intake: deque[NewTask] = deque()
+        self._lock = threading.Lock()
+        self._n = 0
+        self._controller: Controller | None = None
+        self._up = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(watch,), name=f"elsewhere {spec.name}", daemon=True)
+        self._thread.start()
+        self._up.wait()
+        if self.error is not None:
+            raise self.error
+
+    def _run(self, watch: Callable[[View], None] | None) -> None:
+        try:
+            drive(self.files, self.stop, watch=watch, heard=self._heard, ready=self._ready)
+        except BaseException as error:
+            self.error = error
+        finally:
+            self._up.set()
+
+    def _ready(self, controller: Controller) -> None:
+        controller.intake = self._intake
+        self._controller = controller
+        self._up.set()
+
+    def _heard(self, reports: Sequence[Ended]) -> None:
+        for report in reports:
+            call = self._calls.pop(report[0], None)
+            if call is not None:
+                call(report)
+
+    def submit(self, task: NewTask, done: Callable[[Ended], None]) -> int:
+        """Add a task; `done` is called on the controller's thread with the report that ended it. Its number."""
+        with self._lock:
+            if self.error is not None or not self._thread.is_alive():
+                raise StateError(f"job {self.files.id} is not running any more ({self.error})")
+            self._n += 1
+            number = self._n
+            self._calls[number] = done
+            self._intake.append(task)
+        self.stop.wake()
+        return number
+
+    def cancel(self, task_id: str) -> None:
+        """Cancel one task; it still ends with a call of its `done` if it was running, and without one if it was not."""
+        control.ask(self.files.control, {"do": "cancel", "tasks": [task_id]})
+
+    @property
+    def unfinished(self) -> int:
+        return len(self._calls)
+
+    def close(self, wait: bool = True) -> None:
+        """Take no more tasks; with `wait`, until all have ended, else what runs is given back. Twice: harmless."""
+        if self._controller is not None:
+            self._controller.closing = True
+        if not wait:
+            self.stop.hard()
+        self.stop.wake()
+        self._thread.join()
+        self.stop.close()
+
+
+def hold(spec: JobSpec, watch: Callable[[View], None] | None = None) -> Live:
+    """A job that is fed as we go, run by a thread of this process."""
+    return Live(spec, watch)
+
+
+# --- changing -----------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _held(files: JobFiles) -> Iterator[Ledger]:
+    """The ledger of a job that no controller has, for a change of ours."""
+    with Lock(files.lock):
+        ledger = Ledger.open(files.ledger)
+        try:
+            yield ledger
+        finally:
+            ledger.close()
+
+
+def cancel(files: JobFiles, tasks: Sequence[str] | None = None) -> int:
+    """Cancel these tasks (None: all), through the controller if there is one; how many were unfinished."""
+    for _ in range(3):
+        answer = control.ask(files.control, {"do": "cancel", "tasks": None if tasks is None else list(tasks)})
+        if answer is not None:
+            return int(answer["cancelled"])
+        with contextlib.suppress(JobHeld), _held(files) as ledger:
+            before = ledger.counts.cancelled
+            with ledger.moving():
+                ledger.cancel(tasks)
+                if tasks is None:
+                    ledger.complete()
+                ledger.note("cancelled", "" if tasks is None else ", ".join(tasks[:20]))
+            return ledger.counts.cancelled - before
+    raise read_holder_error(files)
+
+
+def read_holder_error(files: JobFiles) -> JobHeld:
+    held = read_lock(files.lock)
+    where = f"process {held.pid} on {held.host}" if held else "another process"
+    return JobHeld(f"the job is run by {where}, which does not answer", hint="cancel it from that host")
+
+
+def retry(files: JobFiles, tasks: Sequence[str] | None = None) -> int:
+    """Make failed tasks ready again (None: all that failed); how many. It does not run them. JobHeld: it is running."""
+    with _held(files) as ledger:
+        with ledger.moving():
+            count = ledger.retry(tasks)
+            ledger.note("retried", tasks=count)
+        return count
+
+
+def remove(files: JobFiles) -> None:
+    """Remove a job and all its files. JobHeld: it is running. Twice: harmless."""
+    if not files.directory.exists():
+        return
+    with Lock(files.lock):
+        gone = files.directory.with_name(f".gone-{files.id}")
+        files.directory.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+    for name in (home() / "names").glob("*"):
+        if name.is_symlink() and name.readlink().name == files.id:
+            name.unlink(missing_ok=True)
+
+
+def holder(files: JobFiles) -> Holder | None:
+    """Who runs the job now; None: nobody."""
+    return read_lock(files.lock)
