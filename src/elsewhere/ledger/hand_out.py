@@ -1,0 +1,183 @@
+"""The near half of a ledger's moves: transactions, tasks that come in, tasks that are handed out."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from itertools import islice
+from pathlib import Path
+
+import apsw
+
+from elsewhere.errors import InvalidTask
+from elsewhere.ledger import tables
+from elsewhere.ledger.questions import Questions
+from elsewhere.ledger.views import Counts
+from elsewhere.model.states import Tally
+from elsewhere.model.task import Delivery, NewTask
+
+IN_OPEN, IN_DONE = "SELECT 1 FROM open WHERE open.n = t.n", "SELECT 1 FROM done WHERE done.n = t.n"
+
+
+class HandOut(Questions):
+    """Adds and hands out. Nothing is durable, and nothing may be shown, sent or confirmed, inside `moving`."""
+
+    def __init__(self, db: apsw.Connection, path: Path, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(db, path)
+        self.clock = clock
+        self.chance = random.Random()
+        self._load()
+
+    def _load(self) -> None:
+        self._counts = self.count()
+        self._frontier = int(self._get("frontier", 0))
+        self._special = bool(self._get("special", 0))
+        self._open = self._one("SELECT count(*) FROM open")
+        self._due: float | None = self._one("SELECT min(due) FROM open WHERE state = 2")
+
+    @property
+    def counts(self) -> Counts:
+        """As of the last move; `count` tells what is committed."""
+        return self._counts
+
+    @contextmanager
+    def moving(self, sync: bool = True) -> Iterator[None]:
+        """Make moves in this block; they are durable, all at once, when it is left without an error, else none is made.
+
+        StateError: the file could not be written; the same moves may be made again. `sync` False: they survive the
+        death of the process but not a power cut; only for what a power cut would undo anyway, such as handing out to
+        slots of this machine.
+        """
+        try:
+            self.db.execute(f"PRAGMA synchronous={'FULL' if sync else 'NORMAL'}").fetchall()
+            self.db.execute("BEGIN IMMEDIATE")
+            yield
+            counts, special = json.dumps(asdict(self._counts)), int(self._special)
+            facts = [("counts", counts), ("frontier", self._frontier), ("special", special)]
+            self.db.executemany("INSERT OR REPLACE INTO job VALUES(?, ?)", facts)
+            self.db.execute("COMMIT")
+        except apsw.Error as error:
+            self._rollback()
+            raise tables.damage(self.path, error) from error
+        except BaseException:
+            self._rollback()
+            raise
+
+    def _rollback(self) -> None:
+        if self.db.in_transaction:
+            self.db.execute("ROLLBACK")
+        self._load()
+
+    def add(self, tasks: Iterable[NewTask]) -> int:
+        """Add tasks in their order; how many. InvalidTask: an id that is there already (`faults` holds the ids)."""
+        added, first = 0, self._counts.total + 1
+        stream = iter(tasks)
+        while batch := list(islice(stream, 512)):
+            start = first + added
+            rows = [(start + k, t.id, t.body, t.options) for k, t in enumerate(batch)]
+            try:
+                self.db.executemany("INSERT INTO tasks VALUES(?, ?, ?, ?)", rows)
+            except apsw.ConstraintError:
+                raise self._duplicates([t.id for t in batch], start) from None
+            preferred = [(start + k, t.priority) for k, t in enumerate(batch) if t.priority]
+            if preferred:
+                self._special = True
+                self._open += len(preferred)
+                self.db.executemany("INSERT INTO open(n, state, attempt, priority) VALUES(?, 0, 0, ?)", preferred)
+            added += len(batch)
+        self._counts = replace(self._counts, total=first - 1 + added, ready=self._counts.ready + added)
+        return added
+
+    def defer_index(self) -> None:
+        """Before a large first `add`: ids are then checked by `index`, all at once, which is cheaper."""
+        self.db.execute("DROP INDEX IF EXISTS tasks_by_id")
+
+    def index(self) -> None:
+        """Check that ids differ. InvalidTask: `faults` holds up to 20 of those that do not."""
+        try:
+            self.db.execute(tables.INDEX)
+        except apsw.ConstraintError:
+            raise self._duplicates([], 0) from None
+
+    def _duplicates(self, batch: Sequence[str], start: int) -> InvalidTask:
+        seen: set[str] = set()
+        twice = [x for x in batch if x in seen or seen.add(x)]  # type: ignore[func-returns-value]
+        if not twice and batch:
+            marks = ",".join("?" * len(batch))
+            query = f"SELECT id FROM tasks WHERE n < {start} AND id IN ({marks}) LIMIT 20"
+            twice = [r[0] for r in self._rows(query, tuple(batch))]
+        if not twice:
+            twice = [r[0] for r in self._rows("SELECT id FROM tasks GROUP BY id HAVING count(*) > 1 LIMIT 20")]
+        return InvalidTask(f"task_id {twice[0]!r} is used twice", faults=tuple(twice))
+
+    def complete(self) -> None:
+        """No more tasks will be added. Twice: harmless."""
+        self._counts = replace(self._counts, complete=True)
+
+    def take(self, limit: int) -> list[Delivery]:
+        """Hand out up to `limit` ready tasks: preferred ones, then those with a story, then in their order.
+
+        READY --take--> HANDED OUT; each gets its next attempt number.
+        """
+        if limit <= 0 or (not self._counts.ready and not self._counts.waiting):
+            return []
+        taken = self._take_open(limit, "priority >= 0") if self._open else []
+        if len(taken) < limit:
+            taken += self._take_fresh(limit - len(taken))
+        if len(taken) < limit and self._special:
+            taken += self._take_open(limit - len(taken), "priority < 0")
+        counts = self._counts
+        self._counts = replace(counts, ready=counts.ready - len(taken), handed_out=counts.handed_out + len(taken))
+        return taken
+
+    def _take_fresh(self, limit: int) -> list[Delivery]:
+        untouched = f" AND NOT EXISTS ({IN_OPEN}) AND NOT EXISTS ({IN_DONE})" if self._special else ""
+        rows = self._rows(
+            f"SELECT n, 1, id, body, options, 0 FROM tasks t WHERE n > ?{untouched} ORDER BY n LIMIT ?",
+            (self._frontier, limit),
+        )
+        if rows:
+            self._frontier = rows[-1][0]
+        elif self._special:
+            self._frontier = self._counts.total
+        return list(map(Delivery._make, rows))
+
+    def _take_open(self, limit: int, which: str) -> list[Delivery]:
+        self._fall_due()
+        rows = self._rows(
+            "SELECT n, attempt + 1, id, body, options, tally, carry FROM open JOIN tasks USING(n)"
+            f" WHERE state = 0 AND {which} ORDER BY priority DESC, n LIMIT ?",
+            (limit,),
+        )
+        self.db.executemany("UPDATE open SET state = 1, attempt = ?2, due = NULL WHERE n = ?1", [r[:2] for r in rows])
+        return [Delivery(r[0], r[1], r[2], r[3], _carry(r[4], r[6]), read_tally(r[5]).suspect) for r in rows]
+
+    def _fall_due(self) -> None:
+        now = self.clock()
+        if self._due is None or self._due > now:
+            return
+        before = self.db.total_changes()
+        self.db.execute("UPDATE open SET state = 0, due = NULL WHERE state = 2 AND due <= ?", (now,))
+        fell = self.db.total_changes() - before
+        counts = self._counts
+        self._counts = replace(counts, waiting=counts.waiting - fell, ready=counts.ready + fell)
+        self._due = self._one("SELECT min(due) FROM open WHERE state = 2")
+
+    def next_due(self) -> float | None:
+        """When (seconds since the epoch) the next waiting task falls due; None: none waits."""
+        return self._due
+
+
+def read_tally(text: str | None) -> Tally:
+    return Tally(**json.loads(text)) if text else Tally()
+
+
+def _carry(options: bytes | None, carry: str | None) -> bytes | None:
+    """A task that asked again finds its state among its options."""
+    if carry is None:
+        return options
+    return json.dumps({**json.loads(options or b"{}"), "state": json.loads(carry)}).encode()
