@@ -1,4 +1,4 @@
-"""The far half: what reports lead to. Each is recorded once, if its number is current; the rest is refused, and kept."""
+"""The far half: what reports lead to. Each is recorded once, if its number is current; the rest is refused."""
 
 from __future__ import annotations
 
