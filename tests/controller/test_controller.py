@@ -1,0 +1,210 @@
+"""The controller's loop, with a crew that executes at once: what is written, in which order, and when it ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import apsw
+import pytest
+
+from elsewhere.channels.base import Room
+from elsewhere.channels.calls import Calls
+from elsewhere.controller.controller import Controller
+from elsewhere.controller.stop import Stop
+from elsewhere.controller.view import View
+from elsewhere.errors import InvalidTask
+from elsewhere.ledger import Ledger
+from elsewhere.model.job import Entry, JobSpec
+from elsewhere.model.reports import Ended, Form
+from elsewhere.model.states import Outcome
+from elsewhere.model.task import Delivery, NewTask, RetryPolicy
+
+
+class FakeCrew:
+    """Executes what it is sent on the turn after next; `behave` says how each attempt ends, or None: it goes on running."""
+
+    sync = True
+    trouble = ""
+    pending = 0
+    size = 4
+
+    def __init__(self, behave: Callable[[Delivery], Outcome | None]) -> None:
+        self.channel = Calls()
+        self.behave = behave
+        self.active: dict[int, Delivery] = {}
+        self.cancelled: list[int] = []
+        self.settlements = 0
+        self.draining = False
+
+    def room(self) -> int:
+        return 0 if self.draining else 4 - len(self.active)
+
+    def turn(self, wait: float) -> None:
+        for n, delivery in list(self.active.items()):
+            outcome = Outcome.CANCELLED if n in self.cancelled else self.behave(delivery)
+            if outcome is not None:
+                del self.active[n]
+                form = Form.JSON if outcome is Outcome.SUCCEEDED else Form.FAILURE
+                value = b"1" if outcome is Outcome.SUCCEEDED else json.dumps({"type": "E"}).encode()
+                self.channel.report([Ended(n, delivery.attempt, outcome, 0.0, 0.1, form, value)])
+        for claim in self.channel.claim("fake", Room(self.room(), not self.active), timedelta(1)):
+            self.active[claim.delivery.n] = claim.delivery
+
+    def cancel(self, ns: Collection[int]) -> None:
+        self.cancelled.extend(ns)
+
+    def drain(self) -> Sequence[Delivery]:
+        self.draining = True
+        return [c.delivery for c in self.channel.claim("drain", Room(1000), timedelta(1))]
+
+    def settled(self) -> None:
+        self.settlements += 1
+
+    def running(self) -> list[tuple[int, int, float]]:
+        return [(n, d.attempt, 1.0) for n, d in self.active.items()]
+
+    def close(self, now: bool = False) -> None:
+        pass
+
+
+@pytest.fixture
+def stop() -> Iterator[Stop]:
+    stop = Stop()
+    yield stop
+    stop.close()
+
+
+Begin = Callable[..., tuple[Controller, FakeCrew]]
+
+
+@pytest.fixture
+def begin(tmp_path: Path, stop: Stop) -> Begin:
+    def build(
+        tasks: int, behave: Callable[[Delivery], Outcome | None], complete: bool = True, **spec: object
+    ) -> tuple[Controller, FakeCrew]:
+        described = JobSpec("job-1", "fit", Entry("function", "a:b"), **spec)  # type: ignore[arg-type]
+        ledger = Ledger.create(tmp_path / "ledger.db", described)
+        with ledger.moving():
+            ledger.add(NewTask(f"t{k}", b"{}") for k in range(tasks))
+            if complete:
+                ledger.complete()
+        crew = FakeCrew(behave)
+        return Controller(ledger, crew, stop), crew
+
+    return build
+
+
+def succeed(_: Delivery) -> Outcome:
+    return Outcome.SUCCEEDED
+
+
+def test_it_runs_every_task_once_and_ends(begin: Begin) -> None:
+    runs: list[int] = []
+
+    def once(delivery: Delivery) -> Outcome:
+        runs.append(delivery.n)
+        return Outcome.SUCCEEDED
+
+    controller, _ = begin(50, once)
+    counts = controller.run()
+    assert counts.over and counts.succeeded == 50
+    assert sorted(runs) == list(range(1, 51))
+
+
+def test_what_is_heard_is_durable_before_it_is_told(begin: Begin) -> None:
+    controller, crew = begin(10, succeed)
+    seen: list[int] = []
+
+    def heard(reports: Sequence[Ended]) -> None:
+        db = apsw.Connection(str(controller.ledger.path), flags=apsw.SQLITE_OPEN_READONLY)
+        committed = {row[0] for row in db.execute("SELECT n FROM done")}
+        db.close()
+        assert {r.n for r in reports} <= committed
+        seen.extend(r.n for r in reports)
+
+    controller.heard = heard
+    controller.run()
+    assert sorted(seen) == list(range(1, 11))
+    assert crew.settlements
+
+
+def test_retries_are_made_and_counted(begin: Begin) -> None:
+    def flaky(delivery: Delivery) -> Outcome:
+        return Outcome.SUCCEEDED if delivery.attempt == 3 else Outcome.ERRORED
+
+    controller, _ = begin(5, flaky, retry=RetryPolicy(retries=2, delay=timedelta(0)))
+    counts = controller.run()
+    assert (counts.succeeded, counts.retries) == (5, 10)
+
+
+def test_a_soft_stop_lets_running_tasks_finish_and_keeps_the_rest(begin: Begin, stop: Stop) -> None:
+    controller, crew = begin(20, lambda d: Outcome.SUCCEEDED if stop.asked else None)
+    while len(crew.active) < 4:
+        controller.turn()
+    stop.soft()
+    counts = controller.run()
+    assert (counts.succeeded, counts.ready, counts.handed_out) == (4, 16, 0)
+    assert not counts.over
+
+
+def test_a_hard_stop_gives_back_what_runs(begin: Begin, stop: Stop) -> None:
+    controller, crew = begin(20, lambda d: None)
+    while len(crew.active) < 4:
+        controller.turn()
+    stop.hard()
+    counts = controller.run()
+    assert (counts.ready, counts.interrupts) == (20, 4)
+
+
+def test_cancel_stops_what_runs_and_ends_the_job(begin: Begin) -> None:
+    controller, crew = begin(20, lambda d: None)
+    while len(crew.active) < 4:
+        controller.turn()
+    assert controller.answer({"do": "cancel", "tasks": None}) == {"cancelled": 20}
+    assert sorted(crew.cancelled) == sorted(crew.active)
+    counts = controller.run()
+    assert counts.over and counts.cancelled == 20
+
+
+def test_cancel_of_an_unknown_task_is_refused(begin: Begin) -> None:
+    controller, _ = begin(2, succeed)
+    with pytest.raises(InvalidTask):
+        controller.answer({"do": "cancel", "tasks": ["nope"]})
+    assert controller.run().succeeded == 2
+
+
+@pytest.mark.parametrize("limit", [3, Decimal("0.1")])
+def test_too_many_failures_stop_the_job_early(begin: Begin, limit: int | Decimal) -> None:
+    controller, _ = begin(200, lambda d: Outcome.ERRORED, max_failures=limit)
+    counts = controller.run()
+    assert 3 < counts.failed < 40
+    assert counts.ready == 200 - counts.failed
+    assert "stopped early" in [e.kind for e in controller.ledger.events()]
+
+
+def test_a_full_disk_pauses_and_goes_on_once_there_is_room(begin: Begin) -> None:
+    controller, _ = begin(300, succeed)
+    notes: list[str] = []
+    db = controller.ledger.db
+    pages = db.execute("PRAGMA page_count").fetchall()[0][0]
+    db.execute(f"PRAGMA max_page_count={pages}").fetchall()
+
+    def watch(view: View) -> None:
+        if view.note:
+            notes.append(view.note)
+            db.execute("PRAGMA max_page_count=100000").fetchall()
+
+    controller.watch = watch
+    assert controller.run().succeeded == 300
+    assert any("full" in note for note in notes)
+
+
+def test_tasks_come_in_while_it_runs(begin: Begin) -> None:
+    controller, _ = begin(0, succeed, complete=False)
+    controller.intake.extend(NewTask(f"x{k}", b"{}") for k in range(10))
+    controller.closing = True
+    assert controller.run().succeeded == 10
