@@ -13,11 +13,20 @@ from elsewhere.model.task import Delivery
 
 
 class Crew(Protocol):
-    channel: Channel
-    sync: bool
-    """Must a hand-out survive a power cut before it is sent? Not if the agent would die of the same cut."""
-    trouble: str
-    """Why it cannot go on just now (a full disk); empty: it can."""
+    @property
+    def channel(self) -> Channel:
+        """Carries deliveries to it and reports from it."""
+        ...
+
+    @property
+    def sync(self) -> bool:
+        """Must a hand-out survive a power cut before it is sent? Not if the agent would die of the same cut."""
+        ...
+
+    @property
+    def trouble(self) -> str:
+        """Why it cannot go on just now (a full disk); empty: it can."""
+        ...
 
     def room(self) -> int:
         """How many more deliveries it could use now."""
