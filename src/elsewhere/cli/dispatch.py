@@ -75,7 +75,7 @@ def _run(name: str, words: Sequence[str]) -> int:
 
     module = import_module(COMMANDS[name][0])
     try:
-        return int(module.main(grammar.read(module.COMMAND, words)) or 0)
+        return int(module.main(grammar.read(module.COMMAND, words)))
     except grammar.HelpAsked:
         sys.stdout.write(grammar.page(module.COMMAND, coloured()))
         return 0

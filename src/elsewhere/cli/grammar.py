@@ -67,7 +67,7 @@ class Argument:
     ) -> None:
         self.name, self.help, self.default, self.many, self.required = name, help, default, many, required
         self.completes = completes
-        self.key = name.lower().replace("-", "_").replace("/", "_")
+        self.key = name.lower().replace("-", "_").replace("|", "_")
 
 
 class Command:

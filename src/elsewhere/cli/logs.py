@@ -14,7 +14,7 @@ from elsewhere.cli.read import positive
 from elsewhere.cli.terminal import is_terminal, tell
 
 if TYPE_CHECKING:
-    from elsewhere.ledger import Questions
+    from elsewhere.ledger.questions import Questions
     from elsewhere.ledger.views import TaskView
     from elsewhere.session import JobFiles
 

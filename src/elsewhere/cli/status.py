@@ -12,7 +12,7 @@ from elsewhere.cli.terminal import coloured, paint, say, say_json
 
 if TYPE_CHECKING:
     from elsewhere.controller.lock import Holder
-    from elsewhere.ledger import Questions
+    from elsewhere.ledger.questions import Questions
     from elsewhere.session import JobFiles
 
 COMMAND = Command(

@@ -12,15 +12,15 @@ from elsewhere.cli.terminal import tell
 
 if TYPE_CHECKING:
     from elsewhere.controller.view import View
-    from elsewhere.ledger import Questions
+    from elsewhere.ledger.questions import Questions
     from elsewhere.session import JobFiles
 
 LOOK_EVERY = 0.25
 
 COMMAND = Command(
     "watch",
-    about="Shows the live line of a job until it is over, from any terminal of this machine. Ctrl-C ends the watching,\n"
-    "not the job. Exit status: 0 all succeeded, 1 some failed, 130 you stopped watching.",
+    about="Shows the live line of a job until it is over, from any terminal of this machine. Ctrl-C ends the\n"
+    "watching, not the job. Exit status: 0 all succeeded, 1 some failed, 130 you stopped watching.",
     arguments=[which.JOB],
     options=[Option("--quiet", "-q", help="Only wait, and return the exit status."), which.JSON],
 )
@@ -83,4 +83,5 @@ def _took(ledger: Questions) -> float:
     """Seconds from the making of the job to the last thing that happened to it."""
     events = ledger.events()
     last = events[-1].at if events else ledger.spec.created
-    return max((last - ledger.spec.created).total_seconds(), 0.0)
+    seconds: float = (last - ledger.spec.created).total_seconds()
+    return max(seconds, 0.0)

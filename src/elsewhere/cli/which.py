@@ -14,7 +14,7 @@ from elsewhere.errors import UsageError
 
 if TYPE_CHECKING:
     from elsewhere.controller.lock import Holder
-    from elsewhere.ledger import Questions
+    from elsewhere.ledger.questions import Questions
     from elsewhere.ledger.views import Counts
     from elsewhere.session import JobFiles
 

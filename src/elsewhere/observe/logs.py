@@ -107,7 +107,7 @@ def _page(path: Path) -> Page | None:
 class Tail:
     """Everything that a job's slots print from now on, or from the beginning.
 
-    `streams`: which of out and err. `start`: positions to begin at; files not named there are read from their first byte.
+    `streams`: which of out and err. `start`: positions to begin at; other files are read from their first byte.
     """
 
     def __init__(self, slots: Path, streams: Sequence[str] = STREAMS, start: dict[Source, int] | None = None) -> None:

@@ -119,7 +119,7 @@ def line(view: ViewLike, pace: Pace, now: float, width: int | None = None) -> st
 
 
 def stopping(view: ViewLike, limits: dict[str, float], default: float | None, width: int | None = None) -> str:
-    """The line after Ctrl-C: what still runs, and how long that can take. `limits`: seconds that a task may run, by id."""
+    """The line after Ctrl-C: what still runs, and how long that can take. `limits`: seconds a task may run, by id."""
     if not view.running:
         return "stopping: no task runs any more"[:width]
     shown = []

@@ -71,9 +71,8 @@ def head(task: TaskLike) -> dict[str, Any]:
 def trouble(task: TaskLike) -> dict[str, Any]:
     """Why a task did not succeed: `outcome`, `reason` in one line, and what is known beyond it."""
     story = failure(task.form, task.value)
-    known = {
-        key: story[key] for key in ("type", "message", "exit_code", "signal", "traceback", "stderr") if key in story
-    }
+    names = ("type", "message", "exit_code", "signal", "traceback", "stderr")
+    known: dict[str, Any] = {key: story[key] for key in names if key in story}
     outcome = "" if task.outcome is None else task.outcome.name.lower()
     return {"outcome": outcome, "reason": reason(story) or outcome.replace("_", " "), **known}
 

@@ -1,0 +1,139 @@
+"""`elsewhere run -- COMMAND`: its output on our output, its exit status as ours. Recorded like any other job."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from elsewhere.cli import asking, drive, live, which
+from elsewhere.cli.terminal import complain, tell
+
+if TYPE_CHECKING:
+    from elsewhere.controller.stop import Stop
+    from elsewhere.ledger.questions import Questions
+    from elsewhere.session import JobFiles
+
+LOOK_EVERY = 0.02
+OUR_FAILURE = 125
+NOBODY_READS = 141
+TASK = "1"
+
+
+def one_command(asked: SimpleNamespace) -> int:
+    """Run one command as a job of one task. Returns its own exit status."""
+    from elsewhere import session
+    from elsewhere.cli.run import place
+    from elsewhere.cli.surroundings import spec_of_command
+    from elsewhere.model.task import NewTask
+
+    asking.find_command(asked.rest, dict(asked.env))
+    asked.slots = 1
+    name = asked.name or asking.name_from(Path(asked.rest[0]).name)
+    spec = spec_of_command(asked, name, place(asked), tuple(asked.rest))
+    files = session.create(spec, [NewTask(TASK, b"null")])
+    if asked.detach:
+        return drive.begin_detached(files, json=asked.json)
+    return follow(files, asked)
+
+
+def follow(files: JobFiles, asked: SimpleNamespace) -> int:
+    """Run the job here with its output on ours."""
+    from elsewhere import session
+
+    stop = session.Stop()
+    show = live.JsonLines() if asked.json else live.Quiet()
+    out: Any = sys.stderr.buffer if asked.json else sys.stdout.buffer
+    passing = Passing(files.slots, stop, out)
+    with drive.listening(stop) as heard:
+        passing.start()
+        try:
+            session.run_here(files, watch=drive.shown(Remarks(show)), stop=stop)
+        finally:
+            passing.finish()
+    if asked.results is not None:
+        drive.save_results(files, asked.results)
+    with which.opened(files) as ledger:
+        name, counts = which.called(files, ledger), ledger.count()
+        status = NOBODY_READS if passing.cut else own_status(ledger, asked.quiet)
+    if passing.cut:
+        session.cancel(files)
+    elif not counts.over:
+        status = heard.status or OUR_FAILURE
+        tell(f"Interrupted. `elsewhere resume {name}` runs it again.")
+    if isinstance(show, live.JsonLines):
+        show.event("summary", **which.figures(counts), exit_status=status, job={"id": files.id, "name": name})
+    return status
+
+
+def own_status(ledger: Questions, quiet: bool = False) -> int:
+    """The exit status of the only task; what the command could not say itself is said on standard error."""
+    from elsewhere.model.states import Outcome, TaskState
+    from elsewhere.observe.explain import failure, reason
+
+    view = ledger.outcomes(0, 1)[0] if ledger.count().ended else None
+    if view is None:
+        return OUR_FAILURE
+    if view.state is TaskState.SUCCEEDED:
+        return 0
+    story = failure(view.form, view.value)
+    if not quiet and (view.outcome is not Outcome.ERRORED or not {"exit_code", "signal"} & set(story)):
+        complain(reason(story) or f"the command was {view.state.name.lower()}")
+    if story.get("signal"):
+        return 128 + int(story["signal"])
+    code = story.get("exit_code")
+    return int(code) if code is not None and 0 < int(code) < 256 else OUR_FAILURE
+
+
+class Remarks(live.Quiet):
+    """Says once that a first Ctrl-C was heard, since there is no live line to show it."""
+
+    def __init__(self, show: live.Quiet) -> None:
+        super().__init__()
+        self.inner, self._said = show, False
+
+    def show(self, view: Any) -> None:
+        self.inner.show(view)
+        if view.draining and not self._said and view.running:
+            self._said = True
+            tell("", "The command is left to finish; Ctrl-C again stops it now.")
+
+
+class Passing(threading.Thread):
+    """Copies what the job's slots print to our own output, byte for byte, while the job runs in the main thread."""
+
+    def __init__(self, slots: Path, stop: Stop, out: Any) -> None:
+        super().__init__(name="elsewhere output", daemon=True)
+        from elsewhere.observe.logs import Tail
+
+        self.tail, self.stop, self.cut = Tail(slots), stop, False
+        self._fds = {"out": out.fileno(), "err": sys.stderr.fileno()}
+        self._over = threading.Event()
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+
+    def run(self) -> None:
+        while not self.cut:
+            over = self._over.wait(LOOK_EVERY)  # looked at first: what is read after it is all there will be
+            try:
+                for source, piece in self.tail.read():
+                    _write_all(self._fds[source.stream], piece)
+            except OSError:  # nobody reads us: end the command, as a closed pipe would have
+                self.cut = True
+                self.stop.hard()
+            if over:
+                return
+
+    def finish(self) -> None:
+        """Copy what is left, and wait for it."""
+        self._over.set()
+        self.join()
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]

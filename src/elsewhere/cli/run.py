@@ -1,0 +1,163 @@
+"""`elsewhere run`: a task list, one command, or a command for each line of a file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from elsewhere.cli import asking, drive, live, resume
+from elsewhere.cli.grammar import Argument, Command
+from elsewhere.cli.terminal import tell
+from elsewhere.errors import UnknownPlace, UsageError
+
+if TYPE_CHECKING:
+    from elsewhere.model.job import JobSpec
+    from elsewhere.model.task import NewTask
+
+COMMAND = Command(
+    "run",
+    about="Runs a task list with a function of yours, or one command, or one command for each line of a file.\n"
+    "Everything is recorded as it goes: Ctrl-C once lets running tasks finish, twice stops now, and\n"
+    "`elsewhere resume` goes on, also after a crash. One command's output and exit status are its own; what\n"
+    "goes wrong on our side is 125, 126 (may not be run) or 127 (not found), and a signal n is 128+n.",
+    arguments=[
+        Argument("TASKS|NAME", "A task list (.json, .jsonl, .yaml, .csv, .tsv, also .gz and .zst; - for JSON lines on "
+                 "standard input), or a job of elsewhere.yaml.", completes="files"),
+    ],
+    options=[*asking.OPTIONS, resume.DETACH, *resume.SHOWING],
+    rest="COMMAND...",
+    usage=[
+        "elsewhere run TASKS --entry MODULE:FUNCTION [OPTIONS]",
+        "elsewhere run NAME [OPTIONS]",
+        "elsewhere run [OPTIONS] -- COMMAND...",
+        "elsewhere run --each-line FILE [OPTIONS] -- COMMAND...",
+    ],
+    examples=[
+        ("elsewhere run tasks.json --entry my_worker:process_task --slots 4 --retries 2 --timeout 30s", ""),
+        ("elsewhere run tasks.jsonl --entry ./my_worker.py:process_task --detach", "returns at once"),
+        ("elsewhere run -- python train.py --epochs 3", ""),
+        ("elsewhere run --each-line files.txt -- convert {} {}.png", ""),
+    ],
+)  # fmt: skip
+
+
+def main(asked: SimpleNamespace) -> int:
+    what = asked.tasks_name
+    _refuse_mixtures(asked, what)
+    if asked.each_line is not None:
+        return _each_line(asked)
+    if asked.rest is not None:
+        from elsewhere.cli.one import one_command
+
+        return one_command(asked)
+    return _listed(asked, what)
+
+
+def _refuse_mixtures(asked: SimpleNamespace, what: str | None) -> None:
+    if asked.rest == []:
+        raise UsageError("no command stands after --", hint="Write for example: elsewhere run -- python train.py")
+    if asked.rest and what:
+        hint = "What comes after -- is a command; a task list has an --entry instead."
+        raise UsageError(f"{what!r} and a command are one too many", hint=hint)
+    if asked.rest and asked.entry:
+        raise UsageError("--entry and a command are one too many", hint="A command needs no entry function.")
+    if asked.each_line is not None and not asked.rest:
+        raise UsageError(
+            "--each-line needs a command",
+            hint="Write for example: elsewhere run --each-line files.txt -- convert {} {}.png",
+        )
+    if not asked.rest and not what:
+        raise UsageError(
+            "say what to run: a task list, a job of elsewhere.yaml, or a command after --",
+            hint="`elsewhere run --help` shows examples; `elsewhere demo` runs one.",
+        )
+    if asked.detach and asked.results:
+        hint = "Leave it out, and write them once it is over: elsewhere results JOB -o FILE."
+        raise UsageError("--results wants the job in the foreground, --detach does not", hint=hint)
+
+
+def place(asked: SimpleNamespace) -> str:
+    """The place that was asked for; UnknownPlace names the nearest of those that are known."""
+    from elsewhere.cli.places import known
+
+    names = known()
+    if asked.on not in names:
+        from elsewhere.cli.grammar import nearest
+
+        raise UnknownPlace(
+            f"there is no place {asked.on!r}" + nearest(asked.on, list(names)), hint="`elsewhere places` lists them."
+        )
+    return str(asked.on)
+
+
+# --- a task list ----------------------------------------------------------------------------------------------------
+
+
+def _listed(asked: SimpleNamespace, what: str) -> int:
+    from elsewhere.cli import projects
+
+    if not projects.is_tasks_file(what):
+        asked = projects.job_of_file(asked, what)
+    if not asked.entry:
+        raise UsageError(
+            f"{asked.tasks_name} needs an entry function", hint="Say which does a task: --entry my_worker:process_task"
+        )
+    from elsewhere.config import tasks
+
+    spec = task_list_spec(asked)
+    source: Any = sys.stdin.buffer if asked.tasks_name == "-" else Path(asked.tasks_name)
+    return go(spec, tasks.read(source), asked)
+
+
+def task_list_spec(asked: SimpleNamespace) -> JobSpec:
+    """The job of a task list: the interpreter is found and the entry is checked there."""
+    from elsewhere.cli.projects import stem
+    from elsewhere.cli.surroundings import spec_of_function
+
+    name = asked.name or asking.name_from(stem(asked.tasks_name))
+    return spec_of_function(asked, name, place(asked))
+
+
+# --- a command for each line ----------------------------------------------------------------------------------------
+
+
+def _each_line(asked: SimpleNamespace) -> int:
+    from elsewhere.cli import each_line
+    from elsewhere.cli.surroundings import spec_of_command
+
+    template = each_line.Template(asked.rest)
+    if "{" not in asked.rest[0]:
+        asking.find_command(asked.rest, dict(asked.env))
+    name = asked.name or asking.name_from(Path(asked.rest[0]).name)
+    spec = spec_of_command(asked, name, place(asked), tuple(asked.rest))
+    if asked.each_line == "-":
+        return go(spec, each_line.tasks(template, sys.stdin.buffer, "standard input"), asked)
+    with Path(asked.each_line).expanduser().open("rb") as lines:
+        return go(spec, each_line.tasks(template, lines, asked.each_line), asked)
+
+
+# --- making and running -----------------------------------------------------------------------------------------------
+
+
+def go(spec: JobSpec, tasks: Iterable[NewTask], asked: SimpleNamespace) -> int:
+    """Make the job whole, then run it here or give it away."""
+    from elsewhere import session
+
+    files = session.create(spec, tasks)
+    if not asked.quiet and not asked.json:
+        tell(opening(spec, files.open().count().total))
+    if asked.detach:
+        return drive.begin_detached(files, json=asked.json)
+    show = live.choose(quiet=asked.quiet, json=asked.json)
+    return drive.drive(files, show=show, results=asked.results, quiet=asked.quiet)
+
+
+def opening(spec: JobSpec, total: int) -> str:
+    """The first line: what begins, in how many slots, and whose Python runs it."""
+    from elsewhere.observe.explain import plural
+
+    python = f", {spec.python}" if spec.python and spec.entry.kind == "function" else ""
+    return f"{spec.name}: {plural(total, 'task')}, {plural(spec.slots, 'slot')} on {spec.place}{python}"
