@@ -84,7 +84,7 @@ class Codec:
 
         PayloadError names the argument that cannot travel.
         """
-        call = {"args": list(args), "kwargs": dict(kwargs)} if kwargs else {"args": list(args)}
+        call = {"args": list(args), "kwargs": dict(kwargs)}
         plain = values.to_json(call, exact=True)
         if plain is not None and len(plain) <= wire.SMALL:
             return b'{"function":"%b",%b' % (function.encode(), plain[1:]), len(plain), ""
