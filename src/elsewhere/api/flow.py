@@ -92,9 +92,8 @@ def _numbered(put: Callable[[tuple[int, Ended]], None], number: int) -> Callable
     return lambda report: put((number, report))
 
 
-def results(flow: Flow, errors: str, timeout: float | None = None) -> Iterator[Any]:
+def results(flow: Flow, errors: str, until: float | None = None) -> Iterator[Any]:
     """The values of a flow; when the loop is left, by whatever way, what is still under way is cancelled."""
-    until = None if timeout is None else monotonic() + timeout
     try:
         while (taken := flow.take(until)) is not None:
             task, report = taken

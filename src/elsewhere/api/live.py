@@ -118,6 +118,14 @@ def own_pool(options: Options, name: str) -> Pool:
     return made
 
 
+def close(made: Pool, drop: bool = False) -> None:
+    """Close an own pool and forget it."""
+    made.close(drop=drop)
+    with _lock:
+        for key in [key for key, each in _pools.items() if each is made]:
+            del _pools[key]
+
+
 def program() -> str:
     """What the calls of this process are called together: the script's name, `notebook` or `python`."""
     main = sys.modules.get("__main__")

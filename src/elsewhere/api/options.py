@@ -54,11 +54,13 @@ class Options:
             raise UsageError("; ".join(problems), hint="help(elsewhere.remote) explains the options.")
         return made
 
-    def spec(self, entry: Entry, *, name: str, path: tuple[str, ...] = (), exact: bool = False) -> JobSpec:
+    def spec(
+        self, entry: Entry, *, name: str, path: tuple[str, ...] = (), cwd: str = "", exact: bool = False
+    ) -> JobSpec:
         """A job of these options, in this process's directory and interpreter."""
         return JobSpec(
             id=ids.new("job"), name=self.name or name, entry=entry, place=self.on, channel=self.channel,
-            slots=self.slots or available_cpus(), python=self.python or sys.executable, cwd=os.getcwd(),  # noqa: PTH109
+            slots=self.slots or available_cpus(), python=self.python or sys.executable, cwd=cwd or os.getcwd(),  # noqa: PTH109
             path=path, retry=self.retry, isolate=self.isolate, priority=self.priority, exact=exact,
         )  # fmt: skip
 
