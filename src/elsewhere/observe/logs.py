@@ -85,20 +85,18 @@ def pages(slots: Path) -> list[Page]:
 
 
 def _page(path: Path) -> Page | None:
-    for _ in range(5):  # it is being written while its serial is odd, or changes under our eyes
+    for _ in range(5):  # its two serials differ while it is being written
         try:
             data = path.read_bytes()[: wire.PAGE.size]
-            again = path.read_bytes()[:4]
         except OSError:
             return None
-        if len(data) < wire.PAGE.size:
+        if len(data) < wire.PAGE.size or not path.stem.isdigit():
             return None
-        serial, n, attempt, running, _started, out_from, err_from, roll = wire.PAGE.unpack(data)
-        if serial % 2 == 0 and data[:4] == again:
-            slot = path.stem
+        serial, n, attempt, doing, _started, out_from, err_from, roll, again = wire.PAGE.unpack(data)
+        if serial == again:
             return (
-                Page(path.parent.name, int(slot), roll, n, attempt, out_from, err_from)
-                if running and slot.isdigit()
+                Page(path.parent.name, int(path.stem), roll, n, attempt, out_from, err_from)
+                if doing == wire.RUNNING
                 else None
             )
     return None
