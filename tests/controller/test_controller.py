@@ -25,7 +25,7 @@ from elsewhere.model.task import Delivery, NewTask, RetryPolicy
 
 
 class FakeCrew:
-    """Executes what it is sent on the turn after next; `behave` says how each attempt ends, or None: it goes on running."""
+    """Executes what it is sent a turn later; `behave` says how each attempt ends, or None: it goes on running."""
 
     sync = True
     trouble = ""
