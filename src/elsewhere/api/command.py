@@ -1,4 +1,4 @@
-"""Commands: `run` waits, as subprocess.run does; `submit` and `submit_all` give a Job at once that outlives this process.
+"""Commands: `run` waits, as subprocess.run does; `submit` and `submit_all` give a Job that outlives this process.
 
 A command is a list of words. A string goes through a shell, and only when `shell=True` says so.
 """

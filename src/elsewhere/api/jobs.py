@@ -1,4 +1,4 @@
-"""A job as Python sees it: found, waited for, read, cancelled. Each question is asked of the ledger, nothing is kept."""
+"""A job as Python sees it: found, waited for, read, cancelled. Each question is asked of the ledger."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class Job:
         return self.resume()
 
     def on_finish(self, call: Callable[[Job], object]) -> None:
-        """Call it once with this job when it is over, on a thread of its own that does not keep a program from ending."""
+        """Call it once with this job when it is over, on a thread of its own that no program waits for."""
 
         def watch() -> None:
             self.wait()

@@ -1,0 +1,137 @@
+"""Runs a worker's list here: progress, event log, interrupts, the closing lines."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from elsewhere import session
+from elsewhere.api.event_log import EventLog
+from elsewhere.api.interrupts import interrupts
+from elsewhere.api.jobs import Job
+from elsewhere.errors import UsageError
+from elsewhere.model.job import JobSpec
+from elsewhere.model.reports import Ended
+from elsewhere.model.task import NewTask
+from elsewhere.model.units import show_duration
+from elsewhere.observe import progress
+
+_PLAIN_EVERY = 5.0
+"""Seconds between two lines where there is no terminal."""
+
+
+def say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def complain(error: UsageError) -> None:
+    """Each fault on a line of its own, then what to do."""
+    for line in (*getattr(error, "faults", ()),) or (error.message,):
+        say(f"error: {line}")
+    if error.hint:
+        say(error.hint)
+
+
+async def start(spec: JobSpec, tasks: Iterable[NewTask], words: argparse.Namespace) -> Job:
+    """InvalidTask: the list has faults, and nothing was run. An interrupt: SystemExit(130), once what ran has ended."""
+    files = session.create(spec, tasks)
+    job = Job(files)
+    say(f"{spec.name}: {job.counts.total:,} tasks, {spec.slots} at a time")
+    show = Line(spec)
+    log = EventLog(files, Path(words.event_log_file)) if words.event_log_to_file else None
+    try:
+        with interrupts(say=False) as stop:
+            await _in_a_thread(files, stop, show, log)
+    except KeyboardInterrupt:
+        show.close()
+        say(_summary(job, show))
+        raise SystemExit(130) from None
+    finally:
+        show.close()
+        if log is not None:
+            log.close()
+    say(_summary(job, show))
+    return job
+
+
+async def _in_a_thread(files: session.JobFiles, stop: session.Stop, show: Line, log: EventLog | None) -> None:
+    """The event loop goes on meanwhile; cancelling us stops the job before we are gone."""
+
+    def run() -> None:
+        def heard(ended: Sequence[Ended]) -> None:
+            if log is not None:
+                log.write(ended)
+
+        session.run_here(files, watch=show.show, heard=heard, stop=stop)
+
+    running = asyncio.get_running_loop().run_in_executor(None, run)
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        stop.hard()
+        await asyncio.wait([running])
+        raise
+
+
+class Line:
+    """One line that is written over on a terminal; a line now and then elsewhere."""
+
+    def __init__(self, spec: JobSpec) -> None:
+        self._limit = spec.timeout.total_seconds() if spec.timeout else None
+        self._tty = sys.stderr.isatty()
+        self._pace = progress.Pace()
+        self.began = self._last = time.monotonic()
+        self._open = False
+
+    def show(self, view: session.View) -> None:
+        now = time.monotonic()
+        self._pace.note(now, view.counts.ended)
+        if not self._tty and now - self._last < _PLAIN_EVERY:
+            return
+        self._last = now
+        width = _width() if self._tty else None
+        text = (
+            progress.stopping(view, {}, self._limit, width)
+            if view.draining
+            else progress.line(view, self._pace, now, width)
+        )
+        sys.stderr.write(f"\r\x1b[K{text}" if self._tty else f"{text}\n")
+        sys.stderr.flush()
+        self._open = self._tty
+
+    def close(self) -> None:
+        """Twice: harmless."""
+        if self._open:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+        self._open = False
+
+
+def _width() -> int:
+    import shutil
+
+    return max(20, shutil.get_terminal_size().columns - 1)
+
+
+def _summary(job: Job, show: Line) -> str:
+    counts = job.counts
+    left = counts.total - counts.ended
+    parts = [f"{counts.succeeded:,} of {counts.total:,} done"]
+    parts += [f"{number:,} {word}" for number, word in ((counts.failed, "failed"), (left, "left")) if number]
+    if counts.asks:
+        parts.append(f"asked again {counts.asks:,} times")
+    lines = [
+        f"{'Interrupted' if left else 'Done'} after {show_duration(time.monotonic() - show.began)}: {', '.join(parts)}."
+    ]
+    name = job.name
+    if left:
+        lines.append(f"  elsewhere resume {name:<30} goes on")
+    if counts.failed:
+        lines.append(f"  elsewhere results {name} --failed {'':<14} says why they failed")
+    lines.append(f"  elsewhere results {name:<29} shows the results")
+    return "\n".join(lines)
