@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import apsw
 
@@ -154,7 +155,7 @@ class HandOut(Questions):
             (limit,),
         )
         self.db.executemany("UPDATE open SET state = 1, attempt = ?2, due = NULL WHERE n = ?1", [r[:2] for r in rows])
-        return [Delivery(r[0], r[1], r[2], r[3], _carry(r[4], r[6]), read_tally(r[5]).suspect) for r in rows]
+        return deliveries(rows)
 
     def _fall_due(self) -> None:
         now = self.clock()
@@ -176,8 +177,20 @@ def read_tally(text: str | None) -> Tally:
     return Tally(**json.loads(text)) if text else Tally()
 
 
-def _carry(options: bytes | None, carry: str | None) -> bytes | None:
-    """A task that asked again finds its state among its options."""
-    if carry is None:
+def deliveries(rows: Sequence[tuple[Any, ...]]) -> list[Delivery]:
+    """From (n, attempt, id, body, options, tally, carry)."""
+    found = []
+    for n, attempt, task_id, body, options, text, carry in rows:
+        tally = read_tally(text)
+        found.append(Delivery(n, attempt, task_id, body, _carry(options, carry, tally.errors), tally.suspect))
+    return found
+
+
+def _carry(options: bytes | None, carry: str | None, spent: int) -> bytes | None:
+    """A task that asked again finds its state among its options; its agent finds what errors it has had."""
+    if carry is None and not spent:
         return options
-    return json.dumps({**json.loads(options or b"{}"), "state": json.loads(carry)}).encode()
+    more = {} if carry is None else {"state": json.loads(carry)}
+    if spent:
+        more["spent"] = spent
+    return json.dumps({**json.loads(options or b"{}"), **more}).encode()

@@ -78,6 +78,7 @@ class Record(HandOut):
             return None
         failure = _story(report)
         policy = self._policy(report.n)
+        tally = _with_tries(Outcome(report.outcome), tally, failure.get("tries"))
         verdict = next_move(Outcome(report.outcome), tally, policy.budget)
         codes = policy.exit_codes
         if verdict.move is TaskMove.RETRY and codes is not None and failure.get("exit_code") not in (None, *codes):
@@ -164,6 +165,13 @@ class Record(HandOut):
             "INSERT INTO events(at, kind, about, detail) VALUES(?, ?, ?, ?)",
             (self.clock(), kind, about, json.dumps(detail, default=str)),
         )
+
+
+def _with_tries(outcome: Outcome, tally: Tally, tries: object) -> Tally:
+    """An agent that tried again by itself says how often it tried: all but the last are booked here."""
+    if outcome is not Outcome.ERRORED or not isinstance(tries, int) or tries < 2:
+        return tally
+    return replace(tally, errors=tally.errors + tries - 1)
 
 
 def _columns(report: Ended) -> tuple[int, int, int, int, int, bytes]:

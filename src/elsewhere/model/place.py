@@ -54,6 +54,15 @@ class Allocation:
     """The place's own name for it; empty before it was accepted."""
     offer: str = ""
     term: timedelta = timedelta(0)
+    """Time bought for it, a length since its own start; booked in full until `used` is known."""
+    price: Decimal = Decimal(0)
+    """Dollars per hour."""
+    until: datetime | None = None
+    """Until when its launch may be asked for again under the same id."""
     started: datetime | None = None
     ended: datetime | None = None
+    used: timedelta | None = None
+    """What it has cost, as time; None: not known yet."""
     reason: str = ""
+    crashed: bool = False
+    """It died of itself: what ran on it may have killed it."""

@@ -1,0 +1,265 @@
+"""The reactor: what it commands after each event, and that it commands nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from elsewhere.backends.base import Condition, Sighting
+from elsewhere.model.states import AllocationMove, AllocationState
+from elsewhere.pool.reactor import (
+    Accepted,
+    Ask,
+    Bounds,
+    Command,
+    Condemn,
+    Heard,
+    Listed,
+    Need,
+    Refused,
+    State,
+    Stop,
+    Unanswered,
+    Write,
+    begin,
+    booked,
+    react,
+    settled,
+)
+
+T0 = datetime(2026, 1, 1, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+BOUNDS = Bounds("job-1", most=4, slots=2, lag=4 * MINUTE, flight=5 * MINUTE, asking=30 * MINUTE)
+PAID = replace(BOUNDS, price=Decimal(6), budget=Decimal(10))  # ten cents a minute
+
+
+def at(minutes: float) -> datetime:
+    return T0 + minutes * MINUTE
+
+
+def seen(native: str, condition: Condition = Condition.RUNNING, launch: str = "job-1-0-1", **more: object) -> Sighting:
+    labels = {"job": "job-1", "launch": launch}
+    return Sighting(native, condition, labels, started=T0, **more)  # type: ignore[arg-type]
+
+
+class Story:
+    """A reactor that is told one thing after another."""
+
+    def __init__(self, bounds: Bounds = BOUNDS, todo: int = 3) -> None:
+        self.state = State(bounds)
+        self.tell(Need(todo), 0)
+
+    def tell(self, event: object, minutes: float) -> tuple[Command, ...]:
+        self.state, commands = react(self.state, event, at(minutes))  # type: ignore[arg-type]
+        return commands
+
+    def list(self, minutes: float, *sightings: Sighting, asked: float | None = None) -> tuple[Command, ...]:
+        return self.tell(Listed(at(minutes if asked is None else asked), sightings), minutes)
+
+
+def running(bounds: Bounds = BOUNDS, todo: int = 1) -> Story:
+    """One machine, `m1`, that runs."""
+    story = Story(bounds, todo)
+    story.list(0)
+    story.tell(Accepted("job-1-0-1", ("m1",)), 0)
+    story.list(1, seen("m1"))
+    return story
+
+
+def test_a_launch_is_written_down_before_it_is_asked_for() -> None:
+    *writes, ask = Story(todo=3).list(0)
+    assert [type(w) for w in writes] == [Write, Write]
+    assert ask == Ask("job-1-0-1", 2, timedelta(hours=12), at(0) + 55 * MINUTE)
+    assert {w.allocation.state for w in writes if isinstance(w, Write)} == {AllocationState.PLANNED}
+
+
+def test_a_launch_without_an_answer_is_asked_for_again_under_its_id_and_no_other_is_made() -> None:
+    story = Story()
+    story.list(0)
+    story.tell(Unanswered("job-1-0-1"), 1)
+    assert [c for c in story.list(2)] == [Ask("job-1-0-1", 2, timedelta(hours=12), at(0) + 55 * MINUTE)]
+
+
+def test_a_first_refusal_frees_what_was_booked_and_the_next_launch_waits() -> None:
+    story = Story(PAID)
+    story.list(0)
+    assert booked(story.state) == 10
+    refused = story.tell(Refused("job-1-0-1", "none left", chance=1.0), 0)
+    assert [w.move for w in refused if isinstance(w, Write)] == [AllocationMove.REFUSE] * 2
+    assert booked(story.state) == 0 and story.state.trouble == "none left"
+    assert story.list(1 / 60) == ()
+    assert isinstance(story.list(3 / 60)[-1], Ask)
+
+
+def test_the_pause_after_refusals_grows_to_its_limit() -> None:
+    story, pauses = Story(), []
+    for k in range(12):
+        story.list(k * 60)
+        story.tell(Refused(f"job-1-0-{k + 1}", "none left", chance=1.0), k * 60)
+        assert story.state.resume is not None
+        pauses.append((story.state.resume - at(k * 60)).total_seconds())
+    assert pauses[:4] == [2, 4, 8, 16] and pauses[-1] == 300
+
+
+def test_a_refusal_after_a_lost_reply_decides_nothing_until_the_labels_can() -> None:
+    story = Story(PAID, todo=1)
+    story.list(0)
+    story.tell(Unanswered("job-1-0-1"), 0)
+    story.tell(Refused("job-1-0-1", "quota"), 1)
+    assert booked(story.state) == 10
+    assert [c for c in story.list(20, seen("m1")) if not isinstance(c, Stop)] == []  # the launch is not asked for again
+    assert story.list(39) == ()  # it may still come: not before 30 + 5 + 4 minutes
+    found = story.list(40, seen("m1"))
+    assert [(c.move, c.allocation.native) for c in found if isinstance(c, Write) and c.move] == [
+        (AllocationMove.ACCEPT, "m1")
+    ]
+
+
+def test_what_the_labels_do_not_show_stays_booked_in_full() -> None:
+    story = Story(PAID, todo=1)
+    story.list(0)
+    story.tell(Unanswered("job-1-0-1"), 0)
+    story.list(40)
+    assert booked(story.state) == 10
+    assert not [a for a in story.state.allocations.values() if a.launch == "job-1-0-1"]
+
+
+def test_the_labels_are_not_read_from_an_answer_that_was_asked_for_too_early() -> None:
+    story = Story(todo=1)
+    story.list(0)
+    story.tell(Unanswered("job-1-0-1"), 0)
+    assert story.list(45, asked=38) == ()
+
+
+def test_a_partial_yes_is_a_yes_for_those_it_names() -> None:
+    story = Story(todo=3)
+    story.list(0)
+    moves = [w.move for w in story.tell(Accepted("job-1-0-1", ("m1",)), 0) if isinstance(w, Write)]
+    assert moves == [AllocationMove.ACCEPT, AllocationMove.REFUSE]
+
+
+def test_an_answer_that_comes_twice_changes_nothing_the_second_time() -> None:
+    story = running()
+    before = story.state.allocations
+    assert story.tell(Accepted("job-1-0-1", ("m1",)), 2) == ()
+    assert story.state.allocations == before
+
+
+def test_one_absence_is_out_of_sight_two_more_than_the_lag_apart_are_gone() -> None:
+    story = running()
+    assert [w.move for w in story.list(2) if isinstance(w, Write)] == [AllocationMove.LOSE_CONTACT]
+    assert story.list(5) == ()
+    vanished, *_ = story.list(7)
+    assert isinstance(vanished, Write) and vanished.move is AllocationMove.VANISH
+    assert vanished.allocation.used is None  # it costs its whole term
+
+
+def test_an_absence_is_as_old_as_its_question() -> None:
+    story = running()
+    story.list(2)
+    assert story.list(7, asked=5) == ()
+
+
+def test_a_report_after_an_absence_makes_it_void() -> None:
+    story = running()
+    story.list(2)
+    story.tell(Heard(("m1",)), 4)
+    assert story.list(7) == ()
+
+
+def test_one_that_is_seen_again_is_regained() -> None:
+    story = running()
+    story.list(2)
+    assert [w.move for w in story.list(3, seen("m1")) if isinstance(w, Write)] == [AllocationMove.REGAIN]
+
+
+def test_one_that_ended_costs_what_it_lived_and_its_death_is_told() -> None:
+    story = running(PAID)
+    ended, *_ = story.list(9, seen("m1", Condition.FAILED, ended=at(9)))
+    assert isinstance(ended, Write) and ended.move is AllocationMove.END
+    assert ended.allocation.used == 9 * MINUTE and ended.allocation.crashed
+
+
+def test_the_sum_of_open_terms_never_exceeds_the_budget() -> None:
+    story = Story(PAID, todo=8)
+    story.list(0)
+    assert booked(story.state) == 10
+    story.tell(Accepted("job-1-0-1", tuple(f"m{k}" for k in range(1, 5))), 0)
+    for minutes in range(1, 60, 7):
+        story.list(minutes, *[seen(f"m{k}") for k in range(1, 5)])
+        assert booked(story.state) <= 10
+
+
+def test_terms_are_renewed_by_steps_up_to_what_is_bought_ahead() -> None:
+    story = running()
+    assert story.list(5, seen("m1")) == ()
+    (bought,) = story.list(11, seen("m1"))
+    assert isinstance(bought, Write) and bought.allocation.term == timedelta(hours=12) + 11 * MINUTE
+
+
+def test_a_stranger_that_bears_our_labels_is_written_down_and_stopped() -> None:
+    story = running()
+    assert story.list(2, seen("m1"), seen("m9", launch="job-1-0-0")) == (Condemn("m9", "job-1-0-0"), Stop(("m9",)))
+
+
+def test_machines_of_other_jobs_are_left_alone() -> None:
+    story = running()
+    other = Sighting("m9", Condition.RUNNING, {"job": "job-2", "launch": "job-2-0-1"})
+    assert story.list(2, seen("m1"), other) == ()
+
+
+def test_when_all_is_over_each_is_stopped_until_it_is_seen_gone() -> None:
+    story = running()
+    story.tell(Need(0, over=True), 2)
+    write, stop = story.list(3, seen("m1"))
+    assert isinstance(write, Write) and write.move is AllocationMove.STOP and stop == Stop(("m1",))
+    assert story.list(4, seen("m1")) == (Stop(("m1",)),)
+    assert not settled(story.state)
+    story.list(5, seen("m1", Condition.STOPPED, ended=at(5)))
+    assert settled(story.state)
+
+
+def test_never_more_machines_than_the_most_also_while_some_are_stopping() -> None:
+    story = running(replace(BOUNDS, most=1), todo=9)
+    assert story.list(2, seen("m1")) == ()
+    assert story.list(3, seen("m1", Condition.STOPPED, ended=at(3)))[-1] == Ask(
+        "job-1-0-2", 1, timedelta(hours=12), at(3) + 55 * MINUTE
+    )
+
+
+def test_at_least_so_many_while_there_is_work_and_none_when_there_is_none() -> None:
+    bounds = replace(BOUNDS, least=3)
+    assert [c.count for c in Story(bounds, todo=1).list(0) if isinstance(c, Ask)] == [3]
+    assert Story(bounds, todo=0).list(0) == ()
+
+
+def test_a_place_that_will_never_say_yes_is_not_asked_again() -> None:
+    story = Story()
+    story.list(0)
+    story.tell(Refused("job-1-0-1", "no such account", hopeless=True), 0)
+    assert story.list(600) == () and story.state.trouble == "no such account"
+
+
+def test_a_spent_budget_is_told_and_launches_nothing() -> None:
+    story = Story(replace(PAID, budget=Decimal("0.5")))
+    assert story.list(0) == ()
+    assert "budget" in story.state.trouble
+
+
+def test_a_new_controller_goes_on_from_what_was_written_down() -> None:
+    story = Story(PAID)
+    writes = [c.allocation for c in story.list(0) if isinstance(c, Write)]
+    again = begin(PAID, 2, writes)
+    assert booked(again) == booked(story.state)
+    state, _ = react(again, Need(3), at(1))
+    state, commands = react(state, Listed(at(1), ()), at(1))
+    assert commands == (Ask("job-1-0-1", 2, writes[0].term, at(0) + 55 * MINUTE),)
+
+
+def test_a_machine_that_runs_after_its_launch_was_asked_for_and_never_answered_is_no_stranger() -> None:
+    story = Story(todo=1)
+    story.list(0)
+    story.tell(Unanswered("job-1-0-1"), 0)
+    commands = story.list(1, seen("m1"))
+    assert not [c for c in commands if isinstance(c, Stop | Condemn)]
