@@ -12,11 +12,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from elsewhere.config.home import home
 from elsewhere.controller import control
-from elsewhere.controller.controller import Controller
-from elsewhere.controller.drive import drive
 from elsewhere.controller.files import JobFiles
 from elsewhere.controller.lock import Holder, Lock
 from elsewhere.controller.lock import read as read_lock
@@ -27,6 +26,9 @@ from elsewhere.ledger import Counts, Ledger
 from elsewhere.model.job import JobSpec
 from elsewhere.model.reports import Ended
 from elsewhere.model.task import NewTask
+
+if TYPE_CHECKING:
+    from elsewhere.controller.controller import Controller
 
 # fmt: off
 __all__ = ["Counts", "Holder", "JobFiles", "Live", "Stop", "View",
@@ -141,6 +143,8 @@ def run_here(
     stop: Stop | None = None,
 ) -> Counts:
     """Run a job in this thread until it is over, stopped, or drained by its limits. JobHeld: somebody else has it."""
+    from elsewhere.controller.drive import drive
+
     own = stop or Stop()
     try:
         return drive(files, own, watch=watch, heard=heard)
@@ -188,6 +192,8 @@ class Live:
             raise self.error
 
     def _run(self, watch: Callable[[View], None] | None) -> None:
+        from elsewhere.controller.drive import drive
+
         try:
             drive(self.files, self.stop, watch=watch, heard=self._heard, ready=self._ready)
         except BaseException as error:
