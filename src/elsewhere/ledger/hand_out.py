@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import apsw
 
@@ -24,6 +24,14 @@ from elsewhere.model.task import Delivery, NewTask
 IN_OPEN, IN_DONE = "SELECT 1 FROM open WHERE open.n = t.n", "SELECT 1 FROM done WHERE done.n = t.n"
 
 
+class Log(Protocol):
+    """Where commits go first when a job's machines outlive its client (ledger/journal.py)."""
+
+    def append(self, number: int, changes: bytes) -> None:
+        """JobHeld: somebody else made this number."""
+        ...
+
+
 class HandOut(Questions):
     """Adds and hands out. Nothing is durable, and nothing may be shown, sent or confirmed, inside `moving`."""
 
@@ -31,9 +39,11 @@ class HandOut(Questions):
         super().__init__(db, path)
         self.clock = clock
         self.chance = random.Random()
-        self._load()
+        self.journal: Log | None = None
+        self.reload()
 
-    def _load(self) -> None:
+    def reload(self) -> None:
+        """Know again what the file says, after something else than our own moves changed it."""
         self._counts = self.count()
         self._frontier = int(self._get("frontier", 0))
         self._special = bool(self._get("special", 0))
@@ -56,10 +66,13 @@ class HandOut(Questions):
         try:
             self.db.execute(f"PRAGMA synchronous={'FULL' if sync else 'NORMAL'}").fetchall()
             self.db.execute("BEGIN IMMEDIATE")
+            changes = self._watch_changes()
             yield
             counts, special = json.dumps(asdict(self._counts)), int(self._special)
             facts = [("counts", counts), ("frontier", self._frontier), ("special", special)]
             self.db.executemany("INSERT OR REPLACE INTO job VALUES(?, ?)", facts)
+            if self.journal is not None and changes is not None:
+                self._append(self.journal, changes)
             self.db.execute("COMMIT")
         except apsw.Error as error:
             self._rollback()
@@ -68,10 +81,24 @@ class HandOut(Questions):
             self._rollback()
             raise
 
+    def _watch_changes(self) -> apsw.Session | None:
+        if self.journal is None:
+            return None
+        session = apsw.Session(self.db, "main")
+        session.attach()
+        return session
+
+    def _append(self, journal: Log, changes: apsw.Session) -> None:
+        """The job's log first: what it does not hold is not made here. Also when nothing but its number changes."""
+        number = int(self._get("position", 0)) + 1
+        self.db.execute("INSERT OR REPLACE INTO job VALUES('position', ?)", (number,))
+        journal.append(number, changes.changeset())
+        changes.close()
+
     def _rollback(self) -> None:
         if self.db.in_transaction:
             self.db.execute("ROLLBACK")
-        self._load()
+        self.reload()
 
     def add(self, tasks: Iterable[NewTask]) -> int:
         """Add tasks in their order; how many. InvalidTask: an id that is there already (`faults` holds the ids)."""
