@@ -87,7 +87,8 @@ def drive(files: JobFiles, *, show: live.Quiet, results: Path | None = None, qui
             "summary", **figures, seconds=round(took, 3), exit_status=status, next=commands(counts, name, results)
         )
     elif not quiet:
-        tell(*receipt(counts, counts.ended - before.ended, took, name, results, asked.signal))
+        early = stopped_early(files)
+        tell(*receipt(counts, counts.ended - before.ended, took, name, results, bool(asked.signal), early))
     return status
 
 
@@ -112,6 +113,14 @@ def save_results(files: JobFiles, target: Path) -> None:
         save(target, results.write(ledger, files.store, results.form_of(target)))
 
 
+def stopped_early(files: JobFiles) -> bool:
+    """Whether the last controller of the job stopped it because too many tasks had failed."""
+    with which.opened(files) as ledger:
+        kinds = [event.kind for event in ledger.events()]
+    ends = [place for place, kind in enumerate(kinds) if kind in ("stopped early", "resumed", "created", "retried")]
+    return bool(ends) and kinds[ends[-1]] == "stopped early"
+
+
 def status_of(counts: Counts, interrupted: int = 0) -> int:
     """0 all succeeded, 1 some failed or were cancelled, or the job stopped early; 128+n interrupted by signal n."""
     if interrupted and not counts.over:
@@ -119,8 +128,13 @@ def status_of(counts: Counts, interrupted: int = 0) -> int:
     return SUCCEEDED if counts.over and counts.succeeded == counts.total else SOME_FAILED
 
 
-def receipt(counts: Counts, now_ended: int, took: float, name: str, results: Path | None, stopped: int) -> list[str]:
-    """The last lines: what is done, what is left, and the command that goes on."""
+def receipt(
+    counts: Counts, now_ended: int, took: float, name: str, results: Path | None, stopped: bool, early: bool = False
+) -> list[str]:
+    """The last lines: what is done, what is left, and the command that goes on.
+
+    `stopped`: a signal stopped it; `early`: its own limit of failures did.
+    """
     from elsewhere.model.units import show_duration
     from elsewhere.observe.progress import show_rate
 
@@ -138,7 +152,7 @@ def receipt(counts: Counts, now_ended: int, took: float, name: str, results: Pat
         parts.append(f"asked again {counts.asks:,} times")
     word = "Interrupted" if stopped and left else "Stopped" if left else "Done"
     lines = [f"{paint(word, 'bold', on)} after {show_duration(took)}: {', '.join(parts)}{rate}."]
-    if left and not stopped and counts.failed:
+    if left and early:
         lines.append("It stopped early, for too many tasks had failed.")
     return lines + [f"  {command:<44} {why}" for command, why in next_steps(counts, name, results)]
 

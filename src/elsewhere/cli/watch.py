@@ -48,7 +48,7 @@ def main(asked: SimpleNamespace) -> int:
             took = _took(ledger)
             if left:
                 tell("No controller runs this job just now.")
-            tell(*drive.receipt(counts, 0, took, name, None, 0))
+            tell(*drive.receipt(counts, 0, took, name, None, False, drive.stopped_early(files)))
     return status
 
 
