@@ -1,4 +1,4 @@
-"""The flows whose every write is a moment to die at: `python flows.py FLOW DIRECTORY TASKS`, in the state of ELSEWHERE_HOME.
+"""The flows whose every write is a moment to die at: `python flows.py FLOW DIRECTORY TASKS`, state in ELSEWHERE_HOME.
 
 Each prints a line when what it did is acknowledged.
 """

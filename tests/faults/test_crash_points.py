@@ -1,4 +1,4 @@
-"""SIGKILL at every system call that writes, one after the other, of submit, run and cancel: nothing acknowledged is lost.
+"""SIGKILL at every system call that writes, one after the other, of submit, run, cancel: nothing acknowledged is lost.
 
 strace kills the process just before its N-th call of a name; N grows until the flow gets through. A trimmed walk takes
 every few of these points; `make soak` takes them all.
