@@ -6,11 +6,12 @@ Shared by run, resume, retry and demo. The work itself is session's.
 from __future__ import annotations
 
 import signal
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from elsewhere.cli import live, which
 from elsewhere.cli.terminal import coloured, paint, tell
@@ -87,8 +88,8 @@ def drive(files: JobFiles, *, show: live.Quiet, results: Path | None = None, qui
             "summary", **figures, seconds=round(took, 3), exit_status=status, next=commands(counts, name, results)
         )
     elif not quiet:
-        early = stopped_early(files)
-        tell(*receipt(counts, counts.ended - before.ended, took, name, results, bool(asked.signal), early))
+        last = Last(counts, name, results, bool(asked.signal), stopped_early(files), failures(files, counts))
+        tell(*receipt(last, took, counts.ended - before.ended))
     return status
 
 
@@ -128,33 +129,50 @@ def status_of(counts: Counts, interrupted: int = 0) -> int:
     return SUCCEEDED if counts.over and counts.succeeded == counts.total else SOME_FAILED
 
 
-def receipt(
-    counts: Counts, now_ended: int, took: float, name: str, results: Path | None, stopped: bool, early: bool = False
-) -> list[str]:
-    """The last lines: what is done, what is left, and the command that goes on.
+class Last(NamedTuple):
+    """What the last lines are made of. `stopped`: by a signal; `early`: by its own limit of failures."""
 
-    `stopped`: a signal stopped it; `early`: its own limit of failures did.
+    counts: Counts
+    name: str
+    results: Path | None = None
+    stopped: bool = False
+    early: bool = False
+    failures: Sequence[tuple[str, str]] = ()
+
+
+def failures(files: JobFiles, counts: Counts) -> list[tuple[str, str]]:
+    """(task, reason) of the first few that failed."""
+    from elsewhere.cli.status import first_failures
+
+    if not counts.failed:
+        return []
+    with which.opened(files) as ledger:
+        return first_failures(ledger, 3)
+
+
+def receipt(last: Last, took: float, ended: int = 0) -> list[str]:
+    """The last lines: what is done, what is left, why tasks failed, and the command that goes on.
+
+    `took` is seconds, in which `ended` tasks ended.
     """
     from elsewhere.model.units import show_duration
     from elsewhere.observe.progress import show_rate
+    from elsewhere.observe.safe import one_line
 
-    on = coloured(__import__("sys").stderr)
-    rate = f" ({show_rate(now_ended / took)})" if took > 1 and now_ended > 20 else ""
-    parts = [f"{counts.succeeded:,} of {counts.total:,} done"]
-    if counts.failed:
-        parts.append(paint(f"{counts.failed:,} failed", "red", on))
-    if counts.cancelled:
-        parts.append(f"{counts.cancelled:,} cancelled")
+    on, counts = coloured(sys.stderr), last.counts
     left = counts.total - counts.ended
-    if left:
-        parts.append(f"{left:,} left")
-    if counts.asks:
-        parts.append(f"asked again {counts.asks:,} times")
-    word = "Interrupted" if stopped and left else "Stopped" if left else "Done"
+    parts = [f"{counts.succeeded:,} of {counts.total:,} done"]
+    parts += [paint(f"{counts.failed:,} failed", "red", on)] * bool(counts.failed)
+    parts += [f"{counts.cancelled:,} cancelled"] * bool(counts.cancelled)
+    parts += [f"{left:,} left"] * bool(left)
+    parts += [f"asked again {counts.asks:,} times"] * bool(counts.asks)
+    rate = f" ({show_rate(ended / took)})" if took > 1 and ended > 20 else ""
+    word = "Interrupted" if last.stopped and left else "Stopped" if left else "Done"
     lines = [f"{paint(word, 'bold', on)} after {show_duration(took)}: {', '.join(parts)}{rate}."]
-    if left and early:
+    lines += [f"  failed {one_line(task, 60)}: {why}" for task, why in last.failures]
+    if left and last.early:
         lines.append("It stopped early, for too many tasks had failed.")
-    return lines + [f"  {command:<44} {why}" for command, why in next_steps(counts, name, results)]
+    return lines + [f"  {command:<44} {why}" for command, why in next_steps(counts, last.name, last.results)]
 
 
 def next_steps(counts: Counts, name: str, results: Path | None) -> list[tuple[str, str]]:

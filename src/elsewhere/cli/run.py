@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from elsewhere.cli import asking, drive, live, resume
 from elsewhere.cli.grammar import Argument, Command
 from elsewhere.cli.terminal import tell
-from elsewhere.errors import UnknownPlace, UsageError
+from elsewhere.errors import UsageError
 
 if TYPE_CHECKING:
     from elsewhere.model.job import JobSpec
@@ -81,15 +81,10 @@ def _refuse_mixtures(asked: SimpleNamespace, what: str | None) -> None:
 
 def place(asked: SimpleNamespace) -> str:
     """The place that was asked for; UnknownPlace names the nearest of those that are known."""
-    from elsewhere.cli.places import known
+    if asked.on != "local":
+        from elsewhere.cli import places
 
-    names = known()
-    if asked.on not in names:
-        from elsewhere.cli.grammar import nearest
-
-        raise UnknownPlace(
-            f"there is no place {asked.on!r}" + nearest(asked.on, list(names)), hint="`elsewhere places` lists them."
-        )
+        places.find(asked.on)
     return str(asked.on)
 
 

@@ -48,7 +48,8 @@ def main(asked: SimpleNamespace) -> int:
             took = _took(ledger)
             if left:
                 tell("No controller runs this job just now.")
-            tell(*drive.receipt(counts, 0, took, name, None, False, drive.stopped_early(files)))
+            last = drive.Last(counts, name, None, False, drive.stopped_early(files), drive.failures(files, counts))
+            tell(*drive.receipt(last, took))
     return status
 
 

@@ -1,0 +1,100 @@
+"""`elsewhere places`: where work may run; `elsewhere places check`: whether it may, and what is missing."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from elsewhere.cli import which
+from elsewhere.cli.grammar import Argument, Command, nearest
+from elsewhere.cli.terminal import coloured, paint, say, say_json
+from elsewhere.errors import ElsewhereError, UnknownPlace, UsageError
+
+COMMAND = Command(
+    "places",
+    about="Lists the places where work may run: those of elsewhere.yaml, and every backend under its own name.\n"
+    "`check` asks each, or those that are named, whether it may be used; it creates nothing.\n"
+    "Exit status of check: 0 all are well, 3 one is not.",
+    arguments=[
+        Argument("ACTION", "list, or check.", default="list", completes="list check"),
+        Argument("PLACE", "Only these.", many=True),
+    ],
+    options=[which.JSON],
+    usage=["elsewhere places [--json]", "elsewhere places check [PLACE...] [--json]"],
+)
+REFUSED = 3
+
+
+def main(asked: SimpleNamespace) -> int:
+    if asked.action not in ("list", "check"):
+        raise UsageError(f"places cannot be {asked.action!r}" + nearest(asked.action, ["list", "check"]),
+                         hint="Write `elsewhere places` or `elsewhere places check [PLACE...]`.")  # fmt: skip
+    places = known()
+    wanted = asked.place or list(places)
+    for name in wanted:
+        find(name, places)
+    return _check(wanted, places, asked) if asked.action == "check" else _list(wanted, places, asked)
+
+
+def known() -> dict[str, Any]:
+    """Every place by name: those that settings define, and the backends that are installed."""
+    from importlib.metadata import entry_points
+
+    from elsewhere.model.place import Place
+
+    backends = sorted(entry.name for entry in entry_points(group="elsewhere.backends"))
+    return {name: Place(name, name) for name in backends or ["local"]}
+
+
+def find(name: str, places: dict[str, Any] | None = None) -> Any:
+    """The place of that name; UnknownPlace names the nearest."""
+    places = known() if places is None else places
+    if name not in places:
+        raise UnknownPlace(
+            f"there is no place {name!r}" + nearest(name, list(places)), hint="`elsewhere places` lists them."
+        )
+    return places[name]
+
+
+def _list(wanted: list[str], places: dict[str, Any], asked: SimpleNamespace) -> int:
+    from elsewhere.observe.table import table
+
+    rows = [{"name": name, "backend": places[name].backend, "settings": dict(places[name].settings)} for name in wanted]
+    if asked.json:
+        say_json(rows)
+        return 0
+    shown = [(row["name"], row["backend"], ", ".join(f"{k}={v}" for k, v in row["settings"].items())) for row in rows]
+    head, *lines = table(("name", "backend", "settings"), shown)
+    say(paint(head, "bold", coloured()), *lines)
+    return 0
+
+
+def _check(wanted: list[str], places: dict[str, Any], asked: SimpleNamespace) -> int:
+    rows = []
+    for name in wanted:
+        try:
+            rows += [{"place": name, "what": f.what, "ok": f.ok, "detail": f.detail, "hint": f.hint}
+                     for f in _backend(places[name]).check()]  # fmt: skip
+        except ElsewhereError as error:
+            rows.append({"place": name, "what": "check", "ok": False, "detail": error.message, "hint": error.hint})
+    if asked.json:
+        say_json(rows)
+    else:
+        on = coloured()
+        for row in rows:
+            word = paint("ok ", "green", on) if row["ok"] else paint("BAD", "red", on)
+            say(f"{word}  {row['place']}  {row['what']}  {row['detail']}".rstrip())
+            if row["hint"] and not row["ok"]:
+                say(f"     {row['hint']}")
+    return 0 if all(row["ok"] for row in rows) else REFUSED
+
+
+def _backend(place: Any) -> Any:
+    from importlib.metadata import entry_points
+
+    from elsewhere.errors import MissingExtra
+
+    for entry in entry_points(group="elsewhere.backends", name=place.backend):
+        backend = entry.load()
+        return backend(backend.Settings(**dict(place.settings)))
+    raise MissingExtra(f"the backend {place.backend!r} of the place {place.name!r} is not installed")

@@ -1,0 +1,234 @@
+"""The commands that look after the house: init, doctor, key, completion, places, config, demo."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.command import Shell
+from elsewhere.cli import completion, doctor, surroundings
+from elsewhere.cli.table import COMMANDS
+
+# --- init and demo --------------------------------------------------------------------------------------------------
+
+
+def test_init_writes_a_project_that_runs_as_it_stands(shell: Shell) -> None:
+    assert shell("init", "first").status == 0
+    shell.directory = shell.directory / "first"
+
+    ran = shell("run", "words")
+
+    assert ran.status == 1, ran.err
+    assert "2 of 3 done, 1 failed" in ran.err
+    rows = {row["task_id"]: row for row in shell("results", "words").lines()}
+    assert rows["poem"]["result"] == {"words": 6, "longest": "elsewhere"}
+    assert "there are no words in this text" in rows["empty"]["error"]["reason"]
+
+
+def test_init_overwrites_nothing(shell: Shell) -> None:
+    mine = shell.write("my_worker.py", "mine")
+
+    ran = shell("init")
+
+    assert ran.status == 2
+    assert "my_worker.py" in ran.err
+    assert mine.read_text() == "mine"
+    assert [path.name for path in shell.directory.iterdir()] == ["my_worker.py"]
+
+
+def test_demo_shows_a_result_and_leaves_nothing(shell: Shell) -> None:
+    ran = shell("demo", "--slots", "2")
+
+    assert ran.status == 0, ran.err
+    assert "MODULE" in ran.out
+    assert "failed, on purpose: missing: FileNotFoundError" in ran.out
+    assert shell("jobs", "--json").json() == []
+
+
+# --- doctor ---------------------------------------------------------------------------------------------------------
+
+
+def test_doctor_finds_this_machine_well(shell: Shell) -> None:
+    ran = shell("doctor", "--json")
+
+    found = {row["what"]: row for row in ran.json()}
+    assert ran.status == 0, ran.out
+    assert found["state directory"]["detail"].startswith(str(shell.home))
+    assert found["sqlite"]["ok"]
+    assert found["tasks' python"]["ok"]
+    assert "none yet" in found["signing key"]["detail"]
+
+
+def test_doctor_says_what_is_wrong_and_what_to_do(shell: Shell) -> None:
+    shell("key")
+    (shell.home / "key").chmod(0o644)
+
+    ran = shell("doctor")
+
+    assert ran.status == 1
+    assert "BAD   signing key" in ran.out
+    assert f"chmod 600 {shell.home / 'key'}" in ran.out
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root meets a directory of somebody else's that it could write")
+def test_doctor_survives_a_state_directory_that_is_a_file(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    ran = shell("doctor", env={"ELSEWHERE_HOME": str(tmp_path / "file")})
+
+    assert ran.status == 1
+    assert "is not a directory" in ran.out
+
+
+def test_findings_are_lines_with_their_hints() -> None:
+    found = [doctor.Finding("a", True, "fine", "unseen"), doctor.Finding("bcd", None, "so so", "look here")]
+
+    assert doctor.lines(found) == ["ok    a    fine", "look  bcd  so so", "           look here"]
+
+
+# --- slots ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_cpu_quota_of_a_control_group_counts(tmp_path: Path) -> None:
+    (tmp_path / "own").write_text("0::/user/session\n")
+    (tmp_path / "root" / "user" / "session").mkdir(parents=True)
+    (tmp_path / "root" / "user" / "session" / "cpu.max").write_text("max 100000\n")
+    (tmp_path / "root" / "user" / "cpu.max").write_text("150000 100000\n")
+
+    assert surroundings.cgroup_cpus(tmp_path / "root", tmp_path / "own") == 1.5
+
+
+def test_no_quota_is_none(tmp_path: Path) -> None:
+    assert surroundings.cgroup_cpus(tmp_path / "root", tmp_path / "own") is None
+
+
+def test_a_login_node_is_one_that_submits_jobs_and_is_in_none(tmp_path: Path) -> None:
+    tool = tmp_path / "sbatch"
+    tool.write_text("#!/bin/sh\n")
+    tool.chmod(0o755)
+
+    assert surroundings.is_login_node({"PATH": str(tmp_path)})
+    assert not surroundings.is_login_node({"PATH": str(tmp_path), "SLURM_JOB_ID": "7"})
+    assert not surroundings.is_login_node({"PATH": str(tmp_path / "empty")})
+
+
+# --- keys -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_key_is_made_at_first_use_and_travels(shell: Shell, tmp_path: Path) -> None:
+    first = shell("key").out.strip()
+    assert (shell.home / "key").stat().st_mode & 0o777 == 0o600
+    assert shell("key").out.strip() == first
+
+    exported = shell("key", "export", "mine.pem")
+    assert exported.status == 0
+    assert (shell.directory / "mine.pem").stat().st_mode & 0o777 == 0o600
+    assert shell("key", "export", "mine.pem").status == 2
+
+    second = shell("key", "rotate").out.strip()
+    assert second != first
+    assert shell("key", "import", "mine.pem").status == 2
+    assert shell("key", "import", "mine.pem", "--yes").status == 0
+    assert shell("key").out.strip() == first
+
+
+def test_a_wrong_key_is_refused(shell: Shell) -> None:
+    shell.write("bad.pem", b"\xff\xfe")
+    shell.write("other.pem", "hello")
+
+    assert shell("key", "import", "bad.pem").status == 2
+    assert shell("key", "import", "other.pem").status == 2
+    assert "cannot 'exprot'; did you mean export?" in shell("key", "exprot").err
+
+
+# --- places and settings --------------------------------------------------------------------------------------------
+
+
+def test_places_lists_local_and_checks_it(shell: Shell) -> None:
+    assert "local" in [row["name"] for row in shell("places", "--json").json()]
+    checked = shell("places", "check", "local", "--json")
+    assert (checked.status, all(row["ok"] for row in checked.json())) == (0, True)
+    assert "did you mean local?" in shell("places", "check", "locl").err
+
+
+def test_settings_are_shown_with_where_they_come_from(shell: Shell) -> None:
+    shell.write("elsewhere.yaml", "default:\n  retries: 2\n")
+
+    rows = {row["key"]: row for row in shell("config", "--json").json()}
+
+    assert any(key.endswith("retries") and "elsewhere.yaml" in row["source"] for key, row in rows.items()), rows
+    assert shell("config", "check").status == 0
+
+
+def test_mistakes_of_a_settings_file_are_named_with_their_lines(shell: Shell) -> None:
+    shell.write("elsewhere.yaml", "default:\n  retrys: 2\n  timeout: soon\n")
+
+    ran = shell("config", "check")
+
+    assert ran.status == 2
+    assert "elsewhere.yaml:2" in ran.err
+    assert "retries" in ran.err
+    assert "elsewhere.yaml:3" in ran.err
+
+
+# --- completion -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def completed(shell: Shell) -> Path:
+    text = shell("--show-completion", "bash")
+    assert text.status == 0, text.err
+    return shell.write("completion.bash", text.out)
+
+
+def complete(shell: Shell, script: Path, *words: str) -> list[str]:
+    code = (
+        f'source {script}; elsewhere() {{ {sys.executable} -m elsewhere "$@"; }}; '
+        'COMP_WORDS=(elsewhere "$@"); COMP_CWORD=$#; _elsewhere 2>/dev/null; printf \'%s\\n\' "${COMPREPLY[@]}"'
+    )
+    ran = subprocess.run(
+        ["bash", "-c", code, "bash", *words], capture_output=True, text=True, env=shell.env, check=True
+    )
+    return ran.stdout.split()
+
+
+def test_bash_completes_commands_options_values_and_jobs(shell: Shell, completed: Path) -> None:
+    shell("run", "--name", "fitting", "--quiet", "--", "true")
+
+    assert complete(shell, completed, "re") == ["results", "resume", "retry"]
+    assert complete(shell, completed, "results", "--fo") == ["--format"]
+    assert complete(shell, completed, "results", "--format", "j") == ["jsonl", "json"]
+    assert complete(shell, completed, "status", "fi") == ["fitting"]
+    assert complete(shell, completed, "key", "ex") == ["export"]
+
+
+@pytest.mark.parametrize("name", completion.SHELLS)
+def test_every_command_is_in_the_script_of_every_shell(name: str) -> None:
+    text = completion.script(name)
+
+    assert all(command in text for command in COMMANDS)
+    if shutil.which(name):
+        subprocess.run([name, "-n", "-c" if name == "bash" else "/dev/stdin"][:2], input=text, text=True, check=True)
+
+
+def test_installing_twice_adds_one_line(shell: Shell, tmp_path: Path) -> None:
+    rc = tmp_path / ".bashrc"
+    rc.write_text("alias ll='ls -l'")
+    env = {"SHELL": "/bin/bash"}
+
+    assert shell("--install-completion", env=env).status == 0
+    assert shell("--install-completion", env=env).status == 0
+
+    assert rc.read_text().count("elsewhere completion") == 1
+    assert rc.read_text().startswith("alias ll='ls -l'\n")
+    assert shell("--install-completion", "tcsh").status == 2
+
+
+def test_json_is_json(shell: Shell) -> None:
+    assert json.loads(shell("clean", "--json").out) == {"removed": [], "bytes": 0, "kept": 0}
