@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # as type checkers read it; typing itself would double the cost of importing us
 __version__ = "0.1.0"
 
 _PLACES = {
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
     from elsewhere.slot.task import Fail as Fail
     from elsewhere.slot.task import current_task as current_task
 
-__all__ = ["__version__", *_PLACES]
+__all__ = ["__version__", *_PLACES]  # noqa: PLE0604 (strings they are)
 
 
 def __getattr__(name: str) -> object:

@@ -55,7 +55,7 @@ class Worker:
         self._source = task_source if task_source is not None else self._words.task_file
 
     async def start(self) -> Job:
-        """Run every task; the finished Job (`ok`, `exit_code`, `results()`). Progress and a summary are on standard error.
+        """Run every task; the finished Job (`ok`, `exit_code`, `results()`). Progress is shown on standard error.
 
         An interrupt lets running tasks finish, a second stops them; then the process ends with status 130, and the last
         lines say how to go on. A task list with faults ends it with status 2, and nothing was run.
