@@ -11,7 +11,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from elsewhere.channels.base import Room
+from elsewhere.channels.base import Receipt, Room
 from elsewhere.channels.calls import Calls
 from elsewhere.controller.controller import Controller
 from elsewhere.controller.stop import Stop
@@ -60,6 +60,9 @@ class FakeCrew:
     def drain(self) -> Sequence[Delivery]:
         self.draining = True
         return [c.delivery for c in self.channel.claim("drain", Room(1000), timedelta(1))]
+
+    def hear(self, receipts: Sequence[Receipt]) -> None:
+        pass
 
     def settled(self) -> None:
         self.settlements += 1

@@ -134,6 +134,7 @@ class Controller:
             with self.ledger.moving(sync or bool(new)):
                 if new:
                     self.ledger.add(new)
+                self.crew.hear(receipts)
                 finished = self.ledger.record(reports) if reports else []
                 deliveries = self.ledger.take(room) if room else []
                 self._tell_ledger()

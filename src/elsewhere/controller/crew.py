@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from elsewhere.channels.base import Channel
+from elsewhere.channels.base import Channel, Receipt
 from elsewhere.model.task import Delivery
 
 
@@ -34,6 +34,10 @@ class Crew(Protocol):
 
     def turn(self, wait: float) -> None:
         """Let it work; waits up to `wait` seconds for something to happen."""
+        ...
+
+    def hear(self, receipts: Sequence[Receipt]) -> None:
+        """Called within the commit that is about to record these; may be called again with the same."""
         ...
 
     def cancel(self, ns: Collection[int]) -> None:

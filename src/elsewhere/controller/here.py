@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 
 from elsewhere.agent.loop import Agent
 from elsewhere.agent.runner import Slots
+from elsewhere.channels.base import Receipt
 from elsewhere.channels.calls import Calls
 from elsewhere.controller.share import Share
 from elsewhere.model.task import Delivery
@@ -37,6 +38,9 @@ class Here:
                 self.slots.resize(part)
                 self._size = part
         self.agent.turn(wait)
+
+    def hear(self, receipts: Sequence[Receipt]) -> None:
+        """Who has what is known here anyway."""
 
     def cancel(self, ns: Collection[int]) -> None:
         self.agent.cancel(ns)

@@ -108,6 +108,19 @@ class Holdings:
         query = "SELECT n, attempt + (state <> 1) FROM open WHERE n > ? AND attempt + (state <> 1) > 1"
         yield from ((r[0], r[1]) for r in self.ledger._rows(query, (after,)))
 
+    def ended(self, after: int = 0) -> Iterator[tuple[int, int]]:
+        """The numbers beyond `after` of tasks that have ended, as ranges from the first to one past the last."""
+        start = stop = 0
+        for (n,) in self.ledger.db.execute("SELECT n FROM done WHERE n > ? ORDER BY n", (after,)):
+            number = int(str(n))
+            if number != stop:
+                if stop:
+                    yield start, stop
+                start = number
+            stop = number + 1
+        if stop:
+            yield start, stop
+
     # --- what follows from a machine's end ------------------------------------------------------------------------
 
     def _gone(self, native: str) -> Allocation | None:

@@ -1,0 +1,247 @@
+"""The crew of agents that are not ours: machines that a pool keeps alive, a channel to them, orders through a store.
+
+Everything they say may come twice, late, or not at all; everything they are told rests on a commit that has returned.
+"""
+
+from __future__ import annotations
+
+import selectors
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import timedelta
+
+from elsewhere.channels.base import Channel, Receipt
+from elsewhere.controller.line import Line
+from elsewhere.ledger import Ledger
+from elsewhere.model.orders import Orders
+from elsewhere.model.ranges import Ranges
+from elsewhere.model.reports import Claimed, Ended, Heartbeat
+from elsewhere.model.states import AllocationState
+from elsewhere.model.task import Delivery
+from elsewhere.pool.pool import Pool
+
+AHEAD = 5.0
+"""Seconds of work, at the rate that was measured, that are handed out ahead of the agents."""
+MOST_AHEAD = 20_000
+LOOK = 1.0
+"""Seconds between two looks at the place; the time that a look takes, ten times over, if that is more."""
+TELL = 10.0
+"""Seconds after which orders are published again though nothing changed."""
+PATIENCE = 1200.0
+"""Seconds that are waited for machines to be seen gone, after their stop was asked for; their terms end them anyway."""
+QUIET = (0.005, 0.2)
+"""Seconds between two looks at a channel that does not call: at first, and when nothing has come for long."""
+
+
+class Afar:
+    """What a controller sees of them. One thread; `open` it once before the first turn."""
+
+    sync = True
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        channel: Channel,
+        pool: Pool,
+        publish: Callable[[Orders], None],
+        selector: selectors.BaseSelector,
+        epoch: int,
+        clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.ledger, self.pool, self.selector, self.epoch = ledger, pool, selector, epoch
+        self.clock, self.pause = clock, pause
+        self.line = Line(channel)
+        self.draining = self.over = False
+        self._publish, self._told, self._orders = publish, float("-inf"), Orders("", -1)
+        self._looked, self._look_cost = float("-inf"), 0.0
+        self._held: dict[int, tuple[int, float]] = {}
+        self._running: dict[str, frozenset[tuple[int, int]]] = {}
+        self._rate = Rate(clock)
+        self._quiet = QUIET[0]
+        self._floor = 0
+        self._closed = False
+
+    def open(self) -> None:
+        """Make the channel, and send again what was handed out and is in nobody's hands. Twice: harmless."""
+        self.line.create()
+        now = self.clock()
+        self._held = {n: (attempt, now) for n, attempt, _ in self.pool.holdings.held()}
+        for page in self.pool.holdings.unclaimed():
+            self.line.send(page)
+        if self.line.watch is not None:
+            self.selector.register(self.line.watch, selectors.EVENT_READ, _nothing)
+
+    # --- what a controller sees -----------------------------------------------------------------------------------
+
+    @property
+    def channel(self) -> Channel:
+        return self.line
+
+    @property
+    def trouble(self) -> str:
+        return self.line.trouble or self.pool.trouble
+
+    def room(self) -> int:
+        """Enough for some seconds ahead; nothing until half of that is used up, so that segments are not slivers."""
+        if self.draining or self.line.unsent:
+            return 0
+        slots = max(self.size, self.pool.state.bounds.slots)
+        ahead = min(max(2 * slots, int(self._rate.now() * AHEAD)), MOST_AHEAD)
+        out = self.ledger.counts.handed_out
+        return ahead - out if out <= ahead // 2 else 0
+
+    def turn(self, wait: float) -> None:
+        self._tend()
+        self.line.push()
+        if self.line.watch is None:
+            self._quiet = QUIET[0] if self.line.news else min(self._quiet * 1.5, QUIET[1])
+            wait = min(wait, self._quiet)
+        self.line.news = False
+        due = self._looked + max(LOOK, 10 * self._look_cost)
+        for key, _ in self.selector.select(max(0.0, min(wait, due - self.clock()))):
+            key.data()
+
+    def hear(self, receipts: Sequence[Receipt]) -> None:
+        """Within the commit that records them: who has what, who lives, and what a late word changes."""
+        reports = [receipt.report for receipt in receipts]
+        holdings, now = self.pool.holdings, self.clock()
+        for report in reports:
+            if isinstance(report, Claimed):
+                holdings.claimed(report)
+                self._held.update({n: (attempt, now) for n, attempt in report.deliveries})
+            elif isinstance(report, Heartbeat):
+                self._running[report.agent] = frozenset((n, attempt) for n, attempt in report.running)
+        ended = [report for report in reports if isinstance(report, Ended)]
+        holdings.heard(ended)
+        for report in ended:
+            self._held.pop(report.n, None)
+        self._rate.add(len(ended))
+        self.pool.heard({report.agent for report in reports if report.agent})
+
+    def settled(self) -> None:
+        """Nothing needs to be done: the line forgets what was confirmed."""
+
+    def cancel(self, ns: Collection[int]) -> None:
+        for n in ns:
+            self._held.pop(n, None)
+        self._tell()
+
+    def drain(self) -> Sequence[Delivery]:
+        """Agents take nothing more; what nobody has in hand as far as is known comes back, under its next number."""
+        if self.draining:
+            return []
+        self.draining = True
+        self._tell()
+        return [delivery for page in self.pool.holdings.unclaimed() for delivery in page]
+
+    def running(self) -> list[tuple[int, int, float]]:
+        now, held = self.clock(), self._held
+        found = {pair for pairs in self._running.values() for pair in pairs}
+        return [(n, attempt, now - held[n][1]) for n, attempt in found if n in held and held[n][0] == attempt]
+
+    @property
+    def pending(self) -> int:
+        return max(0, self.ledger.counts.handed_out - len(self.running()))
+
+    @property
+    def size(self) -> int:
+        return len(self.pool.state.alive) * self.pool.state.bounds.slots
+
+    def close(self, now: bool = False) -> None:
+        """Stop every machine and wait, within bounds, until each is seen gone. Twice: harmless."""
+        if self._closed:
+            return
+        self._closed = self.over = True
+        with self.ledger.moving():  # who was overtaken finds out here, and stops nothing
+            self.ledger.note("closing", machines=len(self.pool.state.allocations))
+        deadline = self.clock() + PATIENCE
+        self.pool.need(0, over=True)
+        self._tell()
+        while self.clock() < deadline:
+            self.pool.look()
+            if self.pool.settled:
+                break
+            self.pause(0.1)
+        if self.ledger.counts.over:
+            self.line.destroy()
+
+    # --- what it does between -------------------------------------------------------------------------------------
+
+    def _tend(self) -> None:
+        """Now and then: what is needed, what the place says, and what agents are told of it."""
+        now = self.clock()
+        if now - self._looked >= max(LOOK, 10 * self._look_cost):
+            counts = self.ledger.counts
+            todo = counts.handed_out if self.draining else counts.total - counts.ended
+            self.pool.need(todo, draining=self.draining)
+            self.pool.look()
+            self._forget_the_gone()
+            if self._word() != self._orders or now - self._told >= TELL:
+                self._tell()
+            self._looked = self.clock()
+            self._look_cost = self._looked - now
+
+    def _forget_the_gone(self) -> None:
+        alive = self.pool.state.alive
+        self._running = {agent: pairs for agent, pairs in self._running.items() if agent in alive}
+
+    def _word(self) -> Orders:
+        """What agents are told: all of it rests on what is written down."""
+        held = [a for a in self.pool.state.allocations.values() if a.native]
+        draining = sorted(a.native for a in held if self.draining or a.state is AllocationState.STOPPING)
+        terms: dict[str, timedelta] = {a.native: a.term for a in held}
+        return Orders(self.ledger.spec.id, self.epoch, self._ended(), dict(self.pool.holdings.current()), terms,
+                      tuple(draining), over=self.over)  # fmt: skip
+
+    def _tell(self) -> None:
+        word = self._word()
+        if self.line.attempt(lambda: self._publish(word)):
+            self._orders, self._told = word, self.clock()
+
+    def _ended(self) -> Ranges:
+        """The numbers of finished tasks; those below the first unfinished one are one range and read once."""
+        rows = self.pool.holdings.ended(self._floor)
+        parts = list(_merged(rows, self._floor))
+        if parts and parts[0][0] == 1:
+            self._floor = parts[0][1] - 1
+        return tuple(parts)
+
+
+class Rate:
+    """How many attempts end per second: of the last seconds, the younger ones counting more."""
+
+    def __init__(self, clock: Callable[[], float], over: float = 5.0) -> None:
+        self.clock, self.over = clock, over
+        self._value, self._at = 0.0, clock()
+        self._since = 0
+
+    def add(self, count: int) -> None:
+        self._since += count
+
+    def now(self) -> float:
+        """Per second. A second or so old at most."""
+        passed = self.clock() - self._at
+        if passed >= 0.5:
+            weight = min(1.0, passed / self.over)
+            self._value += (self._since / passed - self._value) * weight
+            self._at, self._since = self.clock(), 0
+        return self._value
+
+
+def _merged(rows: Iterator[tuple[int, int]], floor: int) -> Iterator[tuple[int, int]]:
+    """`1..floor`, then what follows; ranges that touch become one."""
+    start, stop = 1, floor + 1
+    for first, last in rows:
+        if first == stop:
+            stop = last
+        else:
+            if stop > start:
+                yield start, stop
+            start, stop = first, last
+    if stop > start:
+        yield start, stop
+
+
+def _nothing() -> None:
+    """The channel is read after each turn anyway."""

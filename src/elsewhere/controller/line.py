@@ -1,0 +1,89 @@
+"""A channel that keeps its temper: what the far side of it refuses for now is kept and tried again, and told of.
+
+No error of a place leaves this room, so that a network that is away for an hour pauses a job and does not end it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from datetime import timedelta
+
+from elsewhere.channels.base import Channel, Claim, Receipt, Room
+from elsewhere.errors import PlaceError, StateError
+from elsewhere.model.reports import Report
+from elsewhere.model.task import Delivery
+
+
+class Line:
+    """The controller's end of a channel. `trouble` says what the last call met; `news` that something came."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.inner, self.address, self.watch = channel, channel.address, channel.watch
+        self.trouble = ""
+        self.news = False
+        self._unsent: list[Delivery] = []
+        self._unconfirmed: list[Receipt] = []
+
+    def attempt(self, call: Callable[[], object]) -> bool:
+        """Make a call; False, and `trouble`, if it must be made again. What asking again cannot mend is raised."""
+        try:
+            call()
+        except StateError as error:
+            self.trouble = error.message
+            return False
+        except PlaceError as error:
+            if not error.transient:
+                raise
+            self.trouble = error.message
+            return False
+        self.trouble = ""
+        return True
+
+    @property
+    def unsent(self) -> int:
+        return len(self._unsent)
+
+    def push(self) -> None:
+        """Try again what could not be sent or confirmed."""
+        if self._unsent:
+            self.send(())
+        if self._unconfirmed:
+            self.confirm(())
+
+    def create(self) -> None:
+        self.inner.create()
+
+    def send(self, deliveries: Sequence[Delivery]) -> None:
+        self._unsent.extend(deliveries)
+        sent = self._unsent
+        if self.attempt(lambda: self.inner.send(sent)):
+            self._unsent = []
+
+    def collect(self, limit: int) -> Sequence[Receipt]:
+        found: list[Receipt] = []
+        self.attempt(lambda: found.extend(self.inner.collect(limit)))
+        self.news = self.news or bool(found)
+        return found
+
+    def confirm(self, receipts: Sequence[Receipt]) -> None:
+        self._unconfirmed.extend(receipts)
+        waiting = self._unconfirmed
+        if self.attempt(lambda: self.inner.confirm(waiting)):
+            self._unconfirmed = []
+
+    def destroy(self) -> None:
+        self.attempt(self.inner.destroy)
+
+    # the far end's verbs, so that this is a channel; nobody calls them here
+
+    def claim(self, agent: str, room: Room, lease: timedelta) -> Sequence[Claim]:
+        return self.inner.claim(agent, room, lease)
+
+    def renew(self, claims: Collection[Claim], lease: timedelta) -> Collection[Claim]:
+        return self.inner.renew(claims, lease)
+
+    def release(self, claims: Collection[Claim], after: timedelta = timedelta(0)) -> None:
+        self.inner.release(claims, after)
+
+    def report(self, reports: Sequence[Report], done: Collection[Claim] = ()) -> None:
+        self.inner.report(reports, done)
