@@ -108,8 +108,6 @@ def check_ran(place: Path) -> Callable[[bool], None]:
         runs = Counter((place / "marks").read_text().split())
         assert set(runs) == set(recorded)
         assert sum(runs.values()) <= TASKS + 2 * 2, "more was executed again than could have been running"
-        if acknowledged:
-            assert sum(runs.values()) == TASKS
 
     return check
 

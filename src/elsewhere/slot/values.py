@@ -1,309 +1,299 @@
-"""Values as bytes, read and written in the same way by a slot and by the user's process.
+"""Values as bytes, read and written on both sides: JSON where it can be, otherwise sealed pickles, large ones in files.
 
-JSON where it is exact, otherwise a sealed pickle; what is large lies in the job's store as a file. Nothing is unpickled
-before its seal was checked. Python 3.9 syntax and the standard library only.
-
-A sealed pickle, in a record as in a file: `<3s magic><u8 flags><u32 count>`, `<u64 length>` of the pickle and of each of
-the `count` buffers, 32 bytes HMAC-SHA256, with flag 1 the 32 bytes BLAKE2b of the buffers, the pickle, and the buffers,
-each on a multiple of 64 so that it can be mapped into memory. The HMAC covers the head, the BLAKE2b and the pickle. On a
-local hop the buffers are not digested (it would double the time of a large array): they are numbers to whoever opened
-the sealed pickle, never code.
+A pickle is opened only after its seal was checked with the job's key. No I/O but the store's files; nothing of the parent.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
-import importlib.machinery
-import json
-import marshal
-import mmap
 import os
-import pickle
-import struct
 import sys
+from typing import TYPE_CHECKING
 
-from elsewhere.slot import wire
+from elsewhere.slot.wire import JSON, NOTHING, PICKLE, SMALL, STORED_JSON, STORED_PICKLE
 
-MAGIC = b"EW1"
-DIGESTED = 1
-ALIGN = 64
-MAPPED = 1 << 20
-"""Files of at least so many bytes are mapped, not read."""
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
-_HEAD = struct.Struct("<3sBI")
-_json = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
-
-
-class BrokenSeal(ValueError):
-    """Bytes that were not sealed with this key, or not all of what was sealed."""
+MAC = 32
+_MAGIC = b"EW1\0"
+_ALIGN = 64
+_LARGE = 1 << 20
+_OUTER, _INNER = bytes(x ^ 0x5C for x in range(256)), bytes(x ^ 0x36 for x in range(256))
 
 
-class NotJson(TypeError):
-    """A value that JSON cannot hold, where it must."""
+class Unsealed(ValueError):
+    """Bytes whose seal is not the job's: they are not opened."""
 
 
-def seal(key, data):  # type: ignore[no-untyped-def]
-    """`data` behind its HMAC."""
-    return hmac.digest(key, data, "sha256") + data
+class Unsendable(ValueError):
+    """A value that can be written neither as JSON nor as a pickle; the message names the object."""
 
 
-def unseal(key, sealed):  # type: ignore[no-untyped-def]
-    """What was sealed; BrokenSeal if it was not with this key."""
-    if len(sealed) < 32 or not hmac.compare_digest(hmac.digest(key, sealed[32:], "sha256"), bytes(sealed[:32])):
-        raise BrokenSeal("the bytes were not sealed with this job's key")
-    return sealed[32:]
-
-
-def to_json(value, exact):  # type: ignore[no-untyped-def]
-    """UTF-8 JSON, or None if JSON cannot hold the value; `exact`: nor if it would give back another type.
-
-    marshal refuses subclasses of the plain types, the comparison catches what JSON changes (tuples, keys that are no
-    strings): together they hold exactly dict, list, str, int, finite float, bool and None, and both are C.
-    """
-    if value is None:
-        return b"null"
-    if type(value) is int:
-        return b"%d" % value if -(1 << 63) < value < 1 << 63 else None
-    try:
-        text = _json(value)
-        if exact:
-            marshal.dumps(value)
-            if type(value) is not str and json.loads(text) != value:
-                return None
-    except (TypeError, ValueError, RecursionError):
-        return None
-    return text.encode()
-
-
-def pickled(value, buffer_callback=None):  # type: ignore[no-untyped-def]
-    """Protocol 5; by cloudpickle what pickle cannot (classes of __main__, lambdas). Raises what the last of them raised."""
-    try:
-        return pickle.dumps(value, 5, buffer_callback=buffer_callback)
-    except Exception as error:
+def _sha256(size: int) -> Callable[[bytes], Any]:
+    """OpenSSL's is faster, but costs 4 MB of memory: only for what is large."""
+    if size < _LARGE and "_hashlib" not in sys.modules:
         try:
-            import cloudpickle
+            if sys.version_info >= (3, 12):
+                from _sha2 import sha256
+            else:
+                from _sha256 import sha256  # type: ignore[import-not-found,unused-ignore]
+            return sha256  # type: ignore[no-any-return,unused-ignore]
         except ImportError:
-            raise error from None
-    return cloudpickle.dumps(value, 5, buffer_callback=buffer_callback)
+            pass
+    from hashlib import sha256 as plain
+
+    return plain
 
 
-def pack(key, body, buffers=(), digest=False):  # type: ignore[no-untyped-def]
-    """The pieces of a sealed pickle, to be written one after the other."""
-    raw = [buffer.raw() if isinstance(buffer, pickle.PickleBuffer) else memoryview(buffer) for buffer in buffers]
-    head = _HEAD.pack(MAGIC, DIGESTED if digest else 0, len(raw))
-    head += struct.pack("<%dQ" % (1 + len(raw)), len(body), *[piece.nbytes for piece in raw])
-    proof = _digest(raw) if digest else b""
-    pieces = [head, hmac.digest(key, head + proof + body, "sha256"), proof, body]
-    at = sum(map(len, pieces))
-    for piece in raw:
-        pieces.append(b"\0" * (-at % ALIGN))
-        pieces.append(piece)
-        at += -at % ALIGN + piece.nbytes
-    return pieces
+def mac(key: bytes, *parts: bytes | memoryview) -> bytes:
+    """HMAC-SHA256 of the parts joined."""
+    sha256 = _sha256(sum(map(len, parts)))
+    key = (sha256(key).digest() if len(key) > 64 else key).ljust(64, b"\0")
+    inner = sha256(key.translate(_INNER))
+    for part in parts:
+        inner.update(part)
+    outer = sha256(key.translate(_OUTER))
+    outer.update(inner.digest())
+    return outer.digest()  # type: ignore[no-any-return]
 
 
-def unpack(key, data):  # type: ignore[no-untyped-def]
-    """(pickle, buffers) as views of `data`; BrokenSeal if it is not whole or not sealed with this key."""
-    view = memoryview(data)
-    if len(view) < _HEAD.size or view[:3] != MAGIC:
-        raise BrokenSeal("these bytes are no sealed pickle")
-    _, flags, count = _HEAD.unpack_from(view)
-    at = _HEAD.size + 8 * (1 + count)
-    if at + 32 > len(view):
-        raise BrokenSeal("the sealed pickle is cut short")
-    lengths = struct.unpack_from("<%dQ" % (1 + count), view, _HEAD.size)
-    head, mac = bytes(view[:at]), bytes(view[at : at + 32])
-    at += 32
-    proof = bytes(view[at : at + 32]) if flags & DIGESTED else b""
-    at += len(proof)
-    body = view[at : at + lengths[0]]
-    if not hmac.compare_digest(mac, hmac.digest(key, head + proof + bytes(body), "sha256")):
-        raise BrokenSeal("the pickle was not sealed with this job's key, or it was changed")
-    buffers, at = [], at + lengths[0]
+def seal(key: bytes, data: bytes) -> bytes:
+    """The mac of 32 bytes, then the data."""
+    return mac(key, data) + data
+
+
+def unseal(key: bytes, sealed: bytes) -> bytes:
+    """The data. Unsealed if this is not what `seal` made with this key."""
+    from _operator import _compare_digest as same
+
+    data = sealed[MAC:]
+    if len(sealed) < MAC or not same(mac(key, data), bytes(sealed[:MAC])):
+        raise Unsealed("the seal does not fit: these bytes were not written with this job's key")
+    return data
+
+
+def dump(value: object, buffers: list[Any] | None = None) -> bytes:
+    """A pickle of protocol 5, by cloudpickle where pickle cannot. Large buffers go to `buffers`, out of band."""
+    from _pickle import dumps
+
+    collect = None if buffers is None else buffers.append
+    try:
+        return dumps(value, 5, buffer_callback=collect)  # type: ignore[arg-type]
+    except Exception:
+        pass
+    if buffers is not None:
+        buffers.clear()
+    import cloudpickle
+
+    return cloudpickle.dumps(value, 5, buffer_callback=collect)  # type: ignore[no-any-return]
+
+
+def load(data: bytes | memoryview, buffers: Sequence[Any] = ()) -> Any:
+    """The value of a pickle. Only for bytes whose seal was checked."""
+    from _pickle import loads
+
+    return loads(data, buffers=buffers)
+
+
+def path_of(store: str, key: str) -> str:
+    """Where the store of this job keeps `key`. ValueError for what is no key."""
+    if not key.isalnum():
+        raise ValueError(f"{key!r} is no key of a store")
+    return os.path.join(store, key[:2], key)
+
+
+def keep(store: str, parts: Sequence[Any]) -> str:
+    """Write the parts as one file of the store, whole or not at all; its key."""
+    key = os.urandom(16).hex()
+    path = path_of(store, key)
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    fd = os.open(path + ".part", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        for part in parts:
+            view = memoryview(part).cast("B") if len(part) else memoryview(b"")
+            while len(view):
+                view = view[os.write(fd, view[: 1 << 30]) :]
+        os.rename(path + ".part", path)
+    except BaseException:
+        os.unlink(path + ".part")
+        raise
+    finally:
+        os.close(fd)
+    return key
+
+
+def keep_pickle(store: str, key: bytes, pickle: bytes, buffers: Sequence[Any]) -> str:
+    """A sealed pickle and its buffers as a file of the store; the store's key.
+
+    b"EW1\\0", u32 count, u64 length of the pickle, count * u64 lengths, mac, pickle, then each buffer at a multiple of 64.
+    The mac covers the lengths and the pickle; buffers are plain bytes, which cannot do anything by being read.
+    """
+    views = [buffer.raw() for buffer in buffers]
+    lengths = [len(pickle), *map(len, views)]
+    head = _MAGIC + len(views).to_bytes(4, "little") + b"".join(x.to_bytes(8, "little") for x in lengths)
+    parts: list[Any] = [head, mac(key, head, pickle), pickle]
+    at = sum(map(len, parts))
+    for view in views:
+        parts += [b"\0" * (-at % _ALIGN), view]
+        at += -at % _ALIGN + len(view)
+    return keep(store, parts)
+
+
+def open_pickle(store: str, key: bytes, name: str) -> Any:
+    """The value that `keep_pickle` kept. Its buffers are the file itself, mapped copy-on-write: writable, and no copy."""
+    import mmap
+    from _operator import _compare_digest as same
+
+    with open(path_of(store, name), "rb") as file:
+        view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+    count = int.from_bytes(view[4:8], "little")
+    at = 8 + 8 * (count + 1)
+    if view[:4] != _MAGIC or len(view) < at + MAC:
+        raise Unsealed(f"{name} is no value of ours")
+    lengths = [int.from_bytes(view[i : i + 8], "little") for i in range(8, at, 8)]
+    pickle = view[at + MAC : at + MAC + lengths[0]]
+    if not same(mac(key, view[:at], pickle), bytes(view[at : at + MAC])):
+        raise Unsealed(f"the seal of {name} does not fit: it was not written with this job's key")
+    at += MAC + lengths[0]
+    buffers = []
     for length in lengths[1:]:
-        at += -at % ALIGN
+        at += -at % _ALIGN
         buffers.append(view[at : at + length])
         at += length
-    if at != len(view):
-        raise BrokenSeal("the sealed pickle is cut short")
-    if proof and _digest(buffers) != proof:
-        raise BrokenSeal("a buffer of the sealed pickle was changed")
-    return body, buffers
+    return load(pickle, buffers)
 
 
-def loads(key, data):  # type: ignore[no-untyped-def]
-    """The object in a sealed pickle; BrokenSeal, or what unpickling raises."""
-    body, buffers = unpack(key, data)
-    return pickle.loads(body, buffers=buffers)
+_PLAIN = frozenset((str, int, bool, type(None)))
 
 
-def _digest(buffers):  # type: ignore[no-untyped-def]
-    whole = hashlib.blake2b(digest_size=32)
-    for piece in buffers:
-        whole.update(piece)
-    return whole.digest()
+def is_exact(value: object) -> bool:
+    """True if JSON gives back a value equal in value and in types."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return True
+    if kind is float:
+        return value - value == 0  # type: ignore[operator,no-any-return]
+    if kind is list:
+        return all(map(is_exact, value))  # type: ignore[call-overload]
+    if kind is dict:
+        return all(type(key) is str for key in value) and all(map(is_exact, value.values()))  # type: ignore[attr-defined]
+    return False
 
 
-class Store:
-    """The files of a job, written once: `<first 2 of the key>/<key>`. A key names one content for ever."""
-
-    def __init__(self, directory):  # type: ignore[no-untyped-def]
-        self.directory = os.fspath(directory)
-
-    def path(self, key):  # type: ignore[no-untyped-def]
-        if not key or key.strip("0123456789abcdefghijklmnopqrstuvwxyz-"):
-            raise ValueError("%r is not a key of a store" % (key,))
-        return os.path.join(self.directory, key[:2], key)
-
-    def put(self, pieces, key="", sync=False):  # type: ignore[no-untyped-def]
-        """The key. Twice with one key: harmless. `sync`: on the disk before it returns."""
-        key = key or os.urandom(16).hex()
-        path = self.path(key)
-        if os.path.exists(path):
-            return key
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        part = "%s.%s" % (path, os.urandom(4).hex())
-        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            with open(fd, "wb", buffering=0) as file:
-                for piece in pieces:
-                    view = memoryview(piece).cast("B") if len(piece) else b""
-                    while len(view):
-                        view = view[file.write(view) :]
-                if sync:
-                    os.fsync(file.fileno())
-            os.rename(part, path)
-        except BaseException:
-            os.unlink(part)
-            raise
-        return key
-
-    def get(self, key):  # type: ignore[no-untyped-def]
-        """Its bytes, writable and private to the caller: mapped if large, so that nothing is read before it is touched."""
-        with open(self.path(key), "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size >= MAPPED:
-                return memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY))
-            data = bytearray(size)
-            if file.readinto(data) != size:
-                raise BrokenSeal("the file is cut short")
-            return memoryview(data)
-
-    def remove(self, key):  # type: ignore[no-untyped-def]
-        try:
-            os.unlink(self.path(key))
-        except FileNotFoundError:
-            pass
+def _strict(value: object) -> object:
+    raise TypeError(f"{type(value).__name__} is not JSON")
 
 
-def encode(value, key, store, exact=False, json_only=False, sync=False):  # type: ignore[no-untyped-def]
-    """(form, bytes) of a result. `exact`: types survive. `json_only`: NotJson instead of a pickle.
+def _encoder() -> Callable[[Any, int], Sequence[str]]:
+    """The C encoder itself: half the cost of json.dumps for small values. allow_nan is False."""
+    from json import encoder
 
-    Raises what pickling raised if the value cannot travel at all.
-    """
+    if encoder.c_make_encoder is None:
+        plain = encoder.JSONEncoder(allow_nan=False, separators=(",", ":"))
+        return lambda value, _level: (plain.encode(value),)
+    text = encoder.encode_basestring_ascii
+    return encoder.c_make_encoder({}, _strict, text, None, ":", ",", False, False, False)  # type: ignore[no-any-return,arg-type,misc]
+
+
+_encode = _encoder()
+
+
+def to_json(value: object, exact: bool) -> bytes | None:
+    """UTF-8 JSON (ASCII in fact), or None where it cannot be, or where `exact` would not come back."""
+    try:
+        if exact and not is_exact(value):
+            return None
+        return "".join(_encode(value, 0)).encode()
+    except (TypeError, ValueError, RecursionError):
+        _forget_circles()
+        return None
+
+
+def _forget_circles() -> None:
+    """The C encoder remembers the containers it was in when it failed; a fresh one has no such memory."""
+    global _encode
+    _encode = _encoder()
+
+
+def write(value: object, exact: bool, store: str, key: bytes) -> tuple[int, bytes]:
+    """(form, bytes) of a value. Unsendable names the object that cannot travel."""
     if value is None:
-        return wire.NOTHING, b""
+        return NOTHING, b""
     text = to_json(value, exact)
     if text is not None:
-        if len(text) <= wire.SMALL:
-            return wire.JSON, text
-        return wire.STORED_JSON, store.put([text], sync=sync).encode()
-    if json_only:
-        raise NotJson(why_not_json(value))
-    buffers = []  # type: ignore[var-annotated]
-    pieces = pack(key, pickled(value, buffers.append), buffers)
-    if sum(memoryview(piece).nbytes for piece in pieces) <= wire.SMALL:
-        return wire.PICKLE, b"".join(pieces)
-    return wire.STORED_PICKLE, store.put(pieces, sync=sync).encode()
-
-
-def decode(form, value, key, store):  # type: ignore[no-untyped-def]
-    """The value of a success; the other way round. A sealed pickle is opened here and nowhere else."""
-    if form == wire.NOTHING:
-        return None
-    if form == wire.JSON:
-        return json.loads(value)
-    if form == wire.STORED_JSON:
-        return json.loads(bytes(store.get(value.decode())))
-    return loads(key, store.get(value.decode()) if form == wire.STORED_PICKLE else bytearray(value))
-
-
-def why_not_json(value, where="result"):  # type: ignore[no-untyped-def]
-    """`result["a"][2] is a set`: the first object within that JSON cannot hold."""
-    if isinstance(value, dict):
-        for name, part in value.items():
-            if not isinstance(name, (str, int, float, bool, type(None))):
-                return "a key of %s is a %s" % (where, type(name).__name__)
-            if to_json(part, False) is None:
-                return why_not_json(part, "%s[%r]" % (where, name))
-    if isinstance(value, (list, tuple)):
-        for number, part in enumerate(value):
-            if to_json(part, False) is None:
-                return why_not_json(part, "%s[%d]" % (where, number))
-    if isinstance(value, float):
-        return "%s is %r" % (where, value)
-    if isinstance(value, int):
-        return None if to_json(value, False) is not None else "%s is too large an integer" % where
-    return "%s is a %s" % (where, type(value).__name__)
-
-
-def exception_text(error, key):  # type: ignore[no-untyped-def]
-    """The sealed pickle of an exception in base 64, for wire.failure; "" if it cannot be pickled or is large."""
+        if len(text) <= SMALL:
+            return JSON, text
+        return STORED_JSON, keep(store, [text]).encode()
+    buffers: list[Any] = []
     try:
-        data = b"".join(pack(key, pickled(error)))
-    except Exception:
-        return ""
-    return base64.b64encode(data).decode() if len(data) <= wire.SMALL else ""
+        data = dump(value, buffers)
+        if len(data) + sum(len(buffer.raw()) for buffer in buffers) <= SMALL:
+            return PICKLE, seal(key, dump(value) if buffers else data)
+    except Exception as error:
+        raise Unsendable(f"{culprit(value, 'result')} cannot be pickled: {error}") from error
+    return STORED_PICKLE, keep_pickle(store, key, data, buffers).encode()
 
 
-class Calls:
-    """Opens the bodies of calls (`ship/codec.py` writes them), and each sealed function once.
+def read(form: int, value: bytes, store: str, key: bytes) -> Any:
+    """The value that `write` wrote. Unsealed if somebody else did."""
+    import json
 
-    A body is UTF-8 JSON: {"args": [...], "kwargs": {...}}, or {"pickle": base 64 of a sealed pickle of (args, kwargs)},
-    or {"stored": its key}; with "function", the key of a sealed pickle of the function, or without it the job's own.
-    """
-
-    KEPT = 256
-
-    def __init__(self, key, store, target=""):  # type: ignore[no-untyped-def]
-        self._key, self._store, self._target = key, store, target
-        self._functions = {}  # type: ignore[var-annotated]
-
-    def open(self, body):  # type: ignore[no-untyped-def]
-        """(function, args, kwargs); raises what unpickling raises."""
-        call = json.loads(body)
-        function = self.function(call.get("function") or self._target)
-        if "args" in call or "kwargs" in call:
-            return function, call.get("args", ()), call.get("kwargs", {})
-        if "stored" in call:
-            args, kwargs = loads(self._key, self._store.get(call["stored"]))
-        else:
-            args, kwargs = loads(self._key, bytearray(base64.b64decode(call["pickle"])))
-        return function, args, kwargs
-
-    def function(self, name):  # type: ignore[no-untyped-def]
-        found = self._functions.get(name)
-        if found is None:
-            found = loads(self._key, self._store.get(name))
-            if len(self._functions) >= self.KEPT:
-                del self._functions[next(iter(self._functions))]
-            self._functions[name] = found
-        return found
+    if form == NOTHING:
+        return None
+    if form == JSON:
+        return json.loads(value)
+    if form == PICKLE:
+        return load(unseal(key, value))
+    if form == STORED_PICKLE:
+        return open_pickle(store, key, value.decode())
+    if form != STORED_JSON:
+        raise ValueError(f"form {form} is not that of a value")
+    with open(path_of(store, value.decode()), "rb") as file:
+        return json.load(file)
 
 
-class Lent:
-    """Finds packages of ours that the user's interpreter lacks, such as cloudpickle, and nothing else beside them."""
+def culprit(value: object, name: str, depth: int = 4) -> str:
+    """Which part of a value it is that will not pickle: `result['model'].lock (a _thread.lock)`."""
+    inner: list[tuple[str, object]] = []
+    if isinstance(value, dict):
+        inner = [(f"{name}[{key!r}]", part) for key, part in value.items()]
+    elif isinstance(value, (list, tuple)):
+        inner = [(f"{name}[{i}]", part) for i, part in enumerate(value)]
+    elif hasattr(value, "__dict__") and not isinstance(value, type):
+        inner = [(f"{name}.{key}", part) for key, part in vars(value).items()]
+    for place, part in inner[:10_000] if depth else []:
+        try:
+            dump(part)
+        except Exception:
+            return culprit(part, place, depth - 1)
+    kind = type(value)
+    return f"{name} (a {kind.__module__}.{kind.__qualname__})".replace("builtins.", "")
 
-    def __init__(self, places):  # type: ignore[no-untyped-def]
-        self.places = dict(places)
 
-    def find_spec(self, name, path=None, target=None):  # type: ignore[no-untyped-def]
-        directory = self.places.get(name)
-        return importlib.machinery.PathFinder.find_spec(name, [directory]) if directory else None
+def dump_error(error: BaseException) -> bytes:
+    """A pickle of an exception and of those it came from, as far as they pickle; b"" when it does not itself."""
+    chain: list[bytes] = []
+    one: BaseException | None = error
+    while one is not None and len(chain) < 20:
+        try:
+            chain.append(dump(one))
+        except Exception:
+            break
+        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+    return dump(chain) if chain else b""
 
 
-def lend(places):  # type: ignore[no-untyped-def]
-    """Make packages importable from {name: the directory that holds it}; those that are installed here go first."""
-    sys.meta_path.append(Lent(places))
+def load_error(data: bytes) -> BaseException:
+    """The exception, each with its cause; what does not come back is left out of the chain. Raises what the first raises."""
+    parts = load(data)
+    first: BaseException = load(parts[0])
+    last = first
+    for part in parts[1:]:
+        try:
+            cause = load(part)
+        except Exception:
+            break
+        last.__cause__ = cause
+        last = cause
+    return first

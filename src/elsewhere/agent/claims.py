@@ -1,0 +1,242 @@
+"""What an agent decides about the deliveries in its hands, and about its own end. Pure: no I/O, no clock, no chance.
+
+Whoever drives this makes the steps in the order in which they stand in `Steps`: stops, reports with their
+acknowledgements (reports first), hand-backs, then runs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from elsewhere.channels.base import Claim, Room
+from elsewhere.model.orders import Orders
+from elsewhere.model.reports import Claimed, Ended, Form, Report
+from elsewhere.model.states import Outcome
+from elsewhere.model.task import Delivery, RetryPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """What an agent was booted with. Times are seconds, ages are seconds since its machine's own start."""
+
+    name: str
+    job: str
+    term: float
+    """The age at which the machine ends, unless orders have bought it more."""
+    lease: float = 120.0
+    idle: float = 60.0
+    """So long without work, and it ends."""
+    ahead: float = 1200.0
+    """The dead man's switch is moved so far ahead of a living agent, and no further."""
+    patience: float = 60.0
+    """Retries that are due within this are made here, under the same claim."""
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What is to be done, in this order."""
+
+    stop: tuple[int, ...] = ()
+    """Tasks whose attempt is ended, without a word about it."""
+    reports: tuple[Report, ...] = ()
+    done: tuple[Claim, ...] = ()
+    """Acknowledged once the reports are durable."""
+    release: tuple[Claim, ...] = ()
+    run: tuple[Delivery, ...] = ()
+
+
+@dataclass(slots=True)
+class _Held:
+    claim: Claim
+    tries: int = 0
+    due: float | None = None
+    """When it is to be tried again; None: it is in a slot."""
+
+
+class Hands:
+    """The deliveries one agent holds. One attempt of a task at a time."""
+
+    def __init__(self, ways: Ways) -> None:
+        self.ways = ways
+        self.orders = Orders(ways.job)
+        self.term = ways.term
+        self.draining = False
+        self._held: dict[int, _Held] = {}
+        self._busy = 0.0
+
+    # --- taking ---------------------------------------------------------------------------------------------------
+
+    def room(self, free: int) -> Room | None:
+        """What may be claimed if slots have room for `free` more; None: nothing."""
+        if free <= 0 or self.draining or self.orders.over or self._alone():
+            return None
+        return Room(free, alone=not self._held)
+
+    def took(self, claims: Sequence[Claim]) -> Steps:
+        """New claims, after orders have been read: what is stale is acknowledged, what cannot be run goes back."""
+        stop, done, release, run = [], [], [], []
+        for claim in claims:
+            delivery = claim.delivery
+            held = self._held.get(delivery.n)
+            if self.orders.stale(delivery.n, delivery.attempt):
+                done.append(claim)
+            elif held is not None and delivery.attempt <= held.claim.delivery.attempt:
+                done.append(claim)  # an echo of what is in hand
+            elif held is not None:
+                stop.append(delivery.n)  # superseded: its slot is ended before the new number is run
+                done.append(held.claim)
+                del self._held[delivery.n]
+                release.append(claim)
+            elif self.draining or self._alone() or (delivery.alone and self._held):
+                release.append(claim)
+            else:
+                self._held[delivery.n] = _Held(claim)
+                run.append(delivery)
+        said = (Claimed(self.ways.name, tuple((d.n, d.attempt) for d in run)),) if run else ()
+        return Steps(tuple(stop), said, tuple(done), tuple(release), tuple(run))
+
+    def _alone(self) -> bool:
+        return any(held.claim.delivery.alone for held in self._held.values())
+
+    # --- holding --------------------------------------------------------------------------------------------------
+
+    @property
+    def claims(self) -> list[Claim]:
+        """All that is held, to be renewed."""
+        return [held.claim for held in self._held.values()]
+
+    @property
+    def empty(self) -> bool:
+        return not self._held
+
+    def renewed(self, asked: Collection[Claim], kept: Collection[Claim]) -> Steps:
+        """Of the claims that were to be renewed these are kept; the others have lapsed: dropped, and not reported."""
+        still = set(kept)
+        gone = [n for n, held in self._held.items() if held.claim in asked and held.claim not in still]
+        return Steps(stop=tuple(self._drop(gone)))
+
+    def told(self, orders: Orders) -> Steps:
+        """Orders as they were just read: terms grow, ended and superseded work is stopped, draining hands back.
+
+        Those of an older epoch than the last are not heeded.
+        """
+        if orders.epoch < self.orders.epoch:
+            return Steps()
+        self.orders = orders
+        bought = orders.terms.get(self.ways.name)
+        if bought is not None:
+            self.term = max(self.term, bought.total_seconds())
+        self.draining = self.draining or self.ways.name in orders.drain
+        gone = [n for n, held in self._held.items() if orders.stale(n, held.claim.delivery.attempt)]
+        done = tuple(self._held[n].claim for n in gone)
+        return Steps(stop=tuple(self._drop(gone)), done=done)
+
+    def give_up(self, ns: Iterable[int], at: float) -> Steps:
+        """Hand these back, drained or about to be preempted: each is reported, so that nobody is blamed for it later.
+
+        `at`: the time to report, seconds since the epoch.
+        """
+        reports, done, stop = [], [], []
+        for n in ns:
+            held = self._held.pop(n, None)
+            if held is None:
+                continue
+            value = json.dumps({"type": "GivenUp", "message": "its machine had to let go of it"}).encode()
+            report = Ended(n, held.claim.delivery.attempt, Outcome.INTERRUPTED, at, 0.0, Form.FAILURE, value)
+            reports.append(report._replace(agent=self.ways.name))
+            done.append(held.claim)
+            stop.append(n)
+        return Steps(tuple(stop), tuple(reports), tuple(done))
+
+    def _drop(self, ns: Collection[int]) -> Collection[int]:
+        for n in ns:
+            del self._held[n]
+        return ns
+
+    # --- ending ---------------------------------------------------------------------------------------------------
+
+    def ended(self, reports: Iterable[Ended], age: float, wait: Callable[[int], float]) -> Steps:
+        """Attempts ended: what is still held is reported and acknowledged, or tried again here; the rest is dropped.
+
+        `wait`: the seconds before the next try of a task, after so many earlier ones.
+        """
+        said: list[Report] = []
+        done = []
+        for report in reports:
+            held = self._held.get(report.n)
+            if held is None or held.claim.delivery.attempt != report.attempt:
+                continue
+            held.tries += 1
+            if report.outcome == Outcome.ERRORED and self._again(held, report):
+                delay = wait(held.tries - 1)
+                if delay <= self.ways.patience:
+                    held.due = age + delay
+                    continue
+            said.append(_with_tries(report, held.tries)._replace(agent=self.ways.name))
+            done.append(held.claim)
+            del self._held[report.n]
+        return Steps(reports=tuple(said), done=tuple(done))
+
+    def due(self, age: float) -> tuple[Delivery, ...]:
+        """What is to be tried again now, under the claim it has."""
+        found = [held for held in self._held.values() if held.due is not None and held.due <= age]
+        for held in found:
+            held.due = None
+        return tuple(held.claim.delivery for held in found)
+
+    def next_due(self) -> float | None:
+        """The age at which something is to be tried again; None: nothing waits."""
+        return min((held.due for held in self._held.values() if held.due is not None), default=None)
+
+    def _again(self, held: _Held, report: Ended) -> bool:
+        """Is there budget for another try, as far as is known here? If in doubt the ledger decides."""
+        if self.draining or self.orders.over:
+            return False
+        options = _mapping(held.claim.delivery.options)
+        limit = int(str(options.get("retries", self.ways.retry.retries)))
+        spent = int(str(options.get("spent", 0))) + held.tries
+        codes, story = self.ways.retry.exit_codes, _mapping(report.value)
+        if codes is not None and story.get("exit_code") not in (None, *codes):
+            return False
+        return spent <= limit and report.form == Form.FAILURE
+
+    # --- its own end ----------------------------------------------------------------------------------------------
+
+    def leaves(self, age: float) -> str:
+        """Why the agent ends now; empty: it stays."""
+        if self._held:
+            self._busy = age
+            return "its time is up" if age >= self.term else ""
+        if self.orders.over:
+            return "all work has ended"
+        if self.draining:
+            return "drained"
+        if age >= self.term:
+            return "its time is up"
+        return "idle" if age - self._busy > self.ways.idle else ""
+
+    def switch(self, age: float) -> float:
+        """The age at which the dead man's switch shall end the machine: a little ahead, never past the term."""
+        return min(self.term, age + self.ways.ahead)
+
+
+def first_switch(ways: Ways, boot: float) -> float:
+    """Where the switch stands before the agent lives: the lesser of the boot limit and the term."""
+    return min(boot, ways.term)
+
+
+def _with_tries(report: Ended, tries: int) -> Ended:
+    if tries < 2 or report.outcome != Outcome.ERRORED:
+        return report
+    return report._replace(value=json.dumps({**_mapping(report.value), "tries": tries}).encode())
+
+
+def _mapping(text: bytes | None) -> dict[str, object]:
+    try:
+        found = json.loads(text or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

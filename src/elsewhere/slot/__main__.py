@@ -1,0 +1,36 @@
+"""Where a slot begins: `PYTHON .../slot/__main__.py DOWN WAKE`, two file descriptors.
+
+Gives this package its name without importing its parent, and leaves nothing on sys.path for the user's code to stumble on.
+"""
+
+import os
+import sys
+
+
+def _adopt(directory):  # type: ignore[no-untyped-def]
+    """Make `elsewhere.slot` importable; `elsewhere` itself stays the user's, or whatever the boot words say."""
+    from importlib.machinery import ModuleSpec
+
+    package = type(sys)("elsewhere.slot")
+    package.__path__ = [directory]
+    package.__package__ = "elsewhere.slot"
+    package.__spec__ = ModuleSpec("elsewhere.slot", None, is_package=True)
+    package.__spec__.submodule_search_locations = [directory]
+    sys.modules["elsewhere.slot"] = package
+
+
+def _main():  # type: ignore[no-untyped-def]
+    directory = os.path.dirname(os.path.abspath(__file__))
+    if sys.path and os.path.abspath(sys.path[0] or ".") == directory:
+        del sys.path[0]
+    _adopt(directory)  # type: ignore[no-untyped-call]
+    from importlib import import_module
+
+    serve = import_module("elsewhere.slot.serve").serve
+    down, wake = int(sys.argv[1]), int(sys.argv[2])
+    sys.argv[:] = [""]
+    serve(down, wake)
+
+
+if __name__ == "__main__":
+    _main()  # type: ignore[no-untyped-call]

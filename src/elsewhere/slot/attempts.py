@@ -1,0 +1,445 @@
+"""One attempt at one function: call it, judge what it returned or raised, append the record.
+
+`Slot` (serve.py) is the process around it; commands have their own room (commands.py).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from elsewhere.slot import entry, kernel, values, wire
+from elsewhere.slot.directories import Directories
+from elsewhere.slot.task import Again, Done, Fail, Stopped, Task
+from elsewhere.slot.wire import ERRORED, FAILURE, REJECTED, SUCCEEDED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from mmap import mmap
+    from typing import Any
+
+    from elsewhere.slot.output import Files
+
+async def _nothing() -> None: ...
+
+
+_sample = _nothing()
+_COROUTINE = type(_sample)
+_sample.close()
+_WORDS = (Done, Again, Fail)
+_FUNCTIONS = 256
+"""So many functions of calls are kept open, the last that were named first."""
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Unreadable(Exception):
+    """The arguments of a task cannot be read here."""
+
+
+class Broken:
+    """Stands for a body that is not JSON."""
+
+    __slots__ = ("reason",)
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+class Attempts:
+    """What is known of the task at hand, and the ways to try it."""
+
+    OWN, INSIDE, WAITING = range(3)
+
+    words: dict[str, Any]
+    page: mmap
+    output: Files
+    function: Callable[..., Any]
+    invoke: Callable[[Any, Any], Any]
+    attempt: Callable[[Any, Any, float], float]
+    ask: Callable[[], None]
+    worker: Any
+    broken: bytes
+
+    def __init__(self) -> None:
+        self.phase = self.OWN
+        self.delivery: Any = None
+        self.stopping = 0
+        self.child = 0
+        self.outcomes = -1
+        self.wall = 0.0
+        self.seed = False
+        self.functions: dict[str, Any] = {}
+        self.limit: kernel.Limit | None = None
+        self.options: dict[str, Any] = {}
+        self.begun = 0.0
+        self.directories: Directories | None = None
+        self.loop: Any = None
+
+    # -- reading what came
+
+    def decode(self, deliveries: list[Any]) -> list[Any]:
+        """The bodies. All in one text: they are whole JSON values, checked when they were added to the ledger."""
+        from json import loads
+
+        if len(deliveries) > 1:
+            try:
+                found = loads(b"[%b]" % b",".join([delivery[3] for delivery in deliveries]))
+                if len(found) == len(deliveries):
+                    return found  # type: ignore[no-any-return]
+            except (ValueError, RecursionError):
+                pass
+        found = []
+        for delivery in deliveries:
+            try:
+                found.append(loads(delivery[3]))
+            except (ValueError, RecursionError) as error:
+                found.append(Broken(str(error)))
+        return found
+
+    def call_data(self, _delivery: Any, data: Any) -> Any:
+        return self.function(**data)
+
+    def call_seed(self, delivery: Any, data: Any) -> Any:
+        return self.function(delivery[2], data, self.worker)
+
+    def call(self, _delivery: Any, data: Any) -> Any:
+        name = data.get("function", "")
+        function = self.functions.get(name) or self.open_function(name)
+        if "args" in data:
+            return function(*data["args"], **data["kwargs"])
+        args, kwargs = self.arguments(data)
+        return function(*args, **kwargs)
+
+    def open_function(self, name: str) -> Any:
+        """The function that a call names, a sealed pickle in the store; "" is the job's own. Opened once."""
+        words = self.words
+        self.phase = self.OWN
+        try:
+            found = entry.plain(values.open_pickle(words["store"], words["key"], name or words["target"]))
+        except Exception as error:
+            raise Unreadable(f"the function cannot be read here: {type(error).__name__}: {error}") from error
+        finally:
+            self.phase = self.INSIDE
+        if len(self.functions) >= _FUNCTIONS:
+            del self.functions[next(iter(self.functions))]
+        self.functions[name] = found
+        return found
+
+    def arguments(self, data: Any) -> Any:
+        words = self.words
+        self.phase = self.OWN
+        try:
+            if "stored" in data:
+                return values.open_pickle(words["store"], words["key"], data["stored"])
+            from binascii import a2b_base64
+
+            return values.load(values.unseal(words["key"], a2b_base64(data["pickle"])))
+        except Exception as error:
+            raise Unreadable(f"the arguments cannot be read here: {type(error).__name__}: {error}") from error
+        finally:
+            self.phase = self.INSIDE
+
+    # -- the three ways to try
+
+    def attempt_here(self, delivery: Any, data: Any, started: float) -> float:
+        """Run it in this process and append its record; when it ended (CLOCK_MONOTONIC)."""
+        if delivery[4] is not None or self.words["memory"] or self.directories is not None:
+            told = self.with_terms(delivery, data)
+        else:
+            self.begun = started
+            told = self.run(delivery, data)
+        return self.finish(delivery, told, started)
+
+    def attempt_in_fork(self, delivery: Any, data: Any, started: float) -> float:
+        """Run it in a fork of this process, in which the entry is loaded already."""
+        before = os.lseek(self.outcomes, 0, os.SEEK_END)
+        self.output.flush()
+        me = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            self.in_fork(me, delivery, data, started)
+        self.child = pid
+        try:
+            os.setpgid(pid, pid)
+        except OSError:
+            pass
+        if self.stopping:
+            self.signal_child(signal.SIGTERM)
+        status = os.waitpid(pid, 0)[1]
+        self.child = 0
+        self.end_children()
+        output = self.output
+        if os.lseek(self.outcomes, 0, os.SEEK_END) > before:
+            output.out, output.err = output.ends()
+            return monotonic()
+        if os.WIFEXITED(status) and os.WEXITSTATUS(status) == wire.IN_TROUBLE:
+            self.give_up(wire.TROUBLE.unpack_from(self.page, wire.TROUBLE_AT)[0])
+        return self.finish(delivery, self.died(status), started)
+
+    def in_fork(self, parent: int, delivery: Any, data: Any, started: float) -> None:
+        try:
+            os.setpgid(0, 0)
+            signal.signal(signal.SIGTERM, self.on_term)
+            self.ask()
+            if os.getppid() == parent:
+                self.attempt_here(delivery, data, started)
+                self.output.flush()
+            os._exit(0)
+        finally:
+            os._exit(1)
+
+    def refuse(self, delivery: Any, _data: Any, started: float) -> float:
+        return self.finish(delivery, (REJECTED, FAILURE, self.broken), started)
+
+    def on_term(self, _signal: int, _frame: object) -> None:
+        raise NotImplementedError
+
+    # -- one attempt
+
+    def run(self, delivery: Any, data: Any) -> tuple[int, int, bytes]:
+        """(outcome, form, value) of calling the user's function. Only while `phase` is INSIDE may a signal raise."""
+        try:
+            self.phase = self.INSIDE
+            result = self.invoke(delivery, data)
+            if type(result) is _COROUTINE:
+                result = self.wait_for(result)
+            self.phase = self.OWN
+        except BaseException as error:
+            self.phase = self.OWN
+            return self.stopped() if self.stopping else self.raised(error, data)
+        if self.stopping and self.stopping != wire.INTERRUPTED:
+            return self.stopped()
+        if result is None and not self.seed and not self.words["seed_door"]:
+            return SUCCEEDED, wire.NOTHING, b""
+        return self.judge(result)
+
+    def judge(self, result: Any) -> tuple[int, int, bytes]:
+        """What the function's result says."""
+        words = self.words
+        if self.seed and type(result) not in _WORDS:
+            if not isinstance(result, (tuple, list)) or len(result) != 2:
+                said = f"it must return (success, result), not {type(result).__name__}"
+                return ERRORED, FAILURE, wire.failure("TypeError", said, stderr=self.stderr())
+            result = Done(result[1]) if result[0] else Again("it returned (False, ...)")
+        if type(result) is Fail:
+            return REJECTED, FAILURE, wire.failure("Fail", str(result.reason), stderr=self.stderr())
+        if type(result) is Again:
+            return self.again(result)
+        if type(result) is Done:
+            result = result.result
+        if words["seed_door"]:
+            result = {} if result is None else result
+            if values.to_json(result, False) is None:
+                said = f"{values.culprit(result, 'result')} is not JSON"
+                return REJECTED, FAILURE, wire.failure("result is not JSON", said)
+        try:
+            return (SUCCEEDED, *values.write(result, words["exact"], words["store"], words["key"]))
+        except values.Unsendable as error:
+            return REJECTED, FAILURE, wire.failure("PayloadError", str(error), stderr=self.stderr())
+        except OSError as error:
+            self.give_up(error.errno)
+
+    def again(self, result: Again) -> tuple[int, int, bytes]:
+        try:
+            value = wire.failure("Again", str(result.reason), after=result.after, state=result.state)
+        except (TypeError, ValueError) as error:
+            said = f"the state in Again(state=...) is not JSON: {error}"
+            return REJECTED, FAILURE, wire.failure("PayloadError", said)
+        return wire.ASKED_AGAIN, FAILURE, value
+
+    def raised(self, error: BaseException, data: Any) -> tuple[int, int, bytes]:
+        """What an exception says."""
+        from elsewhere.slot import failures
+
+        self.flush()
+        if isinstance(error, OSError) and error.errno in _FULL and self.is_full():
+            self.give_up(error.errno)
+        outcome = ERRORED
+        if isinstance(data, Broken):
+            outcome, error = REJECTED, Unreadable(f"the task's data is not JSON: {data.reason}")
+        elif isinstance(error, Unreadable):
+            return REJECTED, FAILURE, wire.failure("PayloadError", str(error), failures.text(error))
+        elif isinstance(error, MemoryError):
+            outcome = wire.OUT_OF_MEMORY
+        return outcome, FAILURE, failures.of(error, self.stderr(), self.words["key"])
+
+    def stopped(self) -> tuple[int, int, bytes]:
+        """The agent wanted it to end, and it did."""
+        self.flush()
+        told = {wire.TIMED_OUT: "it ran longer than its timeout", wire.CANCELLED: "it was cancelled",
+                wire.OUT_OF_MEMORY: "it used more memory than it may"}.get(self.stopping, "it was told to end")  # fmt: skip
+        return self.stopping, FAILURE, wire.failure("Stopped", told, stderr=self.stderr())
+
+    def died(self, status: int) -> tuple[int, int, bytes]:
+        """What the end of a child process says that left no word of its own."""
+        if self.stopping:
+            return self.stopped()
+        if os.WIFSIGNALED(status):
+            number = os.WTERMSIG(status)
+            outcome = wire.LOST if number == signal.SIGKILL else ERRORED
+            said = f"its process was ended by signal {number} ({_signal_name(number)})"
+            return outcome, FAILURE, wire.failure("Died", said, signal=number, stderr=self.stderr())
+        code = os.WEXITSTATUS(status)
+        said = f"its process ended with exit status {code}, without a result"
+        return ERRORED, FAILURE, wire.failure("Died", said, exit_code=code, stderr=self.stderr())
+
+    def finish(self, delivery: Any, told: tuple[int, int, bytes], started: float) -> float:
+        """Append the record: after this the attempt cannot be lost by any process's death."""
+        output = self.output
+        for buffer in output.buffers:
+            if buffer.written:
+                self.flush()
+        out, err = os.lseek(1, 0, os.SEEK_END), os.lseek(2, 0, os.SEEK_END)
+        ended = monotonic()
+        record = wire.RECORD.pack(
+            wire.RECORD.size - 4 + len(told[2]), delivery[0], delivery[1], told[0], told[1], output.roll,
+            started + self.wall, ended - started, output.out, out, output.err, err,
+        ) + told[2]  # fmt: skip
+        output.out, output.err = out, err
+        try:
+            if os.write(self.outcomes, record) == len(record):
+                return ended
+        except OSError as error:
+            self.give_up(error.errno)
+        self.give_up(errno.ENOSPC)
+
+    # -- what only some tasks need
+
+    def with_terms(self, delivery: Any, data: Any) -> tuple[int, int, bytes]:
+        """As `run`, for a task with options, a limit of memory, or directories of its own."""
+        from json import loads
+
+        self.begun = monotonic()
+        self.options = loads(delivery[4]) if delivery[4] is not None else {}
+        env = self.options.get("env") or {}
+        before = {name: os.environ.get(name) for name in env}
+        os.environ.update(env)
+        memory = self.options.get("memory") or self.words["memory"]
+        if memory:
+            self.limit = self.limit or kernel.Limit()
+            wire.BASELINE.pack_into(self.page, wire.BASELINE_AT, kernel.statm()[0])
+            self.limit.set(memory)
+        try:
+            told = self.run(delivery, data)
+        finally:
+            if self.limit is not None:
+                self.limit.lift()
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+        if self.directories is not None:
+            self.directories.tidy(succeeded=told[0] == SUCCEEDED)
+            self.directories = None
+        self.options = {}
+        return told
+
+    def task(self) -> Task:
+        """What current_task() gives: made when it is asked for, since most tasks never ask."""
+        delivery = self.delivery
+        if delivery is None:
+            return Task()
+        from json import loads
+
+        options = loads(delivery[4]) if delivery[4] is not None else {}
+        limit = options.get("timeout") or self.words["timeout"]
+        deadline = self.begun + self.wall + limit if limit else None
+        return Task(delivery[2], delivery[1], options.get("state"), deadline, self.directory, self.is_stopping)
+
+    def directory(self, kind: str) -> str:
+        if self.directories is None:
+            self.directories = Directories(self.words, self.delivery[2])
+        return self.directories.scratch() if kind == "scratch" else self.directories.checkpoint()
+
+    def is_stopping(self) -> bool:
+        return bool(self.stopping) or self.page[wire.NOTICE_AT] != 0
+
+    def wait_for(self, coroutine: Any) -> Any:
+        """The result of a coroutine; the loop stays for the next one. If it is stopped, its `finally` blocks run."""
+        import asyncio
+
+        if self.loop is None:
+            self.loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self.loop)
+        try:
+            return self.loop.run_until_complete(coroutine)
+        except Stopped:
+            rest = asyncio.all_tasks(self.loop)
+            for one in rest:
+                one.cancel()
+            self.loop.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
+            raise
+
+    def stderr(self) -> str:
+        self.flush()
+        return self.output.tail(self.output.err)
+
+    def flush(self) -> None:
+        try:
+            self.output.flush()
+        except OSError as error:
+            self.give_up(error.errno)
+
+    def is_full(self) -> bool:
+        """Whether it is our own disk that has no room."""
+        disk = os.statvfs(self.words["directory"])
+        if disk.f_bavail * disk.f_frsize < wire.SMALL:
+            return True
+        probe = os.path.join(self.words["directory"], f"{self.output.slot}.probe")
+        try:
+            with open(probe, "wb") as file:
+                file.write(bytes(wire.SMALL))
+        except OSError:
+            return True
+        finally:
+            try:
+                os.unlink(probe)
+            except OSError:
+                pass
+        return False
+
+    def give_up(self, number: int | None) -> Any:
+        """Our files cannot be written: say so and end, so that this attempt is run again, rather than lose its outcome."""
+        wire.TROUBLE.pack_into(self.page, wire.TROUBLE_AT, number or errno.EIO)
+        self.end_children()
+        os._exit(wire.IN_TROUBLE)
+
+    # -- children
+
+    def signal_child(self, number: int) -> None:
+        for send in (os.killpg, os.kill):
+            try:
+                send(self.child, number)
+                return
+            except ProcessLookupError:
+                continue
+
+    def end_children(self) -> None:
+        """Kill and reap whatever the task left behind: we are their reaper, so at last there are no children left."""
+        while True:
+            try:
+                if os.waitpid(-1, os.WNOHANG)[0]:
+                    continue
+            except ChildProcessError:
+                return
+            for pid in kernel.children():
+                for send in (os.kill, os.killpg):
+                    try:
+                        send(pid, signal.SIGKILL)
+                    except (ProcessLookupError, PermissionError):
+                        pass
+            try:
+                os.waitpid(-1, 0)
+            except ChildProcessError:
+                return
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"

@@ -1,0 +1,103 @@
+"""One attempt at one command: spawned without a shell, its output straight into the slot's files, its status awaited.
+
+The user's Python is not run here.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from elsewhere.slot import wire
+from elsewhere.slot.directories import Directories
+from elsewhere.slot.wire import ERRORED, FAILURE, SUCCEEDED
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from elsewhere.slot.attempts import Attempts
+
+_WANT = ("MemoryError", "bad_alloc", "Cannot allocate memory", "ut of memory")
+
+
+class Commands:
+    """Of one slot."""
+
+    def __init__(self, slot: Attempts) -> None:
+        self._slot = slot
+        self._env = dict(os.environ)
+
+    def attempt(self, delivery: Any, _data: Any, started: float) -> float:
+        """Run it and append its record; when it ended (CLOCK_MONOTONIC)."""
+        from json import loads
+
+        slot = self._slot
+        options = loads(delivery[4]) if delivery[4] is not None else {}
+        command = options.get("command") or slot.words["command"]
+        directories = Directories(slot.words, delivery[2])
+        env = self._env | (options.get("env") or {}) | {
+            "ELSEWHERE_TASK_ID": delivery[2],
+            "ELSEWHERE_ATTEMPT": str(delivery[1]),
+            "ELSEWHERE_SCRATCH": directories.scratch(),
+            "ELSEWHERE_CHECKPOINT": directories.checkpoint(),
+        }  # fmt: skip
+        limit = options.get("timeout") or slot.words["timeout"]
+        if limit:
+            env["ELSEWHERE_DEADLINE"] = f"{started + slot.wall + limit:.3f}"
+        memory = options.get("memory") or slot.words["memory"]
+        told = self._spawn(command, env, memory)
+        slot.end_children()
+        directories.tidy(succeeded=told[0] == SUCCEEDED)
+        return slot.finish(delivery, told, started)
+
+    def _spawn(self, command: list[str], env: dict[str, str], memory: int) -> tuple[int, int, bytes]:
+        slot = self._slot
+        if memory:
+            wire.BASELINE.pack_into(slot.page, wire.BASELINE_AT, 0)
+        try:
+            # SIGPIPE and SIGXFSZ are ignored by Python, and would be in what it starts.
+            slot.child = os.posix_spawnp(
+                command[0], command, env, setpgroup=0, setsigdef=(signal.SIGPIPE, signal.SIGXFSZ)
+            )
+        except (OSError, ValueError) as error:
+            # 126 and 127 are what a shell would say; only what is not there at all can never succeed.
+            missing = isinstance(error, FileNotFoundError)
+            said = f"{command[0]!r} cannot be started: {getattr(error, 'strerror', None) or error}"
+            code = 127 if missing else 126
+            return ERRORED, FAILURE, wire.failure(type(error).__name__, said, exit_code=code)
+        if memory:
+            self._hold(slot.child, memory)
+        if slot.stopping:
+            slot.signal_child(signal.SIGTERM)
+        status = os.waitpid(slot.child, 0)[1]
+        slot.child = 0
+        return self._judge(status, memory)
+
+    def _hold(self, pid: int, memory: int) -> None:
+        """The command may not ask for much more than it may use; what it does use is watched by the agent."""
+        try:
+            from resource import RLIMIT_DATA, prlimit
+
+            prlimit(pid, RLIMIT_DATA, (memory, memory))
+        except (ImportError, OSError, ValueError):
+            pass
+
+    def _judge(self, status: int, memory: int) -> tuple[int, int, bytes]:
+        slot = self._slot
+        if slot.stopping and not (slot.stopping == wire.INTERRUPTED and status == 0):
+            return slot.stopped()
+        if status == 0:
+            return SUCCEEDED, wire.NOTHING, b""
+        if slot.is_full():
+            slot.give_up(28)
+        stderr = slot.stderr()
+        if memory and any(word in stderr for word in _WANT):
+            code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
+            number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+            said = "it asked for more memory than it may have"
+            return wire.OUT_OF_MEMORY, FAILURE, wire.failure("MemoryError", said, exit_code=code, signal=number, stderr=stderr)
+        if os.WIFEXITED(status):
+            code = os.WEXITSTATUS(status)
+            return ERRORED, FAILURE, wire.failure("ExitStatus", f"exit status {code}", exit_code=code, stderr=stderr)
+        return slot.died(status)
