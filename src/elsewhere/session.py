@@ -24,8 +24,10 @@ from elsewhere.controller.view import View
 from elsewhere.errors import JobHeld, StateError, UnknownJob
 from elsewhere.ledger import Counts, Ledger
 from elsewhere.model.job import JobSpec
-from elsewhere.model.reports import Ended
+from elsewhere.model.reports import Ended, Form
+from elsewhere.model.states import Outcome
 from elsewhere.model.task import NewTask
+from elsewhere.slot import wire
 
 if TYPE_CHECKING:
     from elsewhere.controller.controller import Controller
@@ -179,7 +181,8 @@ class Live:
         self.files = create(spec, (), complete=False)
         self.stop = Stop()
         self.error: BaseException | None = None
-        self._calls: dict[int, Callable[[Ended], None]] = {}
+        self._calls: dict[int, tuple[str, Callable[[Ended], None]]] = {}
+        self._over = False
         self._intake: deque[NewTask] = deque()
         self._lock = threading.Lock()
         self._n = 0
@@ -199,10 +202,13 @@ class Live:
         except BaseException as error:
             self.error = error
         finally:
+            with self._lock:
+                self._over = True
+            self._give_up(list(self._calls), Outcome.INTERRUPTED, str(self.error or "its job was stopped"))
             self._up.set()
 
     def _ready(self, controller: Controller) -> None:
-        controller.intake = self._intake
+        controller.intake, controller.swept = self._intake, self._swept
         self._controller = controller
         self._up.set()
 
@@ -210,22 +216,37 @@ class Live:
         for report in reports:
             call = self._calls.pop(report[0], None)
             if call is not None:
-                call(report)
+                call[1](report)
+
+    def _swept(self, ids: Sequence[str] | None) -> None:
+        wanted = None if ids is None else set(ids)
+        gone = [n for n, (name, _) in list(self._calls.items()) if wanted is None or name in wanted]
+        self._give_up(gone, Outcome.CANCELLED, "it was cancelled")
+
+    def _give_up(self, numbers: Sequence[int], outcome: Outcome, why: str) -> None:
+        """No report of these will be heard any more; their calls are answered all the same."""
+        for n in numbers:
+            call = self._calls.pop(n, None)
+            if call is not None:
+                call[1](Ended(n, 0, outcome, 0.0, 0.0, Form.FAILURE, wire.failure("", why)))
 
     def submit(self, task: NewTask, done: Callable[[Ended], None]) -> int:
-        """Add a task; `done` is called on the controller's thread with the report that ended it. Its number."""
+        """Add a task; its number. `done` is called once, on the controller's thread.
+
+        With the report that ended it, or one that says CANCELLED, or INTERRUPTED if the controller ended before it.
+        """
         with self._lock:
-            if self.error is not None or not self._thread.is_alive():
+            if self._over:
                 raise StateError(f"job {self.files.id} is not running any more ({self.error})")
             self._n += 1
             number = self._n
-            self._calls[number] = done
+            self._calls[number] = task.id, done
             self._intake.append(task)
         self.stop.wake()
         return number
 
     def cancel(self, task_id: str) -> None:
-        """Cancel one task; it still ends with a call of its `done` if it was running, and without one if it was not."""
+        """Cancel one task; its `done` is called at once."""
         control.ask(self.files.control, {"do": "cancel", "tasks": [task_id]})
 
     @property

@@ -46,6 +46,8 @@ class Controller:
         self.new: list[NewTask] = []
         self.intake: deque[NewTask] = deque()
         self.closing = False
+        self.swept: Callable[[Sequence[str] | None], None] | None = None
+        """Called with the ids of tasks that were cancelled (None: all): no report of theirs will be heard."""
         self.note = ""
         self._receipts: list[Receipt] = []
         self._since = self._watched = self._told = 0.0
@@ -66,6 +68,7 @@ class Controller:
 
     def cancel(self, ids: Sequence[str] | None) -> int:
         """Cancel these tasks (None: all), durably; how many were unfinished. Running ones are being stopped."""
+        self._take_in()  # what was just added may be meant
         self._settle()
         before = self.ledger.counts.cancelled
         with self.ledger.moving():
@@ -74,6 +77,8 @@ class Controller:
                 self.ledger.complete()
             self.ledger.note("cancelled", "" if ids is None else ", ".join(ids[:20]))
         self.crew.cancel(running)
+        if self.swept is not None:
+            self.swept(ids)
         return self.ledger.counts.cancelled - before
 
     # --- the loop -------------------------------------------------------------------------------------------------
@@ -92,13 +97,16 @@ class Controller:
         if self.stop.asked and not self._drained:
             self._drain()
         self.crew.turn(self._wait())
-        while self.intake and len(self.new) < COLLECT:
-            self.new.append(self.intake.popleft())
+        self._take_in()
         self._receipts = list(self.crew.channel.collect(COLLECT))
         if self._worth_a_commit():
             self._commit()
         self._show()
         return not self._over()
+
+    def _take_in(self) -> None:
+        while self.intake and len(self.new) < COLLECT:
+            self.new.append(self.intake.popleft())
 
     def _wait(self) -> float:
         if self._receipts:
