@@ -1,0 +1,9 @@
+"""The task that does nothing."""
+
+
+def f(x, name):
+    return None
+
+
+def one(x):
+    return x
