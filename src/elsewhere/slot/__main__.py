@@ -1,4 +1,4 @@
-"""Where a slot begins: `PYTHON .../slot/__main__.py DOWN WAKE`, two file descriptors.
+"""Where a slot begins: `PYTHON .../slot/__main__.py DOWN WAKE`, two file descriptors; or `... check FD`, a question only.
 
 Gives this package its name without importing its parent, and leaves nothing on sys.path for the user's code to stumble on.
 """
@@ -26,10 +26,12 @@ def _main():  # type: ignore[no-untyped-def]
     _adopt(directory)  # type: ignore[no-untyped-call]
     from importlib import import_module
 
-    serve = import_module("elsewhere.slot.serve").serve
-    down, wake = int(sys.argv[1]), int(sys.argv[2])
+    first, second = sys.argv[1:3]
     sys.argv[:] = [""]
-    serve(down, wake)
+    if first == "check":
+        import_module("elsewhere.slot.check").check(int(second))
+    else:
+        import_module("elsewhere.slot.serve").serve(int(first), int(second))
 
 
 if __name__ == "__main__":
