@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import selectors
 from collections.abc import Collection, Sequence
+from datetime import timedelta
 
 from elsewhere.agent.loop import Agent
 from elsewhere.agent.runner import Slots
-from elsewhere.channels.base import Receipt
+from elsewhere.channels.base import Receipt, Room
 from elsewhere.channels.calls import Calls
 from elsewhere.controller.share import Share
 from elsewhere.model.task import Delivery
@@ -46,7 +47,11 @@ class Here:
         self.agent.cancel(ns)
 
     def drain(self) -> Sequence[Delivery]:
-        return self.agent.drain()
+        # What was sent and not yet claimed goes back too: the agent claims nothing more, so it would wait for ever.
+        sent: list[Delivery] = []
+        while claims := self.channel.claim(self.agent.name, Room(1 << 30, alone=True), timedelta(0)):
+            sent += [claim.delivery for claim in claims]
+        return [*sent, *self.agent.drain()]
 
     def settled(self) -> None:
         self.slots.settled()
