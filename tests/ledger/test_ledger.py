@@ -309,3 +309,29 @@ def test_a_description_survives_the_file(make: Make) -> None:
     ledger = make(1, retry=RetryPolicy(retries=2, exit_codes=(1, 2)), timeout=timedelta(seconds=30), env={"A": "b"})
     ledger.close()
     assert Questions.read(ledger.path).spec == ledger.spec
+
+
+def test_a_late_report_counts_while_its_number_is_current_and_nobody_else_has_the_task(make: Make) -> None:
+    ledger = make(1)
+    (first,) = take(ledger)
+    with ledger.moving():
+        ledger.interrupt([first.n])
+    assert record(ledger, ended(first)) and ledger.counts.over
+
+
+def test_a_late_failure_of_a_lost_attempt_spends_its_budget_once(make: Make, clock: Clock) -> None:
+    ledger = make(1, retry=RetryPolicy(retries=1))
+    (first,) = take(ledger)
+    with ledger.moving():
+        ledger.interrupt([first.n])
+    record(ledger, errored(first))
+    assert ledger.counts.waiting == 1
+    record(ledger, errored(first))
+    assert (ledger.counts.waiting, ledger.counts.refused) == (1, 1)
+
+
+def test_tries_that_an_agent_made_by_itself_are_booked(make: Make) -> None:
+    ledger = make(1, retry=RetryPolicy(retries=2))
+    (first,) = take(ledger)
+    record(ledger, errored(first, tries=3))
+    assert ledger.counts.failed == 1

@@ -59,13 +59,14 @@ class _Held:
 class Hands:
     """The deliveries one agent holds. One attempt of a task at a time."""
 
-    def __init__(self, ways: Ways) -> None:
+    def __init__(self, ways: Ways, age: float = 0.0) -> None:
+        """`age`: that at which the agent is ready to work."""
         self.ways = ways
         self.orders = Orders(ways.job)
         self.term = ways.term
         self.draining = False
         self._held: dict[int, _Held] = {}
-        self._busy = 0.0
+        self._busy = age
 
     # --- taking ---------------------------------------------------------------------------------------------------
 
@@ -114,8 +115,8 @@ class Hands:
 
     def renewed(self, asked: Collection[Claim], kept: Collection[Claim]) -> Steps:
         """Of the claims that were to be renewed these are kept; the others have lapsed: dropped, and not reported."""
-        still = set(kept)
-        gone = [n for n, held in self._held.items() if held.claim in asked and held.claim not in still]
+        lapsed = set(asked) - set(kept)
+        gone = [n for n, held in self._held.items() if held.claim in lapsed]
         return Steps(stop=tuple(self._drop(gone)))
 
     def told(self, orders: Orders) -> Steps:

@@ -25,6 +25,8 @@ AHEAD = 5.0
 MOST_AHEAD = 20_000
 LOOK = 1.0
 """Seconds between two looks at the place; the time that a look takes, ten times over, if that is more."""
+OVERDUE = 30.0
+"""Seconds after which the place is looked at even though reports keep coming in."""
 TELL = 10.0
 """Seconds after which orders are published again though nothing changed."""
 PATIENCE = 1200.0
@@ -92,8 +94,8 @@ class Afar:
         return ahead - out if out <= ahead // 2 else 0
 
     def turn(self, wait: float) -> None:
-        self._tend()
         self.line.push()
+        self._tend()
         if self.line.watch is None:
             self._quiet = QUIET[0] if self.line.news else min(self._quiet * 1.5, QUIET[1])
             wait = min(wait, self._quiet)
@@ -169,9 +171,13 @@ class Afar:
     # --- what it does between -------------------------------------------------------------------------------------
 
     def _tend(self) -> None:
-        """Now and then: what is needed, what the place says, and what agents are told of it."""
+        """Now and then: what is needed, what the place says, and what agents are told of it.
+
+        What agents have said is heard before what became of them: else what they have reported would be done again.
+        """
         now = self.clock()
-        if now - self._looked >= max(LOOK, 10 * self._look_cost):
+        passed = now - self._looked
+        if passed >= max(LOOK, 10 * self._look_cost) and (not self.line.news or passed >= OVERDUE):
             counts = self.ledger.counts
             todo = counts.handed_out if self.draining else counts.total - counts.ended
             self.pool.need(todo, draining=self.draining)

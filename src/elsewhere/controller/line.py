@@ -23,6 +23,7 @@ class Line:
         self.news = False
         self._unsent: list[Delivery] = []
         self._unconfirmed: list[Receipt] = []
+        self._collected: dict[str, Receipt] = {}
 
     def attempt(self, call: Callable[[], object]) -> bool:
         """Make a call; False, and `trouble`, if it must be made again. What asking again cannot mend is raised."""
@@ -60,12 +61,17 @@ class Line:
             self._unsent = []
 
     def collect(self, limit: int) -> Sequence[Receipt]:
+        """What was collected and not confirmed comes again at once, also from a service that would hold it back."""
         found: list[Receipt] = []
-        self.attempt(lambda: found.extend(self.inner.collect(limit)))
+        if len(self._collected) < limit:
+            self.attempt(lambda: found.extend(self.inner.collect(limit)))
+        self._collected.update({receipt.token: receipt for receipt in found})
         self.news = self.news or bool(found)
-        return found
+        return list(self._collected.values())
 
     def confirm(self, receipts: Sequence[Receipt]) -> None:
+        for receipt in receipts:
+            self._collected.pop(receipt.token, None)
         self._unconfirmed.extend(receipts)
         waiting = self._unconfirmed
         if self.attempt(lambda: self.inner.confirm(waiting)):

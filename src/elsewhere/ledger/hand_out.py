@@ -209,7 +209,8 @@ def deliveries(rows: Sequence[tuple[Any, ...]]) -> list[Delivery]:
     found = []
     for n, attempt, task_id, body, options, text, carry in rows:
         tally = read_tally(text)
-        found.append(Delivery(n, attempt, task_id, body, _carry(options, carry, tally.errors), tally.suspect))
+        spent = tally.errors + tally.timeouts + tally.memory
+        found.append(Delivery(n, attempt, task_id, body, _carry(options, carry, spent), tally.suspect))
     return found
 
 

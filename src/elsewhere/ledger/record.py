@@ -61,11 +61,27 @@ class Record(HandOut):
     def _one_by_one(self, reports: Sequence[Ended]) -> list[Ended]:
         recorded = []
         for report in reports:
-            if self._record_plain([report]):
+            if self._record_plain([report]) or (self._take_back(report) and self._record_plain([report])):
                 recorded.append(report)
             else:
                 self._refuse(report)
         return recorded
+
+    def _take_back(self, report: Ended) -> bool:
+        """Its machine was thought lost and its task given back, and nobody has it yet: it is handed out as it was.
+
+        So a late report counts while its number is the current one and the only word of that number.
+        """
+        self.db.execute(
+            "UPDATE open SET state = 1 WHERE n = ?1 AND attempt = ?2 AND state = 0 AND NOT EXISTS"
+            " (SELECT 1 FROM attempts a WHERE a.n = ?1 AND a.attempt = ?2 AND a.outcome <> ?3)",
+            (report.n, report.attempt, int(Outcome.INTERRUPTED)),
+        )
+        if not self.db.changes():
+            return False
+        counts = self._counts
+        self._counts = replace(counts, ready=counts.ready - 1, handed_out=counts.handed_out + 1)
+        return True
 
     def _refuse(self, report: Ended) -> None:
         self._counts = replace(self._counts, refused=self._counts.refused + 1)
@@ -73,7 +89,8 @@ class Record(HandOut):
 
     def _record_other(self, report: Ended) -> TaskState | None:
         state, attempt, tally, priority = self._current(report.n)
-        if state is not TaskState.HANDED_OUT or attempt != report.attempt:
+        current = attempt == report.attempt
+        if not current or not (state is TaskState.HANDED_OUT or self._take_back(report)):
             self._refuse(report)
             return None
         failure = _story(report)

@@ -1,0 +1,171 @@
+"""Machines in the ledger: their moves, who has what, and whom a death is counted against."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from elsewhere.errors import InvalidMove
+from elsewhere.ledger import Ledger
+from elsewhere.ledger.allocations import Holdings
+from elsewhere.model.job import Entry, JobSpec
+from elsewhere.model.place import Allocation
+from elsewhere.model.reports import Claimed, Ended, Form
+from elsewhere.model.states import AllocationMove, AllocationState, Outcome, TaskState
+from elsewhere.model.task import NewTask, RetryPolicy
+
+T0 = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Job:
+    """A job of a few tasks, and machines one after another."""
+
+    def __init__(self, tasks: int = 1) -> None:
+        spec = JobSpec("job-1", "fit", Entry("function", "a:b"), retry=RetryPolicy(retries=1))
+        self.ledger = Ledger.create(":memory:", spec)
+        self.holdings = Holdings(self.ledger)
+        with self.ledger.moving():
+            self.ledger.add(NewTask(f"t{k}", b"{}") for k in range(1, tasks + 1))
+            self.ledger.complete()
+
+    def machine(self, native: str) -> Allocation:
+        planned = Allocation(
+            native, "L1", AllocationState.PLANNED, price=Decimal("1.5"), term=timedelta(hours=1), until=T0
+        )
+        running = replace(planned, state=AllocationState.PENDING, native=native)
+        with self.ledger.moving():
+            self.holdings.write(planned)
+            self.holdings.write(running, AllocationMove.ACCEPT)
+        return running
+
+    def ends(self, machine: Allocation, crashed: bool) -> None:
+        with self.ledger.moving():
+            self.holdings.write(replace(machine, state=AllocationState.STOPPED, crashed=crashed), AllocationMove.END)
+
+    def take(self) -> list[tuple[int, int]]:
+        with self.ledger.moving():
+            return [(d.n, d.attempt) for d in self.ledger.take(10)]
+
+    def claimed(self, native: str, *pairs: tuple[int, int]) -> None:
+        with self.ledger.moving():
+            self.holdings.claimed(Claimed(native, pairs))
+
+    def reported(self, n: int, attempt: int, outcome: Outcome = Outcome.SUCCEEDED) -> None:
+        report = Ended(n, attempt, outcome, 0.0, 0.0, Form.FAILURE if outcome else Form.JSON, b"{}")
+        with self.ledger.moving():
+            self.holdings.heard([report])
+            self.ledger.record([report])
+
+    def crash_with(self, native: str, alone: bool = True) -> None:
+        """One more machine that takes task 1 and dies under it."""
+        machine = self.machine(native)
+        (pair,) = [p for p in self.take() if p[0] == 1]
+        self.claimed(native, pair)
+        self.ends(machine, crashed=True)
+
+    def tally(self) -> dict[str, int]:
+        found: dict[str, int] = self.ledger.waiting("t1")["tally"]
+        return found
+
+    def state(self) -> TaskState:
+        view = self.ledger.task("t1")
+        assert view is not None
+        return view.state
+
+
+def test_allocations_are_read_back_as_they_were_written() -> None:
+    job = Job()
+    machine = job.machine("m1")
+    assert job.holdings.allocations() == [machine]
+
+
+def test_a_move_that_the_ledger_does_not_allow_is_refused_with_its_story() -> None:
+    job = Job()
+    machine = job.machine("m1")
+    job.ends(machine, crashed=False)
+    with pytest.raises(InvalidMove, match="m1"), job.ledger.moving():
+        job.holdings.write(replace(machine, state=AllocationState.RUNNING), AllocationMove.START)
+
+
+def test_a_machine_that_goes_gives_its_tasks_back_and_that_spends_nothing() -> None:
+    job = Job(tasks=2)
+    machine = job.machine("m1")
+    job.claimed("m1", *job.take())
+    job.ends(machine, crashed=False)
+    assert job.ledger.counts.ready == 2 and job.holdings.held() == []
+    assert not job.tally()["suspect"]
+
+
+def test_the_first_death_makes_a_suspect_and_three_alone_stop_it() -> None:
+    job = Job()
+    for k in range(4):
+        assert job.state() is TaskState.READY
+        job.crash_with(f"m{k}")
+    assert job.state() is TaskState.FAILED
+
+
+def test_a_claim_that_is_heard_of_after_the_crash_counts_all_the_same() -> None:
+    job = Job()
+    job.crash_with("m0")
+    machine = job.machine("m1")
+    (pair,) = job.take()
+    job.ends(machine, crashed=True)
+    job.claimed("m1", pair)
+    assert job.state() is TaskState.READY and job.tally()["deaths"] == 1
+
+
+def test_a_claim_of_a_machine_that_was_preempted_gives_the_task_back_and_blames_nobody() -> None:
+    job = Job()
+    machine = job.machine("m1")
+    (pair,) = job.take()
+    job.ends(machine, crashed=False)
+    job.claimed("m1", pair)
+    assert job.state() is TaskState.READY and job.tally()["deaths"] == 0
+
+
+def test_a_late_report_of_a_number_acquits_its_task_of_that_death() -> None:
+    job = Job()
+    job.crash_with("m0")
+    job.crash_with("m1")
+    assert job.tally()["deaths"] == 1
+    (pair,) = job.take()
+    job.reported(1, pair[1] - 1, Outcome.ERRORED)  # it had ended before the machine did; this number is closed
+    assert job.tally()["deaths"] == 0
+    job.reported(1, pair[1] - 1, Outcome.ERRORED)
+    assert job.tally()["deaths"] == 0
+
+
+def test_a_claim_that_is_not_current_is_left_aside() -> None:
+    job = Job()
+    (pair,) = job.take()
+    job.claimed("m1", (1, pair[1] + 1), (1, pair[1] - 1))
+    assert job.holdings.held() == []
+
+
+def test_what_is_handed_out_and_in_nobodys_hands_is_sent_again_in_pages() -> None:
+    job = Job(tasks=7)
+    pairs = job.take()
+    job.claimed("m1", *pairs[:3])
+    job.reported(*pairs[3])
+    pages = [[d.n for d in page] for page in job.holdings.unclaimed(page=2)]
+    assert pages == [[5, 6], [7]]
+
+
+def test_superseded_numbers_are_told_also_of_tasks_that_wait_for_their_next() -> None:
+    job = Job(tasks=2)
+    job.claimed("m1", *job.take())
+    with job.ledger.moving():
+        job.ledger.interrupt([1])
+    assert dict(job.holdings.current()) == {1: 2}
+
+
+def test_ended_tasks_are_told_as_ranges() -> None:
+    job = Job(tasks=6)
+    for n, attempt in job.take():
+        if n != 4:
+            job.reported(n, attempt)
+    assert list(job.holdings.ended()) == [(1, 4), (5, 7)]
+    assert list(job.holdings.ended(after=3)) == [(5, 7)]

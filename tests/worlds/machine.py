@@ -1,0 +1,177 @@
+"""Machines and the agents on them. What an agent decides is the project's own (agent/claims.py); the rest is fate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from elsewhere.agent.claims import Hands, Steps, Ways, first_switch
+from elsewhere.backends.base import Launch
+from elsewhere.channels.orders import read_orders
+from elsewhere.model.reports import Ended, Form, Heartbeat
+from elsewhere.model.states import Outcome
+from elsewhere.model.task import Delivery
+from worlds.clockwork import TICK
+from worlds.queue import Post
+
+if TYPE_CHECKING:
+    from worlds.world import World
+
+LEASE, RENEW, BOOT, IDLE, SWITCH = 6, 2, 2, 6, 12
+SLOTS = 2
+
+
+class Machine:
+    """One machine, from its first minute to its last."""
+
+    def __init__(self, world: World, native: str, launch: Launch) -> None:
+        self.world, self.native, self.launch = world, native, launch.labels["launch"]
+        self.start_by, self.started = launch.start_by, world.now
+        self.alive = self.agent = True
+        self.booted = False
+        self.hidden, self.ended, self.frozen, self.agent_died = -1, 0, 0, 10**6
+        self.reason = ""
+        self.ways = Ways(native, world.job, launch.term.total_seconds(), LEASE * TICK, IDLE * TICK, SWITCH * TICK,
+                         retry=world.spec.retry)  # fmt: skip
+        self.hands = Hands(self.ways)
+        self.switch = first_switch(self.ways, SWITCH * TICK)
+        self.work: dict[int, tuple[Delivery, int]] = {}
+        self.post = Post(world)
+
+    @property
+    def bought(self) -> float:
+        """Ticks."""
+        return self.hands.term / TICK
+
+    def age(self) -> float:
+        return (self.world.now - self.started) * TICK
+
+    def end(self, reason: str, killer: int = -1) -> None:
+        if not self.alive:
+            return
+        self.alive, self.ended, self.reason = False, self.world.now, reason
+        for n in self.work:
+            if reason == "crash" and killer < 0:
+                self.world.deaths[n] += 1
+
+    # --- a tick ---------------------------------------------------------------------------------------------------
+
+    def step(self) -> None:
+        world, now = self.world, self.world.now
+        if self.age() >= self.switch:
+            return self.end("term")
+        if now - self.started < BOOT or now < self.frozen or not self.agent:
+            return None
+        if not self.booted:
+            if world.late(self.start_by):
+                return self.end("late")
+            self.booted, self.hands = True, Hands(self.ways, self.age())
+        self._faults()
+        if not self.alive or not self.agent or now < self.frozen:
+            return None
+        return self._live()
+
+    def _live(self) -> None:
+        if (self.world.now - self.started) % RENEW == 0:
+            self._renew()
+        self.switch = self.hands.switch(self.age())
+        for n in [n for n, (_, due) in self.work.items() if due <= self.world.now]:
+            if self.alive and n in self.work:
+                self._finish(n)
+        if not self.alive:
+            return
+        self._run(self.hands.due(self.age()))
+        self._claim()
+        if self.alive and (why := self.hands.leaves(self.age())):
+            self.end("idle" if why == "idle" else "over")
+
+    def _faults(self) -> None:
+        world = self.world
+        chance = world.rng.random() / (world.evil * world.rough or 1e-9)
+        if chance < 0.01:
+            self.end("crash")
+        elif chance < 0.02:
+            self.end("preempted")
+        elif chance < 0.03:  # with notice: hand back, then go
+            self._do(self.hands.give_up(list(self.work), world.seconds()))
+            self.end("preempted")
+        elif chance < 0.05:
+            self.frozen = world.now + world.rng.randint(3, SWITCH + 4)
+        elif chance < 0.055:
+            self.agent, self.agent_died = False, world.now
+
+    def _renew(self) -> None:
+        self._do(self.hands.told(read_orders(self.world.store, self.world.job)))
+        claims = self.hands.claims
+        self._do(self.hands.renewed(claims, self.post.renew(claims, self._lease())))
+        if self.alive and self.world.now % 6 == 0:
+            self.post.report([Heartbeat(self.native, self.world.instant(self.world.now), tuple(self._running()))])
+
+    def _running(self) -> list[tuple[int, int]]:
+        return [(d.n, d.attempt) for d, _ in self.work.values()]
+
+    def _lease(self) -> timedelta:
+        return timedelta(seconds=self.ways.lease)
+
+    def _claim(self) -> None:
+        room = self.hands.room(SLOTS - len(self.hands.claims))
+        if room is None:
+            return
+        claims = self.post.claim(self.native, room, self._lease())
+        if claims:  # orders are read before a delivery is run
+            self._do(self.hands.told(read_orders(self.world.store, self.world.job)))
+            self._do(self.hands.took(claims))
+
+    def _run(self, deliveries: tuple[Delivery, ...]) -> None:
+        for delivery in deliveries:
+            self.world.runs[delivery.n] += 1
+            self.work[delivery.n] = (delivery, self.world.now + self.world.rng.randint(1, 5))
+
+    def _finish(self, n: int) -> None:
+        world, (delivery, _) = self.world, self.work[n]
+        claims = [claim for claim in self.hands.claims if claim.delivery.n == n]
+        self._do(self.hands.renewed(claims, self.post.renew(claims, self._lease())))
+        if n not in self.work:
+            return  # it lapsed
+        kind = world.kinds[n]
+        if kind == "killer":
+            world.kills[n] += 1
+            return self.end("crash", n)
+        bad = kind == "bad" or (kind.startswith("flaky") and world.failed[n] < int(kind[5:]))
+        world.failed[n] += bad
+        del self.work[n]
+        outcome, form = (Outcome.ERRORED, Form.FAILURE) if bad else (Outcome.SUCCEEDED, Form.JSON)
+        value = json.dumps({"type": "ValueError", "message": "bad"} if bad else n).encode()
+        report = Ended(n, delivery.attempt, outcome, world.seconds(), 60.0, form, value)
+        self._do(self.hands.ended([report], self.age(), self._wait))
+
+    def _wait(self, strikes: int) -> float:
+        return world_wait(self.world, strikes)
+
+    # --- doing ----------------------------------------------------------------------------------------------------
+
+    def _do(self, steps: Steps) -> None:
+        """Carry the steps out, in their order; the machine may die between any two of them."""
+        for n in steps.stop:
+            self.work.pop(n, None)
+        for act in self.in_order(steps):
+            act()
+            if self.world.rng.random() < 0.02 * self.world.evil:
+                return self.end("crash")
+        self.post.release(steps.release)
+        self._run(steps.run)
+
+    def in_order(self, steps: Steps) -> list[Callable[[], None]]:
+        acts: list[Callable[[], None]] = []
+        if steps.reports:
+            acts.append(lambda: self.post.report(steps.reports))
+        if steps.done:
+            acts.append(lambda: self.post.report((), steps.done))
+        return acts
+
+
+def world_wait(world: World, strikes: int) -> float:
+    """Seconds before the next try: the job's policy, with the world's own dice."""
+    return world.spec.retry.wait(strikes, world.rng).total_seconds()

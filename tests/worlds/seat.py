@@ -1,0 +1,212 @@
+"""A computer somewhere with a disk, on which the project's own controller drives the job: Controller, Afar, Ledger,
+Journal, Pool and reactor, all as they are; only what they call (store, cloud, channel, clock) is the world's."""
+
+from __future__ import annotations
+
+import selectors
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import apsw
+
+from elsewhere.backends.base import Launch
+from elsewhere.channels.orders import write_orders
+from elsewhere.controller.afar import Afar
+from elsewhere.controller.controller import Controller
+from elsewhere.controller.stop import Stop
+from elsewhere.errors import JobHeld, Unreachable
+from elsewhere.ledger import Ledger
+from elsewhere.ledger.journal import Journal
+from elsewhere.model.orders import Orders
+from elsewhere.model.resources import Resources
+from elsewhere.pool.pool import Pool
+from elsewhere.pool.reactor import Ask
+from elsewhere.stores import Store
+from worlds.clockwork import TICK, Fiber
+from worlds.cloud import Desk
+from worlds.queue import Post
+
+if TYPE_CHECKING:
+    from worlds.world import World
+
+
+class Never(Stop):
+    """Nobody asks this controller to stop; it is killed."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+
+class Nap(selectors.BaseSelector):
+    """Waiting for anything at all is waiting for the next tick."""
+
+    def __init__(self, seat: Seat) -> None:
+        self.seat = seat
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        raise NotImplementedError
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        raise NotImplementedError
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.seat.step() if timeout == 0 else self.seat.rest()
+        return []
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        return {}
+
+
+class Shelf:
+    """The job's store, as it is reached from a seat: replies get lost."""
+
+    def __init__(self, seat: Seat) -> None:
+        self.seat, self.world = seat, seat.world
+
+    def _trouble(self) -> None:
+        if self.world.rng.random() < 0.01 * self.world.evil:
+            raise Unreachable("no answer of the store")
+
+    def get(self, key: str) -> bytes:
+        self.seat.step()
+        return self.world.store.get(key)
+
+    def put(self, key: str, data: bytes) -> None:
+        self.seat.step()
+        self._trouble()
+        self.world.store.put(key, data)
+        self._trouble()
+
+    def create(self, key: str, data: bytes) -> bool:
+        self.seat.step()
+        self._trouble()
+        made = self.world.store.create(key, data)
+        if made and key.startswith("log/"):
+            self.world.appended(self.seat, data)
+        self.seat.step()
+        self._trouble()
+        return made
+
+    def list(self, prefix: str = "", after: str = "") -> Iterator[str]:
+        self.seat.step()
+        return self.world.store.list(prefix, after)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        self.seat.step()
+        self.world.store.delete(keys)
+
+    def url(self, key: str) -> str:
+        return key
+
+
+class Seat:
+    """One of possibly several. `gone`: stolen, or overtaken and left alone."""
+
+    def __init__(self, world: World, wake: int = 0) -> None:
+        self.world, self.wake = world, wake
+        self.gone = False
+        self.epoch = 0
+        self.steps = 0
+        self.skew = world.rng.uniform(-1, 1) * TICK * world.evil
+        self.disk: apsw.Connection | None = None
+        self.fiber: Fiber | None = None
+
+    # --- its clock and its pace -----------------------------------------------------------------------------------
+
+    def seconds(self) -> float:
+        return self.world.seconds() + self.skew
+
+    def instant(self) -> datetime:
+        return self.world.instant(self.world.now) + timedelta(seconds=self.skew)
+
+    def step(self) -> None:
+        """Between this call and the next one the world may go on."""
+        self.steps -= 1
+        if self.steps <= 0:
+            self.rest()
+
+    def rest(self, _: float = 0.0) -> None:
+        assert self.fiber is not None
+        self.fiber.yield_()
+
+    def play(self, steps: int) -> None:
+        """A few steps of its controller."""
+        self.steps = steps
+        if self.fiber is None:
+            self.fiber = Fiber(self._life)
+        self.fiber.resume()
+        if self.fiber.done:
+            error, self.fiber = self.fiber.error, None
+            if isinstance(error, JobHeld):
+                self.gone = True  # overtaken: left alone
+            elif error is not None and not isinstance(error, Unreachable):
+                raise error
+
+    def kill(self) -> None:
+        if self.fiber is not None:
+            self.fiber.kill()
+            self.fiber = None
+
+    # --- its controller -------------------------------------------------------------------------------------------
+
+    def _life(self, fiber: Fiber) -> None:
+        world, shelf = self.world, Shelf(self)
+        self.fiber = fiber
+        ledger = self._ledger(Journal(shelf, self.rest))
+        self.epoch = self._take_over(ledger, Journal(shelf, self.rest))
+        pool = Pool(Desk(world, self), ledger, world.bounds, self.epoch, self._order, self.instant, world.dice())
+        crew = Afar(ledger, Post(world, self), pool, self._publish(shelf), Nap(self), self.epoch,
+                    self.seconds, self.rest)  # fmt: skip
+        crew.open()
+        controller = Controller(ledger, crew, Never())
+        while controller.turn():
+            world.show(ledger)
+            self._wishes(controller)
+            world.broke = world.broke or (pool.state.trouble.startswith("the budget") and not pool.state.allocations)
+        controller._finish()
+        world.show(ledger)
+        crew.close()
+        world.closed = world.closed or pool.settled
+        self.gone = True
+
+    def _ledger(self, journal: Journal) -> Ledger:
+        if self.disk is None:
+            ledger = journal.restore(":memory:", self.seconds)
+            self.disk = ledger.db
+        else:
+            ledger = Ledger(self.disk, Path(":memory:"), self.seconds)
+            journal.attach(ledger)
+        ledger.chance = self.world.dice()
+        self.world.show(ledger)
+        return ledger
+
+    def _take_over(self, ledger: Ledger, journal: Journal) -> int:
+        while True:
+            self.rest()
+            try:
+                with ledger.moving():
+                    epoch = ledger.take_over()
+                return epoch
+            except JobHeld:
+                journal.attach(ledger)
+
+    def _order(self, ask: Ask) -> Launch:
+        return Launch(ask.launch, ask.count, "", Resources(), ask.term, ask.start_by,
+                      {"job": self.world.job, "launch": ask.launch})  # fmt: skip
+
+    def _publish(self, store: Store) -> Callable[[Orders], None]:
+        def publish(orders: Orders) -> None:
+            self.world.check_orders(self, orders)
+            write_orders(store, orders)
+
+        return publish
+
+    def _wishes(self, controller: Controller) -> None:
+        ledger = controller.ledger
+        ended = {n for first, last in controller.crew.pool.holdings.ended() for n in range(first, last)}  # type: ignore[attr-defined]
+        wishes = sorted(self.world.wishes - ended)[:3]
+        if wishes:
+            controller.cancel([f"t{n}" for n in wishes])
+            self.world.heed(ledger)
