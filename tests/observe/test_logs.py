@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from elsewhere.model.reports import Ended, Form, Output
 from elsewhere.model.states import Outcome
-from elsewhere.observe.logs import Page, Source, Tail, pages, printed
+from elsewhere.observe.logs import Page, Source, Tail, pages, printed, running
 from elsewhere.slot import wire
+from observe.told import Told
 
 
 def attempt(output: Output | None) -> Ended:
@@ -24,7 +26,7 @@ def write(slots: Path, name: str, data: bytes) -> None:
 def page(
     slots: Path, slot: int, *, n: int, doing: int = wire.RUNNING, places: tuple[int, int] = (0, 0), torn: int = 0
 ) -> None:
-    data = wire.PAGE.pack(2, n, 1, doing, 0.0, *places, 0, 2 + torn)
+    data = wire.PAGE.pack(2, n, 1, doing, 30.0, *places, 0, 2 + torn)
     write(slots, f"{slot}.page", data.ljust(wire.PAGE_SIZE, b"\0"))
 
 
@@ -89,4 +91,13 @@ def test_pages_tell_what_runs(tmp_path: Path) -> None:
     page(tmp_path, 2, n=9, torn=1)  # is being written just now, for ever
     write(tmp_path, "3.page", b"short")
 
-    assert pages(tmp_path) == [Page("a1", 0, 0, 7, 1, 3, 4)]
+    assert pages(tmp_path) == [Page("a1", 0, 0, 7, 1, 3, 4, 30.0)]
+
+
+def test_what_runs_is_what_pages_say_and_the_ledger_has_handed_out(tmp_path: Path, told: Callable[..., Told]) -> None:
+    job = told(3)
+    job.take(2)
+    page(tmp_path, 0, n=1)
+    page(tmp_path, 1, n=3)  # left behind by a slot that died: nobody has handed this out
+
+    assert running(job.ledger, tmp_path, 42.0) == [("t1", 12.0)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from elsewhere.ledger import Ledger
 from elsewhere.model.job import Entry, JobSpec
@@ -46,5 +47,5 @@ class Told:
         assert not self.ledger.count().refused
 
     def fail(self, n: int, outcome: Outcome = Outcome.ERRORED, kind: str = "ValueError", message: str = "no good",
-             **more: object) -> None:  # fmt: skip
+             **more: Any) -> None:  # fmt: skip
         self.end(n, outcome, wire.failure(kind, message, **more), Form.FAILURE)

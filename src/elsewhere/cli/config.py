@@ -31,7 +31,7 @@ def main(asked: SimpleNamespace) -> int:
         if asked.json:
             say_json({"ok": True, "files": files})
         else:
-            say(*(f"ok  {file}" for file in files) if files else ("There is no settings file; the defaults are in force.",))
+            say(*(f"ok  {file}" for file in files) if files else ("There is no settings file.",))
         return 0
     if asked.json:
         say_json([{"key": key, "value": value, "source": source} for key, value, source in rows])

@@ -53,7 +53,7 @@ def main(asked: SimpleNamespace) -> int:
         spec = own_spec("demo", "demo_worker.py:letters", directory, asked.slots)
         files = session.create(spec, [NewTask(name, _data(path)) for name, path in _inputs(directory)])
         if not asked.quiet:
-            tell(opening(spec, files.open().count().total))
+            tell(opening(files))
         status = drive.drive(files, show=live.choose(quiet=asked.quiet), quiet=True)
         _show(files, asked.quiet)
         if status not in (0, 1):

@@ -111,7 +111,8 @@ def _interpreters() -> Iterator[Finding]:
     except ElsewhereError as error:
         yield Finding("tasks' python", False, error.message, error.hint)
         return
-    yield Finding("tasks' python", True, f"{found.version}, {found.path} ({found.reason})")
+    version = ".".join(map(str, found.version))
+    yield Finding("tasks' python", True, f"{version}, {found.path}, the one {found.why}")
 
 
 def _machine() -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 from elsewhere.cli import which
 from elsewhere.cli.grammar import Command
-from elsewhere.cli.status import at, first_failures
+from elsewhere.cli.status import at, first_failures, live_if
 from elsewhere.cli.terminal import say, say_json
 
 COMMAND = Command(
@@ -28,7 +28,12 @@ def main(asked: SimpleNamespace) -> int:
     with which.opened(files) as ledger:
         holder = session.holder(files)
         scene = explain.Scene(
-            ledger.spec, ledger.count(), time.time(), ledger.live(), at(holder), which.called(files, ledger)
+            ledger.spec,
+            ledger.count(),
+            time.time(),
+            live_if(files, ledger, holder),
+            at(holder),
+            which.called(files, ledger),
         )
         if not tasks:
             lines = explain.of_job(scene, ledger.events(), first_failures(ledger, 5))

@@ -87,7 +87,7 @@ class PlainLines(Quiet):
     def show(self, view: ViewLike) -> None:
         super().show(view)
         now = time.monotonic()
-        if view.draining and not self._draining:
+        if view.draining and view.running and not self._draining:
             self._draining = True
             self._said = now
             terminal.tell(progress.stopping(view, self.limits, self.default_limit))

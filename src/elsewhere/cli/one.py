@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from elsewhere.cli import asking, drive, live, which
 from elsewhere.cli.terminal import complain, tell
+from elsewhere.model.states import Outcome, TaskState
 
 if TYPE_CHECKING:
     from elsewhere.controller.stop import Stop
@@ -21,6 +23,8 @@ LOOK_EVERY = 0.02
 OUR_FAILURE = 125
 NOBODY_READS = 141
 TASK = "1"
+_OURS = {Outcome.TIMED_OUT: signal.SIGTERM, Outcome.CANCELLED: signal.SIGTERM, Outcome.OUT_OF_MEMORY: signal.SIGKILL}
+"""How we end a command; it counts as a signal like any other."""
 
 
 def one_command(asked: SimpleNamespace) -> int:
@@ -71,7 +75,6 @@ def follow(files: JobFiles, asked: SimpleNamespace) -> int:
 
 def own_status(ledger: Questions, quiet: bool = False) -> int:
     """The exit status of the only task; what the command could not say itself is said on standard error."""
-    from elsewhere.model.states import Outcome, TaskState
     from elsewhere.observe.explain import failure, reason
 
     view = ledger.outcomes(0, 1)[0] if ledger.count().ended else None
@@ -82,8 +85,9 @@ def own_status(ledger: Questions, quiet: bool = False) -> int:
     story = failure(view.form, view.value)
     if not quiet and (view.outcome is not Outcome.ERRORED or not {"exit_code", "signal"} & set(story)):
         complain(reason(story) or f"the command was {view.state.name.lower()}")
-    if story.get("signal"):
-        return 128 + int(story["signal"])
+    number = story.get("signal") or _OURS.get(view.outcome or Outcome.SUCCEEDED)
+    if number:
+        return 128 + int(number)
     code = story.get("exit_code")
     return int(code) if code is not None and 0 < int(code) < 256 else OUR_FAILURE
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from elsewhere.cli import asking, drive, live, resume
+from elsewhere.cli import asking, drive, live, resume, which
 from elsewhere.cli.grammar import Argument, Command
 from elsewhere.cli.terminal import tell
 from elsewhere.errors import UsageError
@@ -16,6 +16,7 @@ from elsewhere.errors import UsageError
 if TYPE_CHECKING:
     from elsewhere.model.job import JobSpec
     from elsewhere.model.task import NewTask
+    from elsewhere.session import JobFiles
 
 COMMAND = Command(
     "run",
@@ -143,16 +144,19 @@ def go(spec: JobSpec, tasks: Iterable[NewTask], asked: SimpleNamespace) -> int:
 
     files = session.create(spec, tasks)
     if not asked.quiet and not asked.json:
-        tell(opening(spec, files.open().count().total))
+        tell(opening(files, getattr(asked, "why", "")))
     if asked.detach:
         return drive.begin_detached(files, json=asked.json)
     show = live.choose(quiet=asked.quiet, json=asked.json)
     return drive.drive(files, show=show, results=asked.results, quiet=asked.quiet)
 
 
-def opening(spec: JobSpec, total: int) -> str:
-    """The first line: what begins, in how many slots, and whose Python runs it."""
+def opening(files: JobFiles, why: str = "") -> str:
+    """The first line: what begins, in how many slots, whose Python runs it, and `why` that one."""
     from elsewhere.observe.explain import plural
 
-    python = f", {spec.python}" if spec.python and spec.entry.kind == "function" else ""
-    return f"{spec.name}: {plural(total, 'task')}, {plural(spec.slots, 'slot')} on {spec.place}{python}"
+    with which.opened(files) as ledger:
+        spec, total = ledger.spec, ledger.count().total
+    python = f", with {spec.python}" if spec.entry.kind == "function" else ""
+    chosen = f" (the Python {why})" if python and why else ""
+    return f"{spec.name}: {plural(total, 'task')}, {plural(spec.slots, 'slot')} on {spec.place}{python}{chosen}"

@@ -40,15 +40,15 @@ def main(asked: SimpleNamespace) -> int:
 
 
 def _facts(files: JobFiles, ledger: Questions, holder: Holder | None) -> dict[str, Any]:
-    counts, live, spec = ledger.count(), ledger.live(), ledger.spec
+    counts, live, spec = ledger.count(), live_if(files, ledger, holder), ledger.spec
     return {
         "id": files.id,
         "name": spec.name,
         "state": which.standing(counts, holder),
         "counts": which.figures(counts),
         "slots": live.get("slots", spec.slots),
-        "busy": live.get("busy", 0) if holder and holder.alive else 0,
-        "running": [{"task": task, "seconds": round(since, 3)} for task, since in _running(live, holder)],
+        "busy": live.get("busy", 0),
+        "running": [{"task": task, "seconds": round(since, 3)} for task, since in live.get("running", ())],
         "note": live.get("note", ""),
         "controller": {"host": holder.host, "pid": holder.pid, "alive": holder.alive} if holder else None,
         "created": spec.created.isoformat(),
@@ -56,12 +56,9 @@ def _facts(files: JobFiles, ledger: Questions, holder: Holder | None) -> dict[st
     }
 
 
-def _running(live: dict[str, Any], holder: Holder | None) -> list[tuple[str, float]]:
-    """What runs now: (task, seconds), brought up to this moment."""
-    if holder is None or not holder.alive:
-        return []
-    late = max(time.time() - float(live.get("at") or time.time()), 0.0)
-    return [(str(task), float(seconds) + late) for task, seconds in live.get("running") or ()]
+def live_if(files: JobFiles, ledger: Questions, holder: Holder | None) -> dict[str, Any]:
+    """What its slots do just now; nothing if it has no living controller."""
+    return which.live(files, ledger) if holder is not None and holder.alive else {}
 
 
 def _draw(files: JobFiles, ledger: Questions, holder: Holder | None) -> None:
@@ -69,7 +66,7 @@ def _draw(files: JobFiles, ledger: Questions, holder: Holder | None) -> None:
     from elsewhere.observe.explain import Scene, next_for_job, plural
     from elsewhere.observe.safe import one_line
 
-    counts, live, on = ledger.count(), ledger.live(), coloured()
+    counts, live, on = ledger.count(), live_if(files, ledger, holder), coloured()
     state = which.standing(counts, holder)
     scene = Scene(ledger.spec, counts, time.time(), live, at(holder), which.called(files, ledger))
     say(f"{scene.job}  {paint(state, COLOURS.get(state, 'bold'), on)}  {paint(files.id, 'dim', on)}")
@@ -77,11 +74,11 @@ def _draw(files: JobFiles, ledger: Questions, holder: Holder | None) -> None:
     parts = [f"{counts.succeeded:,} done", f"{counts.failed:,} failed"]
     parts += [f"{counts.cancelled:,} cancelled"] * bool(counts.cancelled) + [f"{open_:,} to do"] * bool(open_)
     say(f"  {', '.join(parts)}, of {plural(counts.total, 'task')}" + ("" if counts.complete else " so far"))
-    running = _running(live, holder)
+    running = live.get("running")
     if running:
-        say(f"  running in {live.get('busy')} of {plural(int(live.get('slots') or 1), 'slot')}:")
+        say(f"  running in {live['busy']} of {plural(int(live['slots']), 'slot')}:")
         say(*(f"    {one_line(task, 80)}  {show_duration(seconds)}" for task, seconds in running[:8]))
-    if live.get("note") and holder and holder.alive:
+    if live.get("note"):
         say(f"  waits: {one_line(str(live['note']))}")
     if holder is not None:
         say(f"  controller: {at(holder) or f'on {holder.host}, process {holder.pid}; not to be seen from here'}")

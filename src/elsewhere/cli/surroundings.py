@@ -7,6 +7,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from elsewhere.cli import asking
+
+if TYPE_CHECKING:
+    from elsewhere.model.job import JobSpec
+    from elsewhere.ship.environment import Interpreter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -71,3 +79,73 @@ def is_login_node(environment: dict[str, str] | None = None) -> bool:
     if any(known.get(name) for name in inside):
         return False
     return any(shutil.which(tool, path=known.get("PATH")) for tool in ("sbatch", "qsub", "bsub"))
+
+
+def spec_of_command(asked: SimpleNamespace, name: str, place: str, words: tuple[str, ...]) -> JobSpec:
+    """The job of one command, or of one for each line. Our own interpreter starts them; whose it is does not matter."""
+    import sys
+
+    from elsewhere.model.job import Entry
+
+    own = () if asked.each_line is not None else words
+    entry = Entry("command", "", own, " ".join(words[:3]))
+    return _spec(asked, name, place, entry, sys.executable, ())
+
+
+def _spec(
+    asked: SimpleNamespace, name: str, place: str, entry: Any, python: str, path: tuple[str, ...], cwd: str = ""
+) -> JobSpec:
+    import sys
+
+    from elsewhere.model import ids
+    from elsewhere.model.job import JobSpec
+
+    fields = asking.settings(asked)
+    fields.setdefault("slots", default_slots()[0])
+    return JobSpec(
+        id=ids.new("job"),
+        name=name,
+        entry=entry,
+        place=place,
+        python=python,
+        cwd=cwd or str(Path.cwd()),
+        path=path,
+        command_line=("elsewhere", *sys.argv[1:]),
+        **fields,
+    )
+
+
+def interpreter(python: str | None) -> Interpreter:
+    """The interpreter that runs the tasks: as asked for, else the user's nearest (ship/environment.py)."""
+    from elsewhere.ship import environment
+
+    return environment.interpreter(python or "")
+
+
+def spec_of_function(asked: SimpleNamespace, name: str, place: str) -> JobSpec:
+    """The job of a task list; its function is looked for in the interpreter that will call it, before anything runs."""
+    from elsewhere.ship import environment
+
+    found = interpreter(asked.python)
+    entry, path = environment.check_entry(asked.entry, found)
+    asked.why = found.why
+    return _spec(asked, name, place, entry, found.path, path)
+
+
+def own_spec(name: str, entry: str, directory: Path, slots: int | None) -> JobSpec:
+    """The job of a function of ours in `directory`, in our own interpreter, with the defaults of everything."""
+    import sys
+
+    from elsewhere.model import ids
+    from elsewhere.model.job import Entry, JobSpec
+
+    target = f"{directory / entry}"
+    return JobSpec(
+        id=ids.new("job"),
+        name=name,
+        entry=Entry("function", target, name=entry.rpartition(":")[2]),
+        slots=slots or default_slots()[0],
+        python=sys.executable,
+        cwd=str(directory),
+        command_line=("elsewhere", *sys.argv[1:]),
+    )

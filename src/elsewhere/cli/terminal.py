@@ -57,7 +57,7 @@ def complain(message: str, faults: Iterable[str] = (), hint: str = "") -> None:
         *(f"  {fault}" for fault in faults if fault not in message),
     ]
     if hint:
-        lines.append(paint(hint, "dim", on))
+        lines.append(paint(hint[:1].upper() + hint[1:], "dim", on))
     tell(*lines)
 
 

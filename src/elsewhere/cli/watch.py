@@ -59,7 +59,7 @@ def _follow(files: JobFiles, ledger: Questions, show: live.Quiet) -> bool:
 
     while True:
         holder = session.holder(files)
-        view = seen(ledger)
+        view = seen(files, ledger)
         show.show(view)
         if view.counts.over:
             return False
@@ -69,15 +69,14 @@ def _follow(files: JobFiles, ledger: Questions, show: live.Quiet) -> bool:
         time.sleep(LOOK_EVERY)
 
 
-def seen(ledger: Questions) -> View:
-    """A View from what the controller last wrote into the ledger."""
+def seen(files: JobFiles, ledger: Questions) -> View:
+    """A View of a job that runs in another process."""
     from elsewhere.controller.view import View
 
-    now = ledger.live()
-    late = max(time.time() - float(now.get("at") or time.time()), 0.0)
-    running = tuple((str(task), float(seconds) + late) for task, seconds in now.get("running") or ())
-    return View(ledger.count(), int(now.get("slots") or 0), int(now.get("busy") or 0), running,
-                bool(now.get("draining")), str(now.get("note") or ""))  # fmt: skip
+    now = which.live(files, ledger)
+    return View(
+        ledger.count(), int(now["slots"]), now["busy"], tuple(now["running"]), bool(now["draining"]), now["note"]
+    )
 
 
 def _took(ledger: Questions) -> float:

@@ -5,6 +5,7 @@ A job is its name, a unique beginning of its id, or @last; a task is JOB/TASK.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,23 @@ def called(files: JobFiles, ledger: Questions) -> str:
         return name if name and session.find(name).id == files.id else files.id
     except UsageError:
         return files.id
+
+
+def live(files: JobFiles, ledger: Questions) -> dict[str, Any]:
+    """What the job's slots do just now: {slots, busy, running: [(task, seconds)], note, draining, at}.
+
+    As its controller wrote it down last, brought up to date from the pages of this machine's slots.
+    """
+    from elsewhere.observe import logs
+
+    now = time.time()
+    story = {"slots": ledger.spec.slots, "note": "", "draining": False, **ledger.live()}
+    late = max(now - float(story.get("at") or now), 0.0)
+    written = [(str(task), float(seconds) + late) for task, seconds in story.get("running") or ()]
+    running = logs.running(ledger, files.slots, time.monotonic()) or [
+        pair for pair in written if (task := ledger.task(pair[0])) is not None and not task.state.ended
+    ]
+    return {**story, "running": running, "busy": len(running), "at": now}
 
 
 def standing(counts: Counts, holder: Holder | None) -> str:

@@ -98,10 +98,14 @@ def failure(form: Form, value: bytes) -> dict[str, Any]:
     return story if isinstance(story, dict) else {"message": str(story)}
 
 
+_OURS = frozenset(("Again", "Cancelled", "Died", "ExitStatus", "Fail", "NoSlot", "Stopped", "Trouble"))
+"""Kinds of failure that are no exception of the user's: their message says it all."""
+
+
 def reason(story: Mapping[str, Any], limit: int = 200) -> str:
     """`ValueError: no good`, `exit status 3`, `killed by SIGSEGV`: one line; empty if nothing is known."""
     kind, message = str(story.get("type") or ""), str(story.get("message") or "")
-    text = f"{kind}: {message}" if kind and message else kind or message
+    text = f"{kind}: {message}" if kind and message and kind not in _OURS else message or kind
     code, number = story.get("exit_code"), story.get("signal")
     if number and str(number) not in text and signal_name(number) not in text:
         text += f" ({signal_name(number)})" if text else f"killed by {signal_name(number)}"

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from elsewhere.model.reports import Output
+from elsewhere.model.states import TaskState
 from elsewhere.slot import wire
 
 PIECE = 256 * 1024
@@ -25,7 +26,10 @@ class AttemptLike(Protocol):
 
 
 class Page(NamedTuple):
-    """What a slot is running, as its page says: task number, attempt, and where its output begins."""
+    """What a slot is running, as its page says: task number, attempt, where its output begins, and since when.
+
+    `started` is seconds by this machine's CLOCK_MONOTONIC.
+    """
 
     agent: str
     slot: int
@@ -34,6 +38,7 @@ class Page(NamedTuple):
     attempt: int
     out_from: int
     err_from: int
+    started: float = 0.0
 
 
 class Source(NamedTuple):
@@ -92,14 +97,32 @@ def _page(path: Path) -> Page | None:
             return None
         if len(data) < wire.PAGE.size or not path.stem.isdigit():
             return None
-        serial, n, attempt, doing, _started, out_from, err_from, roll, again = wire.PAGE.unpack(data)
+        serial, n, attempt, doing, started, out_from, err_from, roll, again = wire.PAGE.unpack(data)
         if serial == again:
-            return (
-                Page(path.parent.name, int(path.stem), roll, n, attempt, out_from, err_from)
-                if doing == wire.RUNNING
-                else None
-            )
+            if doing != wire.RUNNING:
+                return None
+            return Page(path.parent.name, int(path.stem), roll, n, attempt, out_from, err_from, started)
     return None
+
+
+class Names(Protocol):
+    def ids(self, ns: Sequence[int]) -> dict[int, str]: ...
+    def task(self, task_id: str) -> Any: ...
+
+
+def running(ledger: Names, slots: Path, now: float) -> list[tuple[str, float]]:
+    """(task, seconds) of what runs on this machine, oldest first. `now` is CLOCK_MONOTONIC.
+
+    Pages of slots that died in the middle of a task stay behind: only what the ledger has handed out just so counts.
+    """
+    found = pages(slots)
+    names = ledger.ids([page.n for page in found]) if found else {}
+    shown = []
+    for page in found:
+        task = ledger.task(names[page.n]) if page.n in names else None
+        if task is not None and task.state is TaskState.HANDED_OUT and task.attempt == page.attempt:
+            shown.append((task.id, max(now - page.started, 0.0)))
+    return sorted(shown, key=lambda pair: -pair[1])
 
 
 class Tail:
