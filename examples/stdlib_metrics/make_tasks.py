@@ -2,7 +2,7 @@
 
 The rule of what is a task: every .py file below the standard library's directory, its own tests included, without
   site-packages, dist-packages   (installed by you, not part of the library)
-  test/tokenizedata, lib2to3     data of the library's tests that is no Python 3 on purpose (lib2to3: only tests/data)
+  test/bad*.py, test/tokenizedata, lib2to3/tests/data, test/test_lib2to3/data     no Python 3, on purpose: test data
 """
 
 import json
@@ -26,7 +26,7 @@ def modules(top: str) -> Iterator[tuple[str, str]]:
             continue
         folders[:] = sorted(name for name in folders if name not in NOT_OURS)
         for file in sorted(files):
-            if file.endswith(".py"):
+            if file.endswith(".py") and not (below == "test" and file.startswith("bad")):
                 path = os.path.join(folder, file)  # noqa: PTH118
                 yield os.path.relpath(path, top)[:-3].replace(os.sep, "."), path
 

@@ -1,0 +1,14 @@
+"""What all tests share: a test that needs a program which is not installed is left out, by name."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("needs"):
+        for program in mark.args:
+            if shutil.which(program) is None:
+                pytest.skip(f"needs {program}, which is not installed here")
