@@ -1,4 +1,4 @@
-"""Who holds which delivery of a spool's segment: a pure fold over its numbered claims. No I/O; the clock is a parameter.
+"""Who holds which delivery of a spool's segment: a pure fold over its numbered claims. No I/O, no clock.
 
 A claim is an object made if absent under the next number. Its writer has read all lower ones, so that whatever it says
 was true when it was written: of two who want the same delivery, one finds the number taken and reads again.
@@ -67,7 +67,7 @@ class ClaimLog:
     def free(self, now: float, limit: int) -> list[int]:
         """Up to `limit` deliveries that nobody holds and that do not rest."""
         resting = self._resting
-        found = []
+        found: list[int] = []
         for i, holder in enumerate(self._holder):
             if len(found) >= limit:
                 break

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from elsewhere.channels.claimlog import ClaimLog, Claiming
+from elsewhere.channels.claimlog import Claiming, ClaimLog
 from elsewhere.channels.frames import Verifies, unpack_deliveries, unseal
 from elsewhere.errors import NotFound, Refused, Unreachable
 from elsewhere.model.task import Delivery
@@ -78,19 +78,18 @@ class Shelf:
     _pulses: dict[str, Pulse] = field(default_factory=dict)
     _beats: dict[str, Beat] = field(default_factory=dict)
 
-    def open(self, alone: bool, fresh: bool = False) -> Iterator[Segment]:
-        """The segments that are not finished, oldest first; those for a machine of one's own only when `alone`."""
+    def open(self, alone: bool) -> Iterator[Segment]:
+        """The segments that are not finished, oldest first; those for a machine of one's own first, if `alone`."""
         now = self.clock()
-        if fresh or now - self._listed >= self.patience:
+        if now - self._listed >= self.patience:
             self._listed = now
-            names = {key[len(SEGMENTS) :] for key in self.store.list(SEGMENTS)} - self._bad
+            listed = {key[len(SEGMENTS) :] for key in self.store.list(SEGMENTS)} - self._bad
             # a listing may be stale: what is missing from it is dropped only when it is not there either
-            names |= {name for name in self._known if name not in names and self._there(SEGMENTS + name)}
-            self._known = {name: self._known.get(name) for name in sorted(names)}
+            listed |= {name for name in self._known if name not in listed and self._there(SEGMENTS + name)}
+            names = sorted(listed, key=lambda name: (not name.endswith(ALONE), name))
+            self._known = {name: self._known.get(name) for name in names}
         for name in list(self._known):
-            if name.endswith(ALONE) and not alone:
-                continue
-            segment = self.segment(name)
+            segment = self.segment(name) if alone or not name.endswith(ALONE) else None
             if segment is not None:
                 yield segment
 

@@ -1,0 +1,277 @@
+"""CARRY by write-once objects in a store: a directory that several machines share, or a bucket.
+
+segments/<id>          deliveries, signed by the job        claims/<id>/<n>   who holds what of it (claimlog.py)
+reports/<id>           what an agent sends home             beats/<agent>     that it lives
+No object is renamed, appended to or locked; listings may be stale; clocks and file times are never compared.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import timedelta
+
+import msgspec
+
+from elsewhere.channels.base import Claim, Receipt, Room
+from elsewhere.channels.claimlog import Claiming, taking
+from elsewhere.channels.frames import (
+    Signs,
+    Verifies,
+    pack_deliveries,
+    pack_reports,
+    seal,
+    unpack_deliveries,
+    unpack_reports,
+    unseal,
+)
+from elsewhere.channels.segments import ALONE, BEATS, CLAIMS, SEGMENTS, Beat, Segment, Shelf
+from elsewhere.errors import NotFound, Refused
+from elsewhere.model import ids
+from elsewhere.model.ranges import ranges
+from elsewhere.model.reports import Ended, Heartbeat, Report
+from elsewhere.model.task import Delivery
+from elsewhere.stores import Store
+
+_REPORTS, _META, _CHARTER = "reports/", "spool", "charter"
+_BYTES = 1 << 20
+_beat = msgspec.msgpack.Decoder(Beat)
+
+
+class Spool:
+    """One object at each end. `address` is made by whoever knows where the store is (registry.py)."""
+
+    watch: int | None = None
+
+    def __init__(
+        self,
+        store: Store,
+        job: str,
+        *,
+        light: Store | None = None,
+        address: str = "",
+        signer: Signs | None = None,
+        verifier: Verifies | None = None,
+        charter: bytes = b"",
+        patience: timedelta = timedelta(seconds=0.25),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`light`: the same store without syncs, for claims and beats, which need not survive the machines themselves.
+        `charter`: what an agent must know of the job, written by `create`, signed. `patience`: how long an agent
+        trusts its last look at what others hold, and a controller its last look at beats."""
+        self.address, self.charter = address, charter
+        self._store, self._job, self._signer = store, job, signer
+        self._patience, self._clock = patience.total_seconds(), clock
+        self._shelf = Shelf(light or store, job, verifier, clock, self._patience)
+        self._verifier = verifier
+        self._outstanding: set[tuple[int, int]] | None = None
+        self._unconfirmed: dict[str, list[Receipt]] = {}
+        self._took = 0.0
+        self._beats: dict[str, int] = {}
+        self._beats_read = float("-inf")
+        self._last_beat: dict[str, float] = {}
+
+    # --- the controller's end
+
+    def create(self) -> None:
+        self._store.put(_CHARTER, seal(self._signer, f"charter of {self._job}", self.charter))
+        self._store.put(_META, b"elsewhere spool 1\n")
+
+    def send(self, deliveries: Sequence[Delivery]) -> None:
+        """What lies in a segment already is left out: it is on offer, or will be when its holder lapses."""
+        out = self._outstanding
+        if out is None:
+            out = self._outstanding = self._lying()
+        fresh = [d for d in deliveries if (d.n, d.attempt) not in out]
+        for part, name in self._parts(fresh):
+            data = seal(self._signer, f"segment {name} of {self._job}", pack_deliveries(part))
+            self._store.create(SEGMENTS + name, data)
+            out.update((d.n, d.attempt) for d in part)
+
+    def collect(self, limit: int) -> Sequence[Receipt]:
+        found = [receipt for receipts in self._unconfirmed.values() for receipt in receipts][:limit]
+        if len(found) < limit:
+            for key in list(self._store.list(_REPORTS)):
+                if key not in self._unconfirmed and (receipts := self._read_reports(key)):
+                    found += receipts
+                    if len(found) >= limit:
+                        break
+        return [*found[:limit], *self._heard()]
+
+    def confirm(self, receipts: Sequence[Receipt]) -> None:
+        settled: dict[str, set[str]] = {}
+        for report, token in receipts:
+            if token:
+                settled.setdefault(token.partition("#")[0], set()).add(token)
+            if self._outstanding is not None and isinstance(report, Ended):
+                self._outstanding.discard((report.n, report.attempt))
+        gone = []
+        for key, tokens in settled.items():
+            left = [receipt for receipt in self._unconfirmed.get(key, ()) if receipt.token not in tokens]
+            if left:
+                self._unconfirmed[key] = left
+            elif self._unconfirmed.pop(key, None) is not None:
+                gone.append(key)
+        self._store.delete(gone)
+
+    def destroy(self) -> None:
+        for folder in (SEGMENTS, CLAIMS, _REPORTS, BEATS, "orders/", _CHARTER, _META):
+            self._store.delete(list(self._store.list(folder)))
+
+    # --- the agent's end
+
+    def read_charter(self) -> bytes:
+        """What `create` was given. NotFound: no spool there (yet); Refused: not signed by the job."""
+        if self._store.get(_META) != b"elsewhere spool 1\n":
+            raise Refused("this spool was written by another version of Elsewhere")
+        return unseal(self._verifier, f"charter of {self._job}", self._store.get(_CHARTER))
+
+    def claim(self, agent: str, room: Room, lease: timedelta) -> Sequence[Claim]:
+        claims: list[Claim] = []
+        for segment in self._shelf.open(room.alone):
+            wanted = room.tasks - len(claims)
+            if wanted <= 0:
+                break
+            claims += self._take(segment, agent, wanted, lease.total_seconds())
+            if segment.alone and claims:
+                break  # it has the machine to itself
+        return claims
+
+    def renew(self, claims: Collection[Claim], lease: timedelta) -> Collection[Claim]:
+        kept: list[Claim] = []
+        agents = set()
+        for segment, places in self._by_segment(claims):
+            if segment is None:
+                continue
+            self._shelf.catch_up(segment)
+            for claim, number, i in places:
+                agents.add(segment.log.agent(number))
+                if segment.log.holds(number, i):
+                    kept.append(claim)
+        for agent in agents - {""}:
+            self._pulse(agent)
+        return kept
+
+    def release(self, claims: Collection[Claim], after: timedelta = timedelta(0)) -> None:
+        self._settle(claims, lambda agent, items: Claiming(agent, free=items, after=after.total_seconds()))
+
+    def report(self, reports: Sequence[Report], done: Collection[Claim] = ()) -> None:
+        for beat in [report for report in reports if isinstance(report, Heartbeat)]:
+            self._pulse(beat.agent, pack_reports([beat]))
+        rest = [report for report in reports if not isinstance(report, Heartbeat)]
+        if rest:
+            self._store.create(_REPORTS + _name(), pack_reports(rest))
+        # Only now: a delivery that is done is offered to nobody, so its report must be safe
+        self._settle(done, lambda agent, items: Claiming(agent, done=items))
+
+    # --- within
+
+    def _parts(self, deliveries: Sequence[Delivery]) -> Iterator[tuple[Sequence[Delivery], str]]:
+        """Cut into segments: large where tasks are short, small where each will be claimed by itself."""
+        most = 1024 if self._took < 1 else 256 if self._took < 60 else 64
+        part: list[Delivery] = []
+        size = 0
+        for delivery in deliveries:
+            if delivery.alone:
+                yield [delivery], _name() + ALONE
+                continue
+            if part and (len(part) >= most or size + len(delivery.body) > _BYTES):
+                yield part, _name()
+                part, size = [], 0
+            part.append(delivery)
+            size += len(delivery.body)
+        if part:
+            yield part, _name()
+
+    def _lying(self) -> set[tuple[int, int]]:
+        """The deliveries of all segments that stand, with our own signature if we have a verifier."""
+        found: set[tuple[int, int]] = set()
+        for key in list(self._store.list(SEGMENTS)):
+            name = key[len(SEGMENTS) :]
+            try:
+                body = unseal(self._verifier, f"segment {name} of {self._job}", self._store.get(key))
+                found.update((d.n, d.attempt) for d in unpack_deliveries(body))
+            except (NotFound, Refused):
+                continue
+        return found
+
+    def _read_reports(self, key: str) -> list[Receipt]:
+        try:
+            reports = unpack_reports(self._store.get(key))
+        except (NotFound, Refused):  # confirmed meanwhile by another of us; or not of our making: left where it is
+            return []
+        for report in reports:
+            if isinstance(report, Ended):
+                self._took += (report.took - self._took) / 64
+        receipts = [Receipt(report, f"{key}#{i}") for i, report in enumerate(reports)]
+        self._unconfirmed[key] = receipts
+        return receipts
+
+    def _heard(self) -> list[Receipt]:
+        """A Heartbeat of each agent whose counter has moved since we looked; they need no confirming."""
+        now = self._clock()
+        if now - self._beats_read < max(self._patience, 1.0):
+            return []
+        self._beats_read = now
+        found: list[Receipt] = []
+        for key in list(self._store.list(BEATS)):
+            try:
+                beat = _beat.decode(self._store.get(key))
+                if beat.counter != self._beats.get(key):
+                    self._beats[key] = beat.counter
+                    said = unpack_reports(beat.said) if beat.said else ()
+                    found += [Receipt(report, f"{key}#{beat.counter}") for report in said]
+            except (NotFound, Refused, msgspec.MsgspecError):
+                continue
+        return found
+
+    def _take(self, segment: Segment, agent: str, limit: int, lease: float) -> list[Claim]:
+        now, log = self._clock(), segment.log
+        if log.exhausted() and now - segment.looked < self._patience:
+            return []
+        for _ in range(2):  # who loses a race twice looks for work elsewhere
+            self._shelf.catch_up(segment)
+            items = log.free(self._clock(), limit) or log.held_by(self._lapsed(segment, agent), limit)
+            if not items or log.finished:
+                return []
+            if self._clock() - self._last_beat.get(agent, float("-inf")) > lease / 4:
+                self._pulse(agent)  # before the claim: one without a beat behind it would lapse
+            if self._shelf.append(segment, taking(agent, lease, items, "")):
+                number = log.read
+                return [Claim(segment.deliveries[i], f"{segment.name}/{number}/{i}") for i in items]
+        return []
+
+    def _lapsed(self, segment: Segment, agent: str) -> list[str]:
+        holders = segment.log.holders()
+        return [other for other, lease in holders.items() if other != agent and self._shelf.lapsed(other, lease)]
+
+    def _pulse(self, agent: str, said: bytes | None = None) -> None:
+        now = self._clock()
+        self._shelf.beat(agent, said)
+        self._last_beat[agent] = now
+
+    def _settle(self, claims: Collection[Claim], make: Callable[[str, tuple[tuple[int, int], ...]], Claiming]) -> None:
+        for segment, places in self._by_segment(claims):
+            while segment is not None and not segment.log.finished:
+                ours = [(segment.log.agent(n), i) for _, n, i in places if segment.log.holds(n, i)]
+                by_agent: dict[str, list[int]] = {}
+                for agent, i in ours:
+                    by_agent.setdefault(agent, []).append(i)
+                if not by_agent:
+                    break
+                agent, items = next(iter(by_agent.items()))
+                self._shelf.append(segment, make(agent, ranges(items)))
+                if self._shelf.segment(segment.name) is None:
+                    break
+
+    def _by_segment(self, claims: Collection[Claim]) -> Iterator[tuple[Segment | None, list[tuple[Claim, int, int]]]]:
+        groups: dict[str, list[tuple[Claim, int, int]]] = {}
+        for claim in claims:
+            name, number, i = claim.receipt.split("/")
+            groups.setdefault(name, []).append((claim, int(number), int(i)))
+        for name, places in groups.items():
+            yield self._shelf.segment(name), places
+
+
+def _name() -> str:
+    return ids.new("s")[2:]
