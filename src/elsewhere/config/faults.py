@@ -1,0 +1,63 @@
+"""Faults of a file, collected so that all of them can be shown at once, each with its line and the nearest right thing.
+
+Pure: no file is read here, and nothing but errors is imported.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from elsewhere.errors import InvalidTask
+
+SHOWN = 20
+
+
+class Faults:
+    """The faults met so far in the file `name`. The first 20 are kept, the rest are counted.
+
+    `at_once`: the source cannot be read again or to its end (standard input, a generator), so the reader stops at the first.
+    """
+
+    def __init__(self, name: str, *, at_once: bool = False) -> None:
+        self.name, self.at_once, self.count = name, at_once, 0
+        self._kept: list[str] = []
+
+    def add(self, line: int | None, what: str) -> None:
+        """`line` counts from 1; None: the fault is of the whole file."""
+        self.count += 1
+        if len(self._kept) < SHOWN:
+            self._kept.append(f"{self.name}:{line}: {what}" if line is not None else f"{self.name}: {what}")
+
+    @property
+    def stop(self) -> bool:
+        """Whether nothing more should be read."""
+        return self.at_once and self.count > 0
+
+    def error(self) -> InvalidTask:
+        """Everything said so far, as one error; its message holds every fault, one a line."""
+        more = self.count - len(self._kept)
+        lines = [*self._kept, f"{self.name}: and {more:,} more"] if more else self._kept
+        return InvalidTask("\n".join(lines), hint="Nothing was started.", faults=tuple(self._kept))
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the known name most like `name`, else `; known: a, b, c`."""
+    names = sorted(known)
+    match = difflib.get_close_matches(name, names, 1, 0.6)
+    return f"; did you mean {match[0]!r}?" if match else f"; known: {', '.join(names)}"
+
+
+def article(value: object) -> str:
+    """What a value of a file is, as people say it: `a list`, `the number 3`, `true`, `nothing`."""
+    if value is None:
+        return "nothing (null)"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return f"the number {value!r}"
+    if isinstance(value, str):
+        return f"the string {value!r}" if len(value) <= 40 else f"the string {value[:37]!r}..."
+    if isinstance(value, dict):
+        return "a mapping"
+    return "a list" if isinstance(value, list | tuple) else f"a {type(value).__name__}"
