@@ -9,11 +9,17 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 WRAPPER = Path(__file__).with_name("wrapper.py")
+BYTECODE = {
+    "PYTHONDONTWRITEBYTECODE": "",
+    "PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir(), "elsewhere-bench-pyc")),
+}
+"""What is installed has its bytecode beside it: it must count for nobody, whatever is set here."""
 
 
 class Usage(NamedTuple):
@@ -45,7 +51,7 @@ def measure(
     wrapped = [sys.executable, "-I", "-S", str(WRAPPER), str(writer), str(int(memory)), *map(str, command)]
     try:
         process = subprocess.Popen(
-            wrapped, env={**os.environ, **(env or {})}, cwd=cwd, pass_fds=(writer,), stdin=subprocess.DEVNULL,
+            wrapped, env={**os.environ, **BYTECODE, **(env or {})}, cwd=cwd, pass_fds=(writer,), stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
     finally:

@@ -1,4 +1,4 @@
-"""Memory of idle workers: two slots of ours, or two of ProcessPoolExecutor's. Prints {"resident": MB, "private": MB}."""
+"""Memory of two idle workers, ours or those of ProcessPoolExecutor. Prints {"resident": MB, "private": MB}."""
 
 import json
 import os

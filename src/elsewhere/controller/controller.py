@@ -139,7 +139,9 @@ class Controller:
         sync = bool(reports) or self.crew.sync
         new = self.new
         try:
-            with self.ledger.moving(sync or bool(new)):
+            # What came in needs no sync of its own: whoever hands tasks to a running job dies of the same power cut, and
+            # the record of the first of them syncs it too.
+            with self.ledger.moving(sync):
                 if new:
                     self.ledger.add(new)
                 self.crew.hear(receipts)
@@ -153,7 +155,8 @@ class Controller:
         self._send(deliveries)
         if receipts:
             self.crew.channel.confirm(receipts)
-            self.crew.settled()
+            if len(receipts) < COLLECT:  # else there may be more that is reported and not recorded
+                self.crew.settled()
         if finished:
             if self.heard is not None:
                 self.heard(finished)

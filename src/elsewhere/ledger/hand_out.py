@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -68,7 +68,7 @@ class HandOut(Questions):
             self.db.execute("BEGIN IMMEDIATE")
             changes = self._watch_changes()
             yield
-            counts, special = json.dumps(asdict(self._counts)), int(self._special)
+            counts, special = json.dumps(_plain(self._counts)), int(self._special)
             facts = [("counts", counts), ("frontier", self._frontier), ("special", special)]
             self.db.executemany("INSERT OR REPLACE INTO job VALUES(?, ?)", facts)
             if self.journal is not None and changes is not None:
@@ -198,6 +198,10 @@ class HandOut(Questions):
     def next_due(self) -> float | None:
         """When (seconds since the epoch) the next waiting task falls due; None: none waits."""
         return self._due
+
+
+def _plain(counts: Counts) -> dict[str, int]:
+    return {name: getattr(counts, name) for name in Counts.__slots__}
 
 
 def read_tally(text: str | None) -> Tally:
