@@ -1,0 +1,245 @@
+"""CARRY over byte streams, the agent's end. It goes on through a cut: what it says is in its journal until confirmed.
+
+One thread. The way back is tried again now and then; what was delivered stays in hand for a lease.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from elsewhere.channels import words
+from elsewhere.channels.base import Claim, Receipt, Room
+from elsewhere.channels.frames import pack_reports, unpack_deliveries, unpack_orders
+from elsewhere.channels.journal import Journal
+from elsewhere.channels.streams import Stream
+from elsewhere.channels.words import Pair
+from elsewhere.errors import InternalError, NotFound, Refused
+from elsewhere.model.orders import Orders
+from elsewhere.model.reports import Heartbeat, Report
+from elsewhere.model.task import Delivery
+
+_AGAIN = 1.0
+"""Seconds between two tries to get back."""
+
+Connect = Callable[[], tuple[int, int] | None]
+"""A way home: descriptors to read from and to write to (they may be the same), or None if there is none just now."""
+
+
+class Away:
+    """The agent's end of a pipe."""
+
+    def __init__(
+        self,
+        agent: str,
+        connect: Connect,
+        journal: Path,
+        *,
+        address: str = "pipe:-",
+        lease: timedelta = timedelta(minutes=2),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.address, self._agent, self._connect, self._clock = address, agent, connect, clock
+        self._lease = lease.total_seconds()
+        self._journal = Journal(journal)
+        self._process = os.urandom(12).hex()
+        self._selector = selectors.DefaultSelector()
+        self.watch: int | None = self._selector.fileno()
+        self._stream: Stream | None = None
+        self._tried = float("-inf")
+        self._contact = clock()
+        """When home was last known to hear us."""
+        self._queue: deque[Delivery] = deque()
+        self._later: list[tuple[float, Delivery]] = []
+        self._holding: set[Pair] = set()
+        self._lapsed: set[Pair] = set()
+        self._saying: dict[int, list[Pair]] = {}
+        self._wanted = (0, False)
+        self._charter: bytes | None = None
+        self.orders: Orders | None = None
+        """As they were last pushed."""
+
+    # --- the verbs of an agent
+
+    def read_charter(self, within: timedelta = timedelta(seconds=20)) -> bytes:
+        """What the controller told everybody who joins. NotFound if it has not within that time."""
+        end = self._clock() + within.total_seconds()
+        while self._charter is None:
+            left = end - self._clock()
+            if left <= 0:
+                raise NotFound(f"nobody answers at {self.address}")
+            self._turn()
+            if self._charter is None:
+                self._selector.select(min(left, 0.05 if self._stream is None else left))
+        return self._charter
+
+    def claim(self, agent: str, room: Room, lease: timedelta) -> Sequence[Claim]:
+        self._turn()
+        self._fall_due()
+        taken: list[Delivery] = []
+        while self._queue and len(taken) < room.tasks:
+            if self._queue[0].alone and (taken or not room.alone):
+                break
+            taken.append(self._queue.popleft())
+            if taken[-1].alone:
+                break
+        wanted = (room.tasks - len(taken), room.alone and not taken)
+        if wanted[0] > 0 and not self._queue and (wanted != self._wanted or taken):
+            self._wanted = wanted
+            self._say(words.WANT, words.encode(words.Want(*wanted)))
+        return [Claim(delivery, f"{delivery.n}/{delivery.attempt}") for delivery in taken]
+
+    def renew(self, claims: Collection[Claim], lease: timedelta) -> Collection[Claim]:
+        self._turn()
+        self._say(words.RENEW)
+        if self._clock() - self._contact > lease.total_seconds():
+            return []
+        return [claim for claim in claims if claim.delivery[:2] not in self._lapsed]
+
+    def release(self, claims: Collection[Claim], after: timedelta = timedelta(0)) -> None:
+        pairs = [claim.delivery[:2] for claim in claims if claim.delivery[:2] in self._holding]
+        if self._stream is not None and not self._stream.closed:
+            self._holding.difference_update(pairs)
+            self._say(words.RELEASE, words.encode(words.Release(pairs, after.total_seconds())))
+        else:  # home will hear that we have it, and let it lapse if we never come back
+            due = self._clock() + after.total_seconds()
+            self._later += [(due, claim.delivery) for claim in claims if claim.delivery[:2] in self._holding]
+
+    def report(self, reports: Sequence[Report], done: Collection[Claim] = ()) -> None:
+        pairs = [claim.delivery[:2] for claim in done]
+        kept = [report for report in reports if not isinstance(report, Heartbeat)]
+        if kept or pairs:
+            body = words.encode(words.Said(0, pack_reports(kept), pairs))
+            number = self._journal.add(body)
+            self._saying[number] = pairs
+            self._say_kept(number, body)
+        if len(kept) < len(reports):
+            beats = [report for report in reports if isinstance(report, Heartbeat)]
+            self._say(words.REPORT, words.encode(words.Said(0, pack_reports(beats), [])))
+
+    def close(self) -> None:
+        """Twice: harmless. What is unconfirmed stays in the journal, for the next process that opens it."""
+        if self._stream is not None:
+            self._stream.close()
+        self._journal.close()
+        self._selector.close()
+
+    @property
+    def settled(self) -> bool:
+        """Everything that was said has been confirmed."""
+        self._turn()
+        return not self._journal.pending
+
+    # --- those of a controller are at the other end (pipe.py)
+
+    def create(self) -> None:
+        raise InternalError("this is the agent's end of a pipe")
+
+    def send(self, deliveries: Sequence[Delivery]) -> None:
+        raise InternalError("this is the agent's end of a pipe")
+
+    def collect(self, limit: int) -> Sequence[Receipt]:
+        raise InternalError("this is the agent's end of a pipe")
+
+    def confirm(self, receipts: Sequence[Receipt]) -> None:
+        raise InternalError("this is the agent's end of a pipe")
+
+    def destroy(self) -> None:
+        raise InternalError("this is the agent's end of a pipe")
+
+    # --- within
+
+    def _turn(self) -> None:
+        if self._stream is None or self._stream.closed:
+            self._join()
+        if self._stream is None:
+            return
+        self._stream.flush()
+        try:
+            for kind, body in self._stream.read():
+                self._contact = self._clock()
+                self._hear(kind, body)
+        except Refused:
+            self._stream.close()
+        if self._stream.closed:
+            self._stream = None
+
+    def _join(self) -> None:
+        now = self._clock()
+        if now - self._tried < _AGAIN:
+            return
+        self._tried = now
+        ends = self._connect()
+        if ends is None:
+            return
+        self._stream = Stream(*ends, self._selector)
+        holding = sorted(self._holding | {pair for pairs in self._saying.values() for pair in pairs})
+        hello = words.Hello(self._agent, self._process, self._journal.id, self._lease, holding)
+        self._say(words.HELLO, words.encode(hello))
+        self._wanted = (0, False)
+        for number, body in list(self._journal.pending.items()):
+            self._say_kept(number, body)
+
+    def _hear(self, kind: int, body: bytes) -> None:
+        if kind == words.HOME:
+            self._charter = body
+        elif kind == words.DELIVER:
+            deliveries = unpack_deliveries(body)
+            self._wanted = (0, False)
+            self._queue.extend(deliveries)
+            self._holding.update(d[:2] for d in deliveries)
+            self._lapsed.difference_update(d[:2] for d in deliveries)
+        elif kind == words.CONFIRM:
+            number = words.read(words.number, body)
+            self._journal.confirm(number)
+            self._holding.difference_update(self._saying.pop(number, ()))
+        elif kind == words.ORDERS:
+            self.orders = unpack_orders(body)
+        elif kind == words.LAPSED:
+            gone = {(n, attempt) for n, attempt in words.read(words.pairs, body)}
+            self._lapsed |= gone
+            self._holding -= gone
+            self._queue = deque(d for d in self._queue if d[:2] not in gone)
+
+    def _say(self, kind: int, body: bytes = b"") -> None:
+        if self._stream is not None:
+            self._stream.write(kind, body)
+
+    def _say_kept(self, number: int, body: bytes) -> None:
+        said = words.read(words.said, body)
+        self._say(words.REPORT, words.encode(words.Said(number, said.reports, said.done)))
+
+    def _fall_due(self) -> None:
+        now = self._clock()
+        due = [d for when, d in self._later if when <= now]
+        if due:
+            self._later = [entry for entry in self._later if entry[0] > now]
+            self._queue.extend(due)
+
+
+def to_socket(path: str) -> Connect:
+    """The way home through a socket of this machine."""
+
+    def connect() -> tuple[int, int] | None:
+        stream = socket.socket(socket.AF_UNIX)
+        try:
+            stream.connect(path)
+        except OSError:
+            stream.close()
+            return None
+        fd = stream.detach()
+        return fd, fd
+
+    return connect
+
+
+def once(reader: int, writer: int) -> Connect:
+    """A pair of descriptors, for one time."""
+    ends = [(reader, writer)]
+    return lambda: ends.pop() if ends else None

@@ -1,0 +1,88 @@
+"""What an agent has said and nobody has confirmed, in one file that is only appended to: a cut pipe loses none of it.
+
+One process writes it. A tail that a crash tore off is dropped; it was never acknowledged.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+import zlib
+from pathlib import Path
+
+from elsewhere.errors import StateError
+
+_HEAD = struct.Struct("<IIQ")
+"""Length of the body, CRC-32 of number and body, number. A body of no bytes confirms the number."""
+_NUMBER = struct.Struct("<Q")
+_KEEP = 1 << 20
+
+
+class Journal:
+    """`id` names the file's life: numbers are never used twice within it."""
+
+    def __init__(self, path: Path) -> None:
+        """Open, or make, the file. What it holds unconfirmed is in `pending`."""
+        self.pending: dict[int, bytes] = {}
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        data = b"".join(iter(lambda: os.read(self._fd, 1 << 20), b""))
+        if len(data) < 16:
+            data = os.urandom(16)
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, data, 0)
+        self.id, self._next = data[:16].hex(), 1
+        self._size = self._load(data)
+        os.ftruncate(self._fd, self._size)
+        os.fsync(self._fd)
+
+    def add(self, body: bytes) -> int:
+        """Keep this until it is confirmed; on disk when it returns. Its number."""
+        number = self._next
+        try:
+            self._append(number, body)
+            os.fsync(self._fd)
+        except OSError as error:
+            raise StateError(f"what was done cannot be written down: {error.strerror or error}") from error
+        self._next = number + 1
+        self.pending[number] = body
+        return number
+
+    def confirm(self, number: int) -> None:
+        """Forget it. Twice: harmless. Not synced: what is confirmed and comes again does no harm."""
+        if self.pending.pop(number, None) is None:
+            return
+        self._append(number, b"")
+        if not self.pending and self._size > _KEEP:
+            # numbers go on from the last one, which the next life of the process must know too
+            self._size = 16
+            os.ftruncate(self._fd, 16)
+            self._append(number, b"")
+
+    def close(self) -> None:
+        """Twice: harmless."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _append(self, number: int, body: bytes) -> None:
+        record = _HEAD.pack(len(body), zlib.crc32(_NUMBER.pack(number) + body), number) + body
+        if os.pwrite(self._fd, record, self._size) < len(record):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._size += len(record)  # not reached when the disk is full: the next record goes over the torn one
+
+    def _load(self, data: bytes) -> int:
+        at = 16
+        while at + _HEAD.size <= len(data):
+            length, crc, number = _HEAD.unpack_from(data, at)
+            body = data[at + _HEAD.size : at + _HEAD.size + length]
+            if len(body) < length or zlib.crc32(_NUMBER.pack(number) + body) != crc:
+                break
+            if body:
+                self.pending[number] = body
+            else:
+                self.pending.pop(number, None)
+            self._next = max(self._next, number + 1)
+            at += _HEAD.size + length
+        return at
