@@ -160,6 +160,30 @@ def test_all_faults_of_a_task_list_are_told_with_their_lines(shell: Shell) -> No
     assert shell("jobs", "--json").json() == []
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "lines"),
+    [
+        (
+            "t.jsonl",
+            '{"task_id": "a", "data": {}}\n{"task_id": "b", "data": {}}\n{"task_id": "a", "data": {}}\n',
+            (1, 3),
+        ),
+        ("t.json", '[{"task_id": "a", "data": {}},\n\n{"task_id": "a", "data": {}}]', (1, 3)),
+        ("t.csv", "task_id,x\na,1\nb,2\na,3\n", (2, 4)),
+    ],
+)
+def test_an_id_that_is_used_twice_is_told_with_both_lines(
+    shell: Shell, name: str, text: str, lines: tuple[int, int]
+) -> None:
+    shell.write(name, text)
+
+    ran = shell("run", name, "--entry", "worker:double")
+
+    assert ran.status == 2
+    assert f"{name}:{lines[1]}: task_id 'a' is used twice; first on line {lines[0]}" in ran.err
+    assert shell("jobs", "--json").json() == []
+
+
 def test_a_task_that_crashes_fails_alone(shell: Shell) -> None:
     shell.tasks(2)
 
@@ -243,6 +267,24 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(shell: Shell) -> None:
 
     assert ran.stdout == "y\ny\n141\n"
     assert ran.stderr == ""
+
+
+def test_ctrl_c_once_lets_a_command_finish_and_twice_ends_it(shell: Shell) -> None:
+    process = shell.start("run", "--name", "nap", "--", "sh", "-c", "echo up; sleep 60")
+    try:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"up\n"
+        os.kill(process.pid, signal.SIGINT)
+        while b"left to finish; Ctrl-C again" not in process.stderr.readline():
+            pass
+        os.kill(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    finally:
+        end(process)
+
+    assert process.returncode == 130
+    assert b"elsewhere resume nap" in err
 
 
 def test_a_timeout_is_said(shell: Shell) -> None:

@@ -15,7 +15,7 @@ from elsewhere.cli.terminal import is_terminal, tell
 
 if TYPE_CHECKING:
     from elsewhere.ledger.questions import Questions
-    from elsewhere.ledger.views import TaskView
+    from elsewhere.ledger.views import Attempt, TaskView
     from elsewhere.session import JobFiles
 
 LOOK_EVERY = 0.1
@@ -108,11 +108,11 @@ def _of_task(files: JobFiles, ledger: Questions, view: TaskView, streams: list[s
         time.sleep(LOOK_EVERY)
 
 
-def _ended(files: JobFiles, attempt: object, name: str, streams: list[str], sheet: Sheet) -> None:
+def _ended(files: JobFiles, attempt: Attempt, name: str, streams: list[str], sheet: Sheet) -> None:
     from elsewhere.observe import logs
 
     for stream in streams:
-        for piece in logs.printed(files.slots, attempt, stream):  # type: ignore[arg-type]
+        for piece in logs.printed(files.slots, attempt, stream):
             sheet.write(f"{name}, {'standard output' if stream == 'out' else 'standard error'}", piece)
 
 
@@ -153,11 +153,10 @@ def _of_job(files: JobFiles, ledger: Questions, streams: list[str], asked: Simpl
     sheet = Sheet(asked.raw, headings=not alone)
     live = _goes_on(files)
     tail = logs.Tail.from_now(files.slots, streams) if live else None
-    for view in _tasks(ledger):
-        for attempt in ledger.attempts(view.id):
-            if asked.attempt in (None, attempt.attempt):
-                name = safe.one_line(view.id) + (f", attempt {attempt.attempt}" if view.attempt > 1 else "")
-                _ended(files, attempt, name, streams, sheet)
+    for task, attempt in _printed(ledger):
+        if asked.attempt in (None, attempt.attempt):
+            name = safe.one_line(task) + (f", attempt {attempt.attempt}" if attempt.attempt > 1 else "")
+            _ended(files, attempt, name, streams, sheet)
     sheet.flush()
     while tail is not None:
         over = not _goes_on(files)  # looked at first, so that the last words are read after it
@@ -178,11 +177,11 @@ def _label(ledger: Questions, n: int | None, slot: int) -> str:
     return f"slot {slot + 1}" + (f", {safe.one_line(task)}" if task else "")
 
 
-def _tasks(ledger: Questions) -> Iterator[TaskView]:
-    after = 0
-    while rows := ledger.tasks(after, 1000):
-        yield from (view for view in rows if view.attempt)
-        after = rows[-1].n
+def _printed(ledger: Questions) -> Iterator[tuple[str, Attempt]]:
+    after = (0, 0)
+    while rows := ledger.printed(after):
+        yield from rows
+        after = rows[-1][1].n, rows[-1][1].attempt
 
 
 def _goes_on(files: JobFiles) -> bool:

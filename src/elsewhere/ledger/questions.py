@@ -103,6 +103,19 @@ class Questions:
         )
         return [_attempt(row) for row in rows]
 
+    def printed(self, after: tuple[int, int] = (0, 0), limit: int = 1000) -> list[tuple[str, Attempt]]:
+        """(task, attempt) of up to `limit` ended attempts that printed something, beyond the cursor (n, attempt).
+
+        In the order of the list. Of each only the place of its output is told, not its value.
+        """
+        rows = self._rows(
+            "SELECT t.id, o.n, o.attempt, 0, 0, 0, 0, NULL, o.agent, o.slot, o.roll, o.out_from, o.out_to, o.err_from,"
+            " o.err_to FROM output o JOIN tasks t ON t.n = o.n WHERE (o.n, o.attempt) > (?, ?)"
+            " ORDER BY o.n, o.attempt LIMIT ?",
+            (*after, limit),
+        )
+        return [(row[0], _attempt(row[1:])) for row in rows]
+
     def waiting(self, task_id: str) -> dict[str, Any]:
         """Why an unfinished task is where it is: {due, tally, priority}; {} if it has no story."""
         rows = self._rows(
