@@ -26,12 +26,13 @@ class Machine(Protocol):
     native: str
     launch: str
     started: int
-    ended: int
+    ended: float
     alive: bool
     hidden: int
     reason: str
 
     def end(self, reason: str) -> None: ...
+    def cost(self) -> float: ...
 
 
 class Cloud:
@@ -83,12 +84,15 @@ class Desk:
     def submit(self, launch: Launch) -> Sequence[NativeId]:
         self.seat.step()
         world = self.world
-        world.check_old(self.seat, launch.labels["launch"] in world.launches_written(), "submit")
+        world.judge.old(self.seat, launch.labels["launch"] in world.judge.launches, "submit")
         chance = world.rng.random() / (world.evil or 1e-9)
         if chance < 0.15:
             raise Unreachable("no answer, nothing done")
         if chance < 0.25:
-            self.cloud.flying.append((world.now + world.rng.randint(1, FLIGHT), launch))
+            late = world.rng.random() < 0.03
+            self.cloud.flying.append(
+                (world.now + (world.rng.randint(50, 120) if late else world.rng.randint(1, FLIGHT)), launch)
+            )
             raise Unreachable("no answer, done later")
         ids = self.cloud.create(launch, refuse=chance < 0.45)
         self.seat.step()
@@ -126,7 +130,7 @@ class Desk:
     def cancel(self, ids: Collection[NativeId]) -> None:
         for native in ids:
             self.seat.step()
-            self.world.check_old(self.seat, native in self.world.stops_written(), "stop")
+            self.world.judge.old(self.seat, native in self.world.judge.stops, "stop")
             if self.world.rng.random() > 0.3 * self.world.evil:  # else asked, and not heeded
                 self.cloud.machines[native].end("user")
 

@@ -14,7 +14,7 @@ from elsewhere.model.reports import Ended, Form, Heartbeat
 from elsewhere.model.states import Outcome
 from elsewhere.model.task import Delivery
 from worlds.clockwork import TICK
-from worlds.queue import Post
+from worlds.post import Post
 
 if TYPE_CHECKING:
     from worlds.world import World
@@ -31,7 +31,13 @@ class Machine:
         self.start_by, self.started = launch.start_by, world.now
         self.alive = self.agent = True
         self.booted = False
-        self.hidden, self.ended, self.frozen, self.agent_died = -1, 0, 0, 10**6
+        self.hidden, self.frozen, self.agent_died = -1, 0, 10**6
+        self.ended = 0.0
+        self.idle = 0
+        self.reported: list[tuple[int, int]] = []
+        """(tick, task) of what it has reported."""
+        self.stuck = world.rng.random() < 0.03 * world.evil
+        """It never boots."""
         self.reason = ""
         self.ways = Ways(native, world.job, launch.term.total_seconds(), LEASE * TICK, IDLE * TICK, SWITCH * TICK,
                          retry=world.spec.retry)  # fmt: skip
@@ -48,12 +54,18 @@ class Machine:
     def age(self) -> float:
         return (self.world.now - self.started) * TICK
 
+    def cost(self) -> float:
+        """Of this tick, of which only a part may be left to it."""
+        return min(1.0, max(0.0, (self.switch - self.age()) / TICK))
+
     def end(self, reason: str, killer: int = -1) -> None:
         if not self.alive:
             return
-        self.alive, self.ended, self.reason = False, self.world.now, reason
-        for n in self.work:
-            if reason == "crash" and killer < 0:
+        self.alive, self.reason = False, reason
+        self.ended = self.started + self.switch / TICK if reason == "term" else self.world.now
+        if reason == "crash" and killer < 0:
+            on_its_way = {n for when, n in self.reported if when + self.world.home.late + 5 >= self.world.now}
+            for n in on_its_way.union(self.work):
                 self.world.deaths[n] += 1
 
     # --- a tick ---------------------------------------------------------------------------------------------------
@@ -61,12 +73,14 @@ class Machine:
     def step(self) -> None:
         world, now = self.world, self.world.now
         if self.age() >= self.switch:
+            world.judge.term_ends(self)
             return self.end("term")
-        if now - self.started < BOOT or now < self.frozen or not self.agent:
+        if now - self.started < BOOT or now < self.frozen or not self.agent or self.stuck:
             return None
         if not self.booted:
             if world.late(self.start_by):
                 return self.end("late")
+            world.judge.begins(self)
             self.booted, self.hands = True, Hands(self.ways, self.age())
         self._faults()
         if not self.alive or not self.agent or now < self.frozen:
@@ -103,11 +117,15 @@ class Machine:
             self.agent, self.agent_died = False, world.now
 
     def _renew(self) -> None:
-        self._do(self.hands.told(read_orders(self.world.store, self.world.job)))
+        self._read_orders()
         claims = self.hands.claims
         self._do(self.hands.renewed(claims, self.post.renew(claims, self._lease())))
         if self.alive and self.world.now % 6 == 0:
             self.post.report([Heartbeat(self.native, self.world.instant(self.world.now), tuple(self._running()))])
+
+    def _read_orders(self) -> None:
+        self._do(self.hands.told(read_orders(self.world.store, self.world.job)))
+        self.world.judge.heeds(self)
 
     def _running(self) -> list[tuple[int, int]]:
         return [(d.n, d.attempt) for d, _ in self.work.values()]
@@ -121,13 +139,13 @@ class Machine:
             return
         claims = self.post.claim(self.native, room, self._lease())
         if claims:  # orders are read before a delivery is run
-            self._do(self.hands.told(read_orders(self.world.store, self.world.job)))
+            self._read_orders()
             self._do(self.hands.took(claims))
 
     def _run(self, deliveries: tuple[Delivery, ...]) -> None:
         for delivery in deliveries:
             self.world.runs[delivery.n] += 1
-            self.work[delivery.n] = (delivery, self.world.now + self.world.rng.randint(1, 5))
+            self.work[delivery.n] = (delivery, self.world.now + self.world.rng.randint(1, 8))
 
     def _finish(self, n: int) -> None:
         world, (delivery, _) = self.world, self.work[n]
@@ -159,14 +177,23 @@ class Machine:
         for act in self.in_order(steps):
             act()
             if self.world.rng.random() < 0.02 * self.world.evil:
+                self.work.update({d.n: (d, self.world.now) for d in steps.run})  # claimed, and as good as begun
                 return self.end("crash")
         self.post.release(steps.release)
         self._run(steps.run)
 
+    def _report(self, steps: Steps) -> None:
+        receipts = {claim.delivery.n: claim.receipt for claim in steps.done}
+        for report in steps.reports:
+            if isinstance(report, Ended):
+                self.world.judge.reports(self, report, self.world.out.holds(receipts[report.n]))
+                self.reported.append((self.world.now, report.n))
+        self.post.report(steps.reports)
+
     def in_order(self, steps: Steps) -> list[Callable[[], None]]:
         acts: list[Callable[[], None]] = []
         if steps.reports:
-            acts.append(lambda: self.post.report(steps.reports))
+            acts.append(lambda: self._report(steps))
         if steps.done:
             acts.append(lambda: self.post.report((), steps.done))
         return acts

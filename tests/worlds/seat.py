@@ -16,7 +16,7 @@ from elsewhere.channels.orders import write_orders
 from elsewhere.controller.afar import Afar
 from elsewhere.controller.controller import Controller
 from elsewhere.controller.stop import Stop
-from elsewhere.errors import JobHeld, Unreachable
+from elsewhere.errors import JobHeld, StateError, Unreachable
 from elsewhere.ledger import Ledger
 from elsewhere.ledger.journal import Journal
 from elsewhere.model.orders import Orders
@@ -26,7 +26,8 @@ from elsewhere.pool.reactor import Ask
 from elsewhere.stores import Store
 from worlds.clockwork import TICK, Fiber
 from worlds.cloud import Desk
-from worlds.queue import Post
+from worlds.judge import Broken
+from worlds.post import Post
 
 if TYPE_CHECKING:
     from worlds.world import World
@@ -84,7 +85,7 @@ class Shelf:
         self._trouble()
         made = self.world.store.create(key, data)
         if made and key.startswith("log/"):
-            self.world.appended(self.seat, data)
+            self.world.judge.appended(self.seat, data[16:])
         self.seat.step()
         self._trouble()
         return made
@@ -114,6 +115,11 @@ class Seat:
         self.fiber: Fiber | None = None
 
     # --- its clock and its pace -----------------------------------------------------------------------------------
+
+    @property
+    def awake(self) -> bool:
+        """Somebody is at work here."""
+        return not self.gone and self.fiber is not None and self.world.now >= self.wake
 
     def seconds(self) -> float:
         return self.world.seconds() + self.skew
@@ -162,11 +168,11 @@ class Seat:
         crew.open()
         controller = Controller(ledger, crew, Never())
         while controller.turn():
-            world.show(ledger)
+            world.judge.show(ledger)
             self._wishes(controller)
             world.broke = world.broke or (pool.state.trouble.startswith("the budget") and not pool.state.allocations)
         controller._finish()
-        world.show(ledger)
+        world.judge.show(ledger)
         crew.close()
         world.closed = world.closed or pool.settled
         self.gone = True
@@ -177,9 +183,12 @@ class Seat:
             self.disk = ledger.db
         else:
             ledger = Ledger(self.disk, Path(":memory:"), self.seconds)
-            journal.attach(ledger)
+            try:
+                journal.attach(ledger)
+            except StateError as error:
+                raise Broken("all copies of the job agree", str(error)) from error
         ledger.chance = self.world.dice()
-        self.world.show(ledger)
+        self.world.judge.show(ledger)
         return ledger
 
     def _take_over(self, ledger: Ledger, journal: Journal) -> int:
@@ -198,7 +207,7 @@ class Seat:
 
     def _publish(self, store: Store) -> Callable[[Orders], None]:
         def publish(orders: Orders) -> None:
-            self.world.check_orders(self, orders)
+            self.world.judge.published(self, orders)
             write_orders(store, orders)
 
         return publish
@@ -209,4 +218,4 @@ class Seat:
         wishes = sorted(self.world.wishes - ended)[:3]
         if wishes:
             controller.cancel([f"t{n}" for n in wishes])
-            self.world.heed(ledger)
+            self.world.judge.heed(ledger)

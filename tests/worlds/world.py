@@ -9,41 +9,29 @@ import random
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 from unittest import mock
-
-import apsw
 
 from elsewhere.backends.base import Launch
 from elsewhere.controller import afar as afar_module
 from elsewhere.controller import controller as controller_module
 from elsewhere.ledger import Ledger
-from elsewhere.ledger.allocations import Holdings
 from elsewhere.ledger.journal import Journal
 from elsewhere.model.job import Entry, JobSpec
-from elsewhere.model.orders import Orders
-from elsewhere.model.reports import Ended, Report
-from elsewhere.model.states import AllocationState, TaskState
+from elsewhere.model.reports import Report
 from elsewhere.model.task import Delivery, NewTask, RetryPolicy
 from elsewhere.pool.reactor import Bounds
 from elsewhere.stores import MemoryStore
 from worlds.clockwork import TICK
 from worlds.cloud import FLIGHT, LAG, Cloud
-from worlds.machine import BOOT, SLOTS, SWITCH, Machine
-from worlds.queue import Queue
+from worlds.judge import RETRIES, Broken, Judge
+from worlds.machine import BOOT, SLOTS, Machine
+from worlds.post import Queue
 from worlds.seat import Seat
 
-MOST, RETRIES, CRASHES, HORIZON, LIMIT = 4, 2, 3, 260, 560
+MOST, HORIZON, LIMIT = 4, 260, 560
+NAMES = ["good"] * 8 + ["flaky1", "flaky2", "bad", "killer"]
+"""What tasks are like: flaky ones fail once or twice, a killer takes its machine with it."""
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
-_FINAL = (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED)
-
-
-class Broken(AssertionError):
-    """An invariant does not hold: `what` names it."""
-
-    def __init__(self, what: str, story: str = "") -> None:
-        super().__init__(what, story)
-        self.what = what
 
 
 class World:
@@ -58,7 +46,9 @@ class World:
         """No faults at all."""
         self.evil = 0.0 if self.kind else rng.choice([0.3, 1.0, 1.0])
         self.rough = rng.choice([0.3, 1.0, 2.0])
-        names = ["good"] * 12 if self.kind else ["good"] * 8 + ["flaky1", "flaky2", "bad", "killer"]
+        self.violent = rng.choice([1, 1, 4])
+        """How often controllers are killed and laptops closed."""
+        names = ["good"] * 9 + ["flaky1", "flaky2", "bad"] if self.kind else NAMES
         self.kinds = {n: rng.choice(names) for n in range(1, rng.randint(1, 14) + 1)}
         self.budget = 4000 if self.kind else rng.choice([60, 150, 400, 1500])
         delay = timedelta(seconds=rng.choice([10, 180]))
@@ -74,19 +64,12 @@ class World:
         self.store = MemoryStore()
         self.out: Queue[Delivery] = Queue(self, int(8 * self.evil), 0.1 * self.evil)
         self.home: Queue[Report] = Queue(self, int(10 * self.evil), 0.15 * self.evil)
-        self.truth = self._found()
-        self.epoch = 0
-        self.shown: dict[int, TaskState] = {}
+        self.judge = Judge(self, self._found())
         self.wishes: set[int] = set()
-        self.heeded: set[int] = set()
-        self._handed: set[tuple[int, int]] = set()
-        self._stops: set[str] = set()
-        self._seen_events = 0
         self.runs: Counter[int] = Counter()
         self.failed: Counter[int] = Counter()
         self.deaths: Counter[int] = Counter()
         self.kills: Counter[int] = Counter()
-        self.spent = 0
         self.closed = self.broke = False
         self.seats = [Seat(self)]
 
@@ -107,7 +90,7 @@ class World:
     def seconds(self) -> float:
         return T0.timestamp() + self.now * TICK
 
-    def instant(self, tick: int) -> datetime:
+    def instant(self, tick: float) -> datetime:
         return T0 + ticks(tick)
 
     def late(self, start_by: datetime) -> bool:
@@ -116,105 +99,11 @@ class World:
     def dice(self) -> random.Random:
         return random.Random(self.rng.getrandbits(64))
 
+    def machines(self) -> list[Machine]:
+        return [m for m in self.cloud.machines.values() if isinstance(m, Machine)]
+
     def machine(self, native: str, launch: Launch) -> Machine:
         return Machine(self, native, launch)
-
-    # --- what the log says ----------------------------------------------------------------------------------------
-
-    def appended(self, seat: Seat, data: bytes) -> None:
-        """A segment was made: that is what is true from now on."""
-        apsw.Changeset.apply(data[16:], self.truth.db)
-        epoch = int(self.truth.get("epoch", 0))
-        if epoch > self.epoch:
-            self.epoch = seat.epoch = epoch
-        frontier = int(self.truth.get("frontier", 0))
-        self._handed |= {(n, 1) for n in range(1, frontier + 1)}
-        self._handed.update(self.truth._rows("SELECT n, attempt FROM open WHERE state = 1"))
-        self._stops |= {a.native for a in self._allocations().values() if a.state >= AllocationState.STOPPING}
-        rows = self.truth._rows("SELECT seq, kind, about FROM events WHERE seq > ?", (self._seen_events,))
-        for seq, kind, about in rows:
-            self._seen_events = seq
-            if kind == "stranger":
-                self._stops.add(about)
-
-    def _allocations(self) -> dict[str, Any]:
-        return {a.native: a for a in Holdings(self.truth).allocations() if a.native}
-
-    def hands(self) -> set[tuple[int, int]]:
-        return self._handed
-
-    def stops_written(self) -> set[str]:
-        return self._stops
-
-    def launches_written(self) -> set[str]:
-        return {a.launch for a in Holdings(self.truth).allocations()}
-
-    # --- what must never happen -----------------------------------------------------------------------------------
-
-    def check_old(self, seat: Seat, known: bool, what: str) -> None:
-        if seat.epoch < self.epoch and not known:
-            raise Broken("an old epoch changes nothing", what)
-
-    def check_orders(self, seat: Seat, orders: Orders) -> None:
-        held = self._allocations()
-        for native, term in orders.terms.items():
-            self.check_old(seat, native in held and term <= held[native].term, "orders")
-
-    def confirmed(self, report: Report) -> None:
-        """A report was acknowledged: what it says is in the log, or can never count, or comes again."""
-        if not isinstance(report, Ended):
-            return
-        state, attempt, _, _ = self.truth._current(report.n)
-        recorded = self.truth._rows("SELECT 1 FROM attempts WHERE n = ? AND attempt = ?", (report.n, report.attempt))
-        echo = any(isinstance(i.body, Ended) and i.body[:2] == report[:2] for i in self.home.items.values())
-        if state not in _FINAL and attempt <= report.attempt and not recorded and not echo:
-            raise Broken("nothing acknowledged is lost", f"task {report.n} attempt {report.attempt}")
-
-    def show(self, ledger: Ledger) -> None:
-        for n, state in ledger._rows("SELECT n, state FROM done"):
-            if self.shown.setdefault(n, TaskState(state)) != state:
-                raise Broken("an outcome is never undone", f"task {n}")
-        missing = [n for n in self.shown if not ledger._rows("SELECT 1 FROM done WHERE n = ?", (n,))]
-        if missing and int(ledger.get("epoch", 0)) == self.epoch:
-            raise Broken("an outcome is never undone", f"task {missing[0]} is unfinished again")
-
-    def heed(self, ledger: Ledger) -> None:
-        cancelled = {n for (n,) in ledger._rows("SELECT n FROM done WHERE state = ?", (int(TaskState.CANCELLED),))}
-        self.heeded |= self.wishes & cancelled
-
-    def _check_machines(self) -> None:
-        alive = [m for m in self.cloud.machines.values() if m.alive]
-        self.spent += len(alive)
-        if len(alive) > MOST:
-            raise Broken("never more machines than the most", f"{len(alive)}")
-        if self.spent > self.budget:
-            raise Broken("money within the budget", f"{self.spent} of {self.budget}")
-        held = self._allocations() if alive else {}
-        for m in alive:
-            assert isinstance(m, Machine)
-            bought = held[m.native].term / ticks(1) if m.native in held else m.bought
-            if self.now - m.started > max(bought, m.bought) + 1:
-                raise Broken("no machine outlives its term", m.native)
-            if self.now > m.agent_died + SWITCH + 1:
-                raise Broken("no machine outlives its agent for long", m.native)
-
-    def _check_end(self) -> None:
-        if any(m.alive for m in self.cloud.machines.values()):
-            raise Broken("nothing of ours is left")
-        if not self.closed:
-            raise Broken("every task ends, and so the job")
-        for n, kind in self.kinds.items():
-            state = self.shown.get(n)
-            if state not in _FINAL:
-                raise Broken("every task ends, and so the job", f"{n} {kind} {state}")
-            if n in self.heeded and state != TaskState.CANCELLED:
-                raise Broken("a cancelled task stays so", f"{n}")
-            if kind[:4] in ("good", "flak") and state == TaskState.FAILED and self.deaths[n] < CRASHES:
-                raise Broken("interruptions spend nothing", f"{n} {kind}")
-            if self.kills[n] > 3 * CRASHES:
-                raise Broken("a killer is stopped", f"{n} killed {self.kills[n]}")
-            if self.kind and (state != TaskState.SUCCEEDED or self.runs[n] != 1):
-                raise Broken("kind worlds run each task once", f"{n} {state} {self.runs[n]}")
 
     # --- what happens ---------------------------------------------------------------------------------------------
 
@@ -234,25 +123,24 @@ class World:
                 seat.play(rng.randint(8, 40))
 
     def _strike(self, seat: Seat, chance: float) -> None:
-        if chance < 0.02:
+        if chance < 0.02 * self.violent:
             seat.kill()  # kill -9
-        elif chance < 0.03:
+        elif chance < 0.03 * self.violent:
             seat.wake = self.now + self.rng.randint(5, 110)  # a closed laptop, process and all
-        elif chance < 0.035:
+        elif chance < 0.03 * self.violent + 0.005:
             seat.kill()
             seat.gone = True  # a stolen one
-        elif chance < 0.043:
+        elif chance < 0.03 * self.violent + 0.013:
             self.seats.append(Seat(self))  # taken over from elsewhere, the other still there
 
     def _tick(self) -> None:
         self.now += 1
         self.cloud.tick()
         self._people()
-        for machine in list(self.cloud.machines.values()):
+        for machine in self.machines():
             if machine.alive:
-                assert isinstance(machine, Machine)
                 machine.step()
-        self._check_machines()
+        self.judge.machines()
 
     def play(self) -> World:
         """From the first tick to the last. Broken: an invariant does not hold."""
@@ -260,21 +148,14 @@ class World:
         patient = mock.patch.multiple(afar_module, PATIENCE=1e9, OVERDUE=5 * TICK)
         with mock.patch.object(controller_module, "time", clock), patient:
             try:
-                while self.now < LIMIT and not (self.closed and not any(m.alive for m in self.cloud.machines.values())):
+                while self.now < LIMIT and not (self.closed and self.judge.still()):
                     self._tick()
-                    self._check_progress()
-                self._check_end()
+                    self.judge.progress()
+                self.judge.end()
             finally:
                 for seat in self.seats:
                     seat.kill()
         return self
-
-    def _check_progress(self) -> None:
-        mild = self.evil == 0.3 and self.rough < 2 and self.budget == 1500
-        if mild and self.now == HORIZON and len(self.shown) < len(self.kinds):
-            raise Broken("progress in mild, rich worlds")
-        if self.kind and self.now > 150 and not self.closed:
-            raise Broken("progress in kind worlds")
 
 
 class Clock:
@@ -292,3 +173,6 @@ class Clock:
 
 def ticks(count: float) -> timedelta:
     return timedelta(seconds=count * TICK)
+
+
+__all__ = ["Broken", "World"]

@@ -64,6 +64,11 @@ class Queue(Generic[T]):
         item.visible = max(item.visible, self.world.now + hold)
         return True
 
+    def holds(self, token: str) -> bool:
+        """Is this receipt good, or the item done already?"""
+        _, item, current = self._find(token)
+        return item is None or (current and item.visible > self.world.now)
+
     def release(self, token: str) -> None:
         _, item, current = self._find(token)
         if item is not None and current:
@@ -97,7 +102,8 @@ class Post:
         for delivery in deliveries:
             self._step()
             if self.seat is not None:
-                self.world.check_old(self.seat, (delivery.n, delivery.attempt) in self.world.hands(), "send")
+                judge = self.world.judge
+                judge.old(self.seat, (delivery.n, delivery.attempt) in judge.handed, "send")
             self.out.send(delivery)
 
     def claim(self, agent: str, room: Room, lease: timedelta) -> Sequence[Claim]:
@@ -130,7 +136,7 @@ class Post:
         for receipt in receipts:
             self._step()
             self.home.done(receipt.token)
-            self.world.confirmed(receipt.report)
+            self.world.judge.confirmed(receipt.report)
 
     def destroy(self) -> None:
         self._step()

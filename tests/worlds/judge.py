@@ -1,0 +1,232 @@
+"""What is true of a world, as its job's log tells it, and what must never happen there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import apsw
+
+from elsewhere.ledger import Ledger
+from elsewhere.ledger.allocations import Holdings
+from elsewhere.model.orders import Orders
+from elsewhere.model.place import Allocation
+from elsewhere.model.reports import Ended, Report
+from elsewhere.model.states import AllocationState, Outcome, TaskState
+from worlds.clockwork import TICK
+from worlds.machine import IDLE, SWITCH, Machine
+
+if TYPE_CHECKING:
+    from worlds.seat import Seat
+    from worlds.world import World
+
+CRASHES, RETRIES = 3, 2
+SOON = 25
+"""Ticks within which what should end has ended, if somebody minds it all the time."""
+RUNS = {"good": 1, "flaky1": 2, "flaky2": 3, "bad": RETRIES + 1}
+"""How often each kind of task is run where nothing goes wrong."""
+FINAL = (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED)
+
+
+class Broken(AssertionError):
+    """An invariant does not hold: `what` names it."""
+
+    def __init__(self, what: str, story: str = "") -> None:
+        super().__init__(what, story)
+        self.what = what
+
+
+class Judge:
+    """Sees everything: the log, the cloud, the queues, all machines. `truth` is a ledger made of the log alone."""
+
+    def __init__(self, world: World, truth: Ledger) -> None:
+        self.world, self.truth = world, truth
+        self.epoch = 0
+        self.shown: dict[int, TaskState] = {}
+        self.heeded: set[int] = set()
+        self.handed: set[tuple[int, int]] = set()
+        self.stops: set[str] = set()
+        self.launches: set[str] = set()
+        self.held: dict[str, Allocation] = {}
+        self.spent = 0.0
+        self._seen_events = 0
+        self._strange: Counter[str] = Counter()
+        self._over: Counter[str] = Counter()
+        self._useless: Counter[tuple[str, int]] = Counter()
+        self._told: tuple[int, Orders] = (0, Orders(world.job))
+
+    # --- what the log says ----------------------------------------------------------------------------------------
+
+    def appended(self, seat: Seat, changes: bytes) -> None:
+        """A segment was made: that is what is true from now on."""
+        try:
+            apsw.Changeset.apply(changes, self.truth.db)
+        except apsw.Error as error:
+            raise Broken("all copies of the job agree", str(error)) from error
+        epoch = int(self.truth.get("epoch", 0))
+        if epoch > self.epoch:
+            self.epoch = seat.epoch = epoch
+        frontier = int(self.truth.get("frontier", 0))
+        self.handed |= {(n, 1) for n in range(1, frontier + 1)}
+        self.handed.update(self.truth._rows("SELECT n, attempt FROM open WHERE state = 1"))
+        allocations = Holdings(self.truth).allocations()
+        self.launches |= {a.launch for a in allocations}
+        self.held = {a.native: a for a in allocations if a.native}
+        self.stops |= {a.native for a in self.held.values() if a.state >= AllocationState.STOPPING}
+        rows = self.truth._rows("SELECT seq, kind, about FROM events WHERE seq > ?", (self._seen_events,))
+        for seq, kind, about in rows:
+            self._seen_events = seq
+            if kind == "stranger":
+                self.stops.add(about)
+
+    # --- at the moment it happens ---------------------------------------------------------------------------------
+
+    def old(self, seat: Seat, known: bool, what: str) -> None:
+        """Somebody does this; `known`: it was decided in the log."""
+        if seat.epoch < self.epoch and not known:
+            raise Broken("an old epoch changes nothing", what)
+
+    def published(self, seat: Seat, orders: Orders) -> None:
+        self.old(seat, not orders.over, "says that all is over")
+        for native, term in orders.terms.items():
+            self.old(seat, native in self.held and term <= self.held[native].term, "buys time")
+        if seat.epoch == self.epoch:
+            self._told = (self.world.now, orders)
+
+    def confirmed(self, report: Report) -> None:
+        """A report was acknowledged: what it says is in the log, or can never count, or comes again."""
+        if not isinstance(report, Ended):
+            return
+        state, attempt, _, _ = self.truth._current(report.n)
+        recorded = self.truth._rows("SELECT 1 FROM attempts WHERE n = ? AND attempt = ?", (report.n, report.attempt))
+        echo = any(isinstance(i.body, Ended) and i.body[:2] == report[:2] for i in self.world.home.items.values())
+        if state not in FINAL and attempt <= report.attempt and not recorded and not echo:
+            raise Broken("nothing acknowledged is lost", f"task {report.n} attempt {report.attempt}")
+
+    def show(self, ledger: Ledger) -> None:
+        """A controller shows its ledger to people."""
+        for n, state in ledger._rows("SELECT n, state FROM done"):
+            if self.shown.setdefault(n, TaskState(state)) != state:
+                raise Broken("an outcome is never undone", f"task {n}")
+        missing = [n for n in self.shown if not ledger._rows("SELECT 1 FROM done WHERE n = ?", (n,))]
+        if missing and int(ledger.get("epoch", 0)) == self.epoch:
+            raise Broken("an outcome is never undone", f"task {missing[0]} is unfinished again")
+
+    def heed(self, ledger: Ledger) -> None:
+        cancelled = {n for (n,) in ledger._rows("SELECT n FROM done WHERE state = ?", (int(TaskState.CANCELLED),))}
+        self.heeded |= self.world.wishes & cancelled
+
+    def heeds(self, machine: Machine) -> None:
+        """An agent has read orders."""
+        newest = max((int(key.rpartition("/")[2]) for key in self.world.store.list("orders/")), default=0)
+        if machine.hands.orders.epoch < newest:
+            raise Broken("agents heed the newest orders", machine.native)
+
+    def reports(self, machine: Machine, report: Report, holds: bool) -> None:
+        """An agent is about to report."""
+        if isinstance(report, Ended) and report.outcome != Outcome.INTERRUPTED and not holds:
+            raise Broken("only who holds a claim reports", f"{machine.native} task {report.n}")
+
+    def begins(self, machine: Machine) -> None:
+        """A machine's agent begins to work."""
+        if self.world.instant(self.world.now) > machine.start_by:
+            raise Broken("nothing begins after its start-by date", machine.native)
+
+    def term_ends(self, machine: Machine) -> None:
+        """A machine ends because its time is up."""
+        since, orders = self._told
+        bought = orders.terms.get(machine.native, timedelta(0)).total_seconds() / TICK
+        minded = machine.booted and machine.agent and machine.frozen < self.world.now - SWITCH
+        if minded and self.world.now - since > SWITCH and bought > machine.switch / TICK + 1:
+            raise Broken("time that was bought is used", machine.native)
+
+    # --- after each tick ------------------------------------------------------------------------------------------
+
+    def machines(self) -> None:
+        world = self.world
+        alive = [m for m in world.machines() if m.alive]
+        self.spent += sum(m.cost() for m in alive)
+        working = [m for m in alive if not world.late(m.start_by) or m.booted]
+        if len(working) > world.bounds.most:
+            raise Broken("never more machines than the most", f"{len(working)}")
+        if self.spent > world.budget + 1e-6:
+            raise Broken("money within the budget", f"{self.spent} of {world.budget}")
+        minded = any(seat.awake and seat.epoch == self.epoch for seat in world.seats)
+        for m in alive:
+            self._bounds(m)
+            self._usefulness(m)
+            self._count(self._strange, m, minded and self._is_strange(m), "strangers are stopped soon")
+            over = minded and self.epoch == self._told[1].epoch and self._told[1].over and m.hidden < world.now
+            self._count(self._over, m, over, "what is over is stopped soon")
+
+    def _count(self, ticks: Counter[str], m: Machine, so: bool, what: str) -> None:
+        ticks[m.native] = ticks[m.native] + 1 if so else 0
+        if ticks[m.native] > SOON:
+            raise Broken(what, m.native)
+
+    def _is_strange(self, m: Machine) -> bool:
+        held = self.held.get(m.native)
+        coming = any(a.launch == m.launch and not a.native and not a.state.ended for a in self._allocations())
+        return m.hidden < self.world.now and (held is None or held.state.ended) and not coming
+
+    def _allocations(self) -> list[Allocation]:
+        return Holdings(self.truth).allocations(open_only=True)
+
+    def _bounds(self, m: Machine) -> None:
+        now = self.world.now
+        bought = self.held[m.native].term.total_seconds() / TICK if m.native in self.held else m.bought
+        if now - m.started > max(bought, m.bought) + 1:
+            raise Broken("no machine outlives its term", m.native)
+        if now > m.agent_died + SWITCH + 1:
+            raise Broken("no machine outlives its agent for long", m.native)
+
+    def _usefulness(self, m: Machine) -> None:
+        """Living agents do not idle, nor work long on what the orders have ended."""
+        now = self.world.now
+        lives = m.booted and m.agent and m.frozen < now
+        idle = lives and not m.hands.claims
+        m.idle = m.idle + 1 if idle else 0
+        if m.idle > IDLE + 3:
+            raise Broken("no machine idles for long", m.native)
+        orders = self._told[1]
+        for n in m.work:
+            useless = lives and orders.ended_task(n)
+            key = (m.native, n)
+            self._useless[key] = self._useless[key] + 1 if useless else 0
+            if self._useless[key] > 4:
+                raise Broken("work that was ended is stopped", f"{m.native} task {n}")
+
+    def progress(self) -> None:
+        world = self.world
+        mild = world.evil == 0.3 and world.rough < 2 and world.budget == 1500 and world.violent == 1
+        if mild and world.now == 200 and len(self.shown) < len(world.kinds):
+            raise Broken("progress in mild, rich worlds")
+        if world.kind and world.now > 150 and not world.closed:
+            raise Broken("progress in kind worlds")
+
+    # --- at the end -----------------------------------------------------------------------------------------------
+
+    def still(self) -> bool:
+        """Nothing moves any more, and nothing is on its way."""
+        return not any(m.alive for m in self.world.machines()) and not self.world.cloud.flying
+
+    def end(self) -> None:
+        world = self.world
+        if any(m.alive for m in world.machines()):
+            raise Broken("nothing of ours is left")
+        if not world.closed:
+            raise Broken("every task ends, and so the job")
+        for n, kind in world.kinds.items():
+            state = self.shown.get(n)
+            if state not in FINAL:
+                raise Broken("every task ends, and so the job", f"{n} {kind} {state}")
+            if n in self.heeded and state != TaskState.CANCELLED:
+                raise Broken("a cancelled task stays so", f"{n}")
+            if kind[:4] in ("good", "flak") and state == TaskState.FAILED and world.deaths[n] < CRASHES:
+                raise Broken("interruptions spend nothing", f"{n} {kind}")
+            if world.kills[n] > 3 * CRASHES:
+                raise Broken("a killer is stopped", f"{n} killed {world.kills[n]}")
+            right = TaskState.FAILED if kind == "bad" else TaskState.SUCCEEDED
+            if world.kind and (state != right or world.runs[n] != RUNS[kind]):
+                raise Broken("kind worlds run each task as often as it needs", f"{n} {kind} {state} {world.runs[n]}")
