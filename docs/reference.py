@@ -1,0 +1,190 @@
+"""Draws the reference pages from the code: commands, Python names, settings, errors.
+
+python docs/reference.py       writes docs/reference/*.md; each build of the documentation does so first
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import typing
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+NOTE = "<!-- Drawn from the code by docs/reference.py: change it there. -->\n\n"
+
+
+def write(directory: Path) -> None:
+    """All pages, into `directory`. A file whose text is the same is left alone, so that a build has less to do."""
+    directory.mkdir(exist_ok=True)
+    pages = {"commands.md": commands(), "python.md": names(), "settings.md": settings(), "errors.md": errors()}
+    for name, text in pages.items():
+        path = directory / name
+        if not path.exists() or path.read_text("utf-8") != NOTE + text:
+            path.write_text(NOTE + text, "utf-8")
+
+
+def fenced(text: str, language: str = "text") -> str:
+    return f"```{language}\n{text.rstrip()}\n```\n"
+
+
+def commands() -> str:
+    """One section for each command of the table: the page that `elsewhere COMMAND --help` prints."""
+    from elsewhere.cli import grammar
+    from elsewhere.cli.front import front
+    from elsewhere.cli.table import COMMANDS, GROUPS
+
+    parts = ["# Commands\n", fenced(front())]
+    for group, members in GROUPS.items():
+        parts.append(f"## {group}\n")
+        for name in members:
+            module = import_module(COMMANDS[name][0])
+            parts += [f"### elsewhere {name}\n", COMMANDS[name][1] + "\n", fenced(grammar.page(module.COMMAND))]
+    parts.append(EXITS)
+    return "\n".join(parts)
+
+
+EXITS = """## Exit statuses
+
+| status | meaning |
+|---|---|
+| 0 | all succeeded |
+| 1 | some failed |
+| 2 | bad input: nothing was created, changed or run |
+| 3 | refused by a place |
+| 70 | a mistake of Elsewhere's own; the message says where the story of it is |
+| 130 | interrupted |
+
+`elsewhere run -- COMMAND` ends as the command does: with its own status, 128+n after signal n, 127 if there is no such
+command, 126 if it may not be run, and 125 for what goes wrong on our side.
+"""
+
+
+def names() -> str:
+    """The public names of the package, with their signatures and docstrings."""
+    import elsewhere
+
+    parts = ["# Python\n", "All of these come from `elsewhere`, and are loaded when they are first used.\n"]
+    for name in elsewhere.__all__:
+        if name.startswith("__"):
+            continue
+        thing = getattr(elsewhere, name)
+        parts += [f"## {name}\n", described(name, thing)]
+        if inspect.isclass(thing):
+            parts += members(name, thing)
+    return "\n".join(parts)
+
+
+def members(owner: str, thing: type) -> list[str]:
+    """The public methods and properties that a class itself has, if they say what they do."""
+    parts = []
+    for name, member in vars(thing).items():
+        if name.startswith("_"):
+            continue
+        if isinstance(member, property) and member.fget is not None and inspect.getdoc(member):
+            parts += [f"### {owner}.{name}\n", fenced(inspect.getdoc(member) or "")]
+        elif (inspect.isfunction(member) or isinstance(member, classmethod)) and inspect.getdoc(member):
+            parts += [f"### {owner}.{name}()\n", described(name, getattr(thing, name))]
+    return parts
+
+
+def described(name: str, thing: Any) -> str:
+    try:
+        signature = re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(inspect.signature(thing)))
+    except (TypeError, ValueError):
+        signature = ""
+    head = fenced(f"{name}{signature}" if len(signature) < 100 else folded(name, signature), "text")
+    doc = inspect.getdoc(thing) or ""
+    return head + ("\n" + fenced(doc) if doc else "")
+
+
+def folded(name: str, signature: str) -> str:
+    """A long signature, one parameter a line."""
+    inner, _, after = signature[1:].rpartition(")")
+    depth, parts, part = 0, [], ""
+    for letter in inner:
+        depth += (letter in "([{") - (letter in ")]}")
+        if letter == "," and depth == 0:
+            parts.append(part.strip())
+            part = ""
+        else:
+            part += letter
+    parts += [part.strip()] if part.strip() else []
+    return f"{name}(\n" + "".join(f"    {line},\n" for line in parts) + f"){after}"
+
+
+def settings() -> str:
+    """The keys of elsewhere.yaml, from the dataclasses that hold the settings."""
+    parts = ["# Settings\n"]
+    module = present("elsewhere.config.settings")
+    if module is None:
+        return "\n".join([*parts, "Settings files are not part of this version yet.\n"])
+    parts.append((inspect.getdoc(module) or "").split("\n\n")[0] + "\n")
+    for name, thing in vars(module).items():
+        own = inspect.isclass(thing) and dataclasses.is_dataclass(thing) and thing.__module__ == module.__name__
+        if own and not name.startswith("_"):
+            parts += [f"## {name}\n", (inspect.getdoc(thing) or "") + "\n", keys(thing)]
+    return "\n".join(parts)
+
+
+def present(name: str) -> ModuleType | None:
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as missing:
+        if missing.name is not None and name.startswith(missing.name):
+            return None
+        raise
+
+
+def keys(thing: type) -> str:
+    """A table of a dataclass: key, type, default. Hyphens and underscores are one in settings files."""
+    try:
+        types = typing.get_type_hints(thing)
+    except NameError:
+        types = {}
+    rows = ["| key | type | default |", "|---|---|---|"]
+    for field in dataclasses.fields(thing):
+        kind = inspect.formatannotation(types.get(field.name, field.type)).replace("|", "\\|")
+        rows.append(f"| `{field.name.replace('_', '-')}` | {kind} | {default(field)} |")
+    return "\n".join([*rows, ""])
+
+
+def default(field: dataclasses.Field[Any]) -> str:
+    if field.default is not dataclasses.MISSING:
+        return "" if field.default is None else f"`{field.default!r}`"
+    if field.default_factory is not dataclasses.MISSING:
+        return f"`{field.default_factory()!r}`"
+    return "(required)"
+
+
+def errors() -> str:
+    """The tree of errors, and a section for each."""
+    from elsewhere.errors import ElsewhereError
+
+    tree: list[str] = []
+    sections: list[str] = []
+
+    def visit(error: type[ElsewhereError], depth: int) -> None:
+        tree.append("   " * depth + error.__name__)
+        section = [f"## {error.__name__}\n", (inspect.getdoc(error) or "") + "\n", facts(error)]
+        sections.extend(section if section[0] not in sections else [])  # PayloadError stands under two parents
+        for child in error.__subclasses__():
+            if child.__module__ == "elsewhere.errors":
+                visit(child, depth + 1)
+
+    visit(ElsewhereError, 0)
+    return "\n".join(["# Errors\n", "Named by what the reader does next.\n", fenced("\n".join(tree)), *sections])
+
+
+def facts(error: Any) -> str:
+    lines = [f"Exit status {error.exit_status}."]
+    if getattr(error, "transient", False):
+        lines.append("Asking again later may help.")
+    return " ".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    write(Path(__file__).parent / "reference")
