@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple
 
@@ -35,8 +37,11 @@ class Result(NamedTuple):
 class Job:
     """A job of this machine's state directory, running, finished or left. `await job` waits for it."""
 
-    def __init__(self, files: session.JobFiles, only: str = "") -> None:
-        self.files, self._only = files, only
+    def __init__(self, files: session.JobFiles, function: str = "") -> None:
+        """`function`: of a job that holds the calls of several functions, only those of this one are shown."""
+        self.files = files
+        self._ours = re.compile(rf"{re.escape(function)}-\d+" if function else ".*", re.DOTALL).fullmatch
+        self._function = function
 
     @property
     def id(self) -> str:
@@ -51,7 +56,7 @@ class Job:
     def counts(self) -> session.Counts:
         """How many tasks stand where."""
         with self._ledger() as ledger:
-            found: session.Counts = ledger.count()
+            found: session.Counts = self._counted(ledger) if self._function else ledger.count()
         return found
 
     @property
@@ -101,17 +106,15 @@ class Job:
             with self._ledger() as ledger:
                 page = ledger.outcomes(after, 1000)
             for view in page:
-                if view.id.startswith(self._only):
+                if self._ours(view.id):
                     yield self._result(view, key)
             if not page:
                 return
             after = page[-1].seq
 
     def error(self) -> BaseException | None:
-        """That of the first task that failed; None: none did."""
-        with self._ledger() as ledger:
-            failed = ledger.outcomes(0, 1, True)
-        return self._result(failed[0], self.files.seal_key()).error if failed else None
+        """That of the first task that did not succeed; None: all that ended did."""
+        return next((result.error for result in self.results() if result.error is not None), None)
 
     def wait(self, timeout: float | None = None) -> Job:
         """Until it is over, or nobody runs it any more; itself. TimeoutError after `timeout` seconds."""
@@ -173,6 +176,16 @@ class Job:
         finally:
             ledger.close()
 
+    def _counted(self, ledger: Any) -> session.Counts:
+        """By looking at each task: only for what one process has called."""
+        states: Counter[TaskState] = Counter()
+        after = 0
+        while page := ledger.tasks(after, 1000):
+            states.update(view.state for view in page if self._ours(view.id))
+            after = page[-1].n
+        named = {state.name.lower(): number for state, number in states.items()}
+        return session.Counts(total=states.total(), complete=ledger.count().complete, **named)
+
     def _held(self) -> bool:
         return session.holder(self.files) is not None
 
@@ -219,7 +232,7 @@ class Job:
         while True:
             with self._ledger() as ledger:
                 page = ledger.outcomes(after, 1000)
-            yield from (view.id for view in page if view.id.startswith(self._only))
+            yield from (view.id for view in page if self._ours(view.id))
             if not page:
                 return
             after = page[-1].seq
@@ -241,7 +254,7 @@ def attach(ref: str = "@last") -> Job:
     except UnknownJob:
         for files in session.listing():
             if _has_calls(files, ref):
-                return Job(files, only=f"{ref}-")
+                return Job(files, ref)
         raise
 
 
