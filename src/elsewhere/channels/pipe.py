@@ -213,9 +213,7 @@ class Pipe:
         # what it should have and has not was lost in the cut
         lost = [held.pop(pair) for pair in list(held) if pair not in has]
         self._offer([delivery for delivery in lost if delivery is not None])
-        held.update(
-            {(n, attempt): held.get((n, attempt)) for n, attempt in has if (n, attempt) not in self._ended(held)}
-        )
+        held.update({pair: held.get(pair) for pair in has})
         self._out.update(held)
         self._peers[hello.process] = Peer(stream, hello, self._clock(), held)
         if self._orders:

@@ -1,0 +1,74 @@
+"""Which backends there are: entry points of the group `elsewhere.backends`, loaded when asked for by name.
+
+The only file that may name a backend.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import fields
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from elsewhere.backends.base import Backend
+from elsewhere.errors import ConfigError, MissingExtra, UnknownPlace
+from elsewhere.model.place import Place
+
+GROUP = "elsewhere.backends"
+_OURS = {"local": "elsewhere.backends.local:Local"}
+"""What is there even where the package was not installed but only put on the path."""
+
+
+def names() -> list[str]:
+    """All backends that are installed, sorted; nothing of them is imported."""
+    return sorted(_points())
+
+
+def load(name: str) -> type[Any]:
+    """The class of a backend. UnknownPlace names the nearest; MissingExtra says what to install."""
+    points = _points()
+    if name not in points:
+        near = difflib.get_close_matches(name, points, 1)
+        known = ", ".join(sorted(points))
+        raise UnknownPlace(
+            f"there is no place or backend {name!r}",
+            hint=f"Did you mean {near[0]}?" if near else f"There are: {known}.",
+        )
+    try:
+        found: type[Any] = points[name].load()
+    except ImportError as error:
+        if error.name is not None and error.name.partition(".")[0] == "elsewhere":
+            raise
+        raise MissingExtra(
+            f"the place {name} needs {error.name or error}, which is not installed",
+            hint=f"pip install 'elsewhere[{name}]'",
+        ) from error
+    return found
+
+
+def build(place: Place) -> Backend:
+    """The backend of a place, with its settings. ConfigError names a key that it does not know, and the nearest."""
+    kind = load(place.backend)
+    return kind(kind.Settings(**_checked(place.name, kind.Settings, place.settings)))  # type: ignore[no-any-return]
+
+
+def _checked(place: str, settings: type[Any], given: Mapping[str, object]) -> dict[str, object]:
+    known = [field.name for field in fields(settings)]
+    values, faults = {}, []
+    for key, value in given.items():
+        name = key.replace("-", "_")
+        if name in known:
+            values[name] = value
+            continue
+        near = difflib.get_close_matches(name, known, 1)
+        faults.append(f"{place}: unknown key {key!r}" + (f"; did you mean {near[0]}?" if near else ""))
+    if faults:
+        raise ConfigError("; ".join(faults), faults=tuple(faults))
+    return values
+
+
+def _points() -> dict[str, EntryPoint]:
+    found = {name: EntryPoint(name, value, GROUP) for name, value in _OURS.items()}
+    found.update({point.name: point for point in entry_points(group=GROUP)})
+    return found
