@@ -11,6 +11,12 @@ import sys
 def main(argv: list[str] | None = None) -> int:
     """Run the command line `argv` (default: this process's own). Returns the exit status; never raises."""
     words = sys.argv[1:] if argv is None else argv
+    if sys.platform == "win32":
+        sys.stderr.write("elsewhere: it runs on Linux and macOS; on Windows, use it inside WSL2.\n")
+        return 2
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # names of files may be any bytes: show them rather than fall over
+            stream.reconfigure(errors="backslashreplace")
     if words[:1] in (["--version"], ["-V"]):
         from elsewhere import __version__
 

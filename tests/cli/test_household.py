@@ -7,12 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from cli.command import Shell
-from elsewhere.cli import completion, doctor, surroundings
+from elsewhere.cli import clean, completion, doctor, surroundings
 from elsewhere.cli.table import COMMANDS
 
 # --- init and demo --------------------------------------------------------------------------------------------------
@@ -90,6 +91,27 @@ def test_findings_are_lines_with_their_hints() -> None:
     found = [doctor.Finding("a", True, "fine", "unseen"), doctor.Finding("bcd", None, "so so", "look here")]
 
     assert doctor.lines(found) == ["ok    a    fine", "look  bcd  so so", "           look here"]
+
+
+# --- clean ----------------------------------------------------------------------------------------------------------
+
+
+def job(name: str, ago: int, size: int, over: bool = True) -> dict[str, object]:
+    return {"id": name, "over": over, "seconds_ago": ago, "keep": 100, "bytes": size}
+
+
+def test_only_what_is_over_and_past_its_time_goes() -> None:
+    rows = [job("new", 10, 1), job("old", 200, 1), job("older", 300, 1), job("running", 900, 1, over=False)]
+
+    assert [row["id"] for row in clean.chosen(rows, None, None)] == ["older", "old"]
+    assert [row["id"] for row in clean.chosen(rows, timedelta(seconds=5), None)] == ["older", "old", "new"]
+
+
+def test_beyond_the_size_the_oldest_go_first() -> None:
+    rows = [job("c", 10, 50), job("b", 20, 50), job("a", 30, 50), job("running", 900, 50, over=False)]
+
+    assert [row["id"] for row in clean.chosen(rows, None, 120)] == ["a", "b"]
+    assert clean.chosen(rows, None, 1000) == []
 
 
 # --- slots ----------------------------------------------------------------------------------------------------------

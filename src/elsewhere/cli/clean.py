@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from elsewhere.cli import which
 from elsewhere.cli.grammar import Command, Option
-from elsewhere.cli.read import duration
+from elsewhere.cli.read import duration, size
 from elsewhere.cli.terminal import complain, say, say_json
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ COMMAND = Command(
             parse=duration,
             help="Remove those that ended longer ago than this, such as 7d.",
         ),
+        Option(
+            "--max-state", value="SIZE", parse=size, help="Then remove the oldest until all jobs take at most SIZE."
+        ),
         Option("--dry-run", "-n", help="Only say what would be removed."),
         which.JSON,
     ],
@@ -38,44 +41,54 @@ def main(asked: SimpleNamespace) -> int:
     from elsewhere import session
     from elsewhere.errors import ElsewhereError
 
-    gone: list[dict[str, Any]] = []
-    kept = 0
-    for files in session.listing():
-        row = _look(files, asked.older_than)
-        if row is None:
-            kept += 1
-            continue
-        if not asked.dry_run:
-            try:
-                session.remove(files)
-            except ElsewhereError as error:  # taken up by a controller just now
-                complain(error.message, hint=error.hint)
-                kept += 1
-                continue
-        gone.append(row)
+    rows = [_look(files) for files in session.listing()]
+    gone = []
+    for row in chosen(rows, asked.older_than, asked.max_state):
+        try:
+            if not asked.dry_run:
+                session.remove(session.JobFiles(row["id"], row.pop("directory")))
+            gone.append({key: value for key, value in row.items() if key not in ("over", "keep", "directory")})
+        except ElsewhereError as error:  # taken up by a controller just now
+            complain(error.message, hint=error.hint)
     if not asked.dry_run:
         _sweep()
-    _tell(asked, gone, kept)
+    _tell(asked, gone, len(rows) - len(gone))
     return 0
 
 
-def _look(files: JobFiles, older: timedelta | None) -> dict[str, Any] | None:
-    """The job's row if it may go; None if it stays."""
+def chosen(rows: list[dict[str, Any]], older: timedelta | None, most: int | None) -> list[dict[str, Any]]:
+    """Which of these jobs go, the oldest first: those past their time, then more until all take at most `most` bytes.
+
+    Only jobs that are over. Pure.
+    """
+    over = sorted((row for row in rows if row["over"]), key=lambda row: -row["seconds_ago"])
+    past = [row for row in over if row["seconds_ago"] >= (row["keep"] if older is None else older.total_seconds())]
+    if most is None:
+        return past
+    total = sum(row["bytes"] for row in rows) - sum(row["bytes"] for row in past)
+    for row in over:
+        if total <= most:
+            break
+        if row not in past:
+            past.append(row)
+            total -= row["bytes"]
+    return past
+
+
+def _look(files: JobFiles) -> dict[str, Any]:
     from elsewhere import session
     from elsewhere.errors import StateError
 
+    row = {"id": files.id, "name": "", "bytes": size_of(str(files.directory)), "directory": files.directory}
     try:
         with which.opened(files) as ledger:
             counts, spec, events = ledger.count(), ledger.spec, ledger.events()
-    except StateError:
-        return None  # damaged, or of a newer version: only `rm` removes it
-    if not counts.over or session.holder(files) is not None:
-        return None
+    except StateError:  # damaged, or of a newer version: only `rm` removes it
+        return {**row, "over": False, "seconds_ago": 0, "keep": 0}
     ended = events[-1].at if events else spec.created
-    age = time.time() - ended.timestamp()
-    if age < (spec.keep if older is None else older).total_seconds():
-        return None
-    return {"id": files.id, "name": spec.name, "seconds_ago": round(age), "bytes": size_of(str(files.directory))}
+    over = counts.over and session.holder(files) is None
+    age = round(max(time.time() - ended.timestamp(), 0))
+    return {**row, "name": spec.name, "over": over, "seconds_ago": age, "keep": spec.keep.total_seconds()}
 
 
 def size_of(directory: str) -> int:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from elsewhere.cli import which
 from elsewhere.cli.grammar import Argument, Command, nearest
 from elsewhere.cli.terminal import coloured, paint, say, say_json
 from elsewhere.errors import ElsewhereError, UnknownPlace, UsageError
+
+if TYPE_CHECKING:
+    from elsewhere.model.place import Place
 
 COMMAND = Command(
     "places",
@@ -36,17 +39,15 @@ def main(asked: SimpleNamespace) -> int:
     return _check(wanted, places, asked) if asked.action == "check" else _list(wanted, places, asked)
 
 
-def known() -> dict[str, Any]:
+def known() -> dict[str, Place]:
     """Every place by name: those that settings define, and the backends that are installed."""
-    from importlib.metadata import entry_points
-
+    from elsewhere.backends import registry
     from elsewhere.model.place import Place
 
-    backends = sorted(entry.name for entry in entry_points(group="elsewhere.backends"))
-    return {name: Place(name, name) for name in backends or ["local"]}
+    return {name: Place(name, name) for name in registry.names()}
 
 
-def find(name: str, places: dict[str, Any] | None = None) -> Any:
+def find(name: str, places: dict[str, Place] | None = None) -> Place:
     """The place of that name; UnknownPlace names the nearest."""
     places = known() if places is None else places
     if name not in places:
@@ -56,7 +57,7 @@ def find(name: str, places: dict[str, Any] | None = None) -> Any:
     return places[name]
 
 
-def _list(wanted: list[str], places: dict[str, Any], asked: SimpleNamespace) -> int:
+def _list(wanted: list[str], places: dict[str, Place], asked: SimpleNamespace) -> int:
     from elsewhere.observe.table import table
 
     rows = [{"name": name, "backend": places[name].backend, "settings": dict(places[name].settings)} for name in wanted]
@@ -69,14 +70,20 @@ def _list(wanted: list[str], places: dict[str, Any], asked: SimpleNamespace) -> 
     return 0
 
 
-def _check(wanted: list[str], places: dict[str, Any], asked: SimpleNamespace) -> int:
+def _check(wanted: list[str], places: dict[str, Place], asked: SimpleNamespace) -> int:
+    from elsewhere.backends import registry
+
     rows = []
     for name in wanted:
         try:
             rows += [{"place": name, "what": f.what, "ok": f.ok, "detail": f.detail, "hint": f.hint}
-                     for f in _backend(places[name]).check()]  # fmt: skip
+                     for f in registry.build(places[name]).check()]  # fmt: skip
         except ElsewhereError as error:
             rows.append({"place": name, "what": "check", "ok": False, "detail": error.message, "hint": error.hint})
+        except ImportError as error:
+            rows.append(
+                {"place": name, "what": "check", "ok": False, "detail": str(error), "hint": "Install it again."}
+            )
     if asked.json:
         say_json(rows)
     else:
@@ -87,14 +94,3 @@ def _check(wanted: list[str], places: dict[str, Any], asked: SimpleNamespace) ->
             if row["hint"] and not row["ok"]:
                 say(f"     {row['hint']}")
     return 0 if all(row["ok"] for row in rows) else REFUSED
-
-
-def _backend(place: Any) -> Any:
-    from importlib.metadata import entry_points
-
-    from elsewhere.errors import MissingExtra
-
-    for entry in entry_points(group="elsewhere.backends", name=place.backend):
-        backend = entry.load()
-        return backend(backend.Settings(**dict(place.settings)))
-    raise MissingExtra(f"the backend {place.backend!r} of the place {place.name!r} is not installed")

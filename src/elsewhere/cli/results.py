@@ -9,11 +9,26 @@ from typing import TYPE_CHECKING
 from elsewhere.cli import which
 from elsewhere.cli.grammar import Command, Option
 from elsewhere.cli.read import path
-from elsewhere.cli.terminal import tell
+from elsewhere.cli.terminal import is_terminal, tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+def target(text: str) -> Path:
+    """A file that results may be written to; looked at before anything runs."""
+    import os
+
+    found = path(text)
+    if found.is_dir():
+        raise ValueError(f"{text!r} is a directory; name a file in it")
+    if not found.parent.is_dir():
+        raise ValueError(f"there is no directory {str(found.parent)!r} to write it in")
+    if not os.access(found.parent, os.W_OK) and not os.access(found, os.W_OK):
+        raise ValueError(f"{text!r} may not be written by you")
+    return found
+
 
 COMMAND = Command(
     "results",
@@ -24,7 +39,7 @@ COMMAND = Command(
         Option("--failed", help="Only those that failed, with their reasons."),
         Option("--format", value="FORMAT", choices=("jsonl", "json", "csv"),
                help="How to write them: by default as the suffix of FILE says, else as JSON lines."),
-        Option("--output", "-o", value="FILE", parse=path, help="Write to FILE; it appears whole or not at all."),
+        Option("--output", "-o", value="FILE", parse=target, help="Write to FILE; it appears whole or not at all."),
         Option("--json", help="The same as --format jsonl."),
     ],
     examples=[
@@ -45,14 +60,22 @@ def main(asked: SimpleNamespace) -> int:
         if asked.output is not None:
             save(asked.output, pieces)
         else:
-            out = sys.stdout.buffer
-            for piece in pieces:
-                out.write(piece)
-            out.flush()
+            _print(pieces)
     left = counts.total - counts.ended
     if left:
         tell(f"{left:,} of {counts.total:,} tasks have not ended, and are not among them.")
     return 0
+
+
+def _print(pieces: Iterator[bytes]) -> None:
+    """As they are into a pipe; harmless on a terminal."""
+    from elsewhere.observe.safe import Safely
+
+    out = sys.stdout.buffer
+    safely = Safely() if is_terminal(sys.stdout) else None
+    for piece in pieces:
+        out.write(piece if safely is None else safely.feed(piece).encode("utf-8", "backslashreplace"))
+    out.flush()
 
 
 def save(target: Path, pieces: Iterator[bytes]) -> None:

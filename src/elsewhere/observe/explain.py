@@ -318,7 +318,7 @@ def of_event(event: Event, now: float) -> str:
     words = _EVENTS.get(event.kind, event.kind[:1].upper() + event.kind[1:])
     about = f" ({one_line(event.about, 80)})" if event.about else ""
     detail = ", ".join(
-        f"{key} {one_line(str(value), 120)}" for key, value in event.detail.items() if value not in (None, "")
+        f"{key} {one_line(str(value), 120)}" for key, value in event.detail.items() if value not in (None, "", 0)
     )
     return f"{when(event.at.timestamp(), now)}  {words}{about}" + (f": {detail}" if detail else "") + "."
 
