@@ -28,7 +28,7 @@ def main(flow: str, directory: Path, tasks: int) -> None:
     if flow == "submit":
         submit(directory, tasks)
     elif flow == "run":
-        session.run_here(session.find(JOB))
+        session.run_here(session.find(JOB), heard=lambda reports: print("heard", len(reports), flush=True))
     elif flow == "cancel":
         session.cancel(session.find(JOB))
     print("acknowledged", flush=True)

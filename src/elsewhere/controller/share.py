@@ -40,19 +40,20 @@ class Share:
         self.path = directory / name
         self._fd = _own(self.path)
         self._write(want)
-        self._part, self._looked = want, 0.0
+        self._part, self._looked, self._idle = want, 0.0, 0
 
     def _write(self, want: int) -> None:
         note = json.dumps({"want": want, "weight": self.weight, "capacity": self.capacity}).encode()
         os.pwrite(self._fd, note.ljust(128), 0)
 
     def part(self, want: int) -> int:
-        """How many slots this job may keep just now, if it has work for `want`."""
+        """How many slots this job may keep just now; `want`: how many deliveries it has in hand."""
         now = time.monotonic()
-        if now - self._looked < 1.0 and want <= self.want:
-            return min(self._part, self.want)
+        if now - self._looked < 1.0:
+            return self._part
         self._looked = now
-        self._write(min(want, self.want))
+        self._idle = 0 if want else self._idle + 1
+        self._write(self.want if self._idle < 2 else 0)  # a pause between two tasks is not idleness
         others = self._others()
         capacity = max([self.capacity, self.want, *(c for _, _, c in others)])
         wants = [(self.want, self.weight)] + [(w, g) for w, g, _ in others if w > 0]
