@@ -5,6 +5,7 @@ python docs/reference.py       writes docs/reference/*.md; each build of the doc
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
 import re
@@ -21,6 +22,7 @@ def write(directory: Path) -> None:
     """All pages, into `directory`. A file whose text is the same is left alone, so that a build has less to do."""
     directory.mkdir(exist_ok=True)
     pages = {"commands.md": commands(), "python.md": names(), "settings.md": settings(), "errors.md": errors()}
+    pages["rooms.md"] = rooms()
     for name, text in pages.items():
         path = directory / name
         if not path.exists() or path.read_text("utf-8") != NOTE + text:
@@ -184,6 +186,30 @@ def facts(error: Any) -> str:
     if getattr(error, "transient", False):
         lines.append("Asking again later may help.")
     return " ".join(lines) + "\n"
+
+
+def rooms() -> str:
+    """Each file of the package with the first sentence it says of itself, room by room."""
+    top = Path(__file__).parents[1] / "src" / "elsewhere"
+    parts = ["# Rooms\n", "Each file, with what it says of itself; the rooms in the order in which work travels.\n"]
+    for room in FLOORS:
+        files = [top / f"{room}.py"] if (top / f"{room}.py").exists() else sorted((top / room).rglob("*.py"))
+        said = [(str(file.relative_to(top)), sentence(file)) for file in files]
+        rows = [f"| `{name}` | {text} |" for name, text in said if text and not name.endswith("__init__.py")]
+        about = sentence(top / room / "__init__.py") if (top / room).is_dir() else ""
+        if rows:
+            parts += [f"## {room}\n", about + "\n" if about else "", "| file | |", "|---|---|", *rows, ""]
+    return "\n".join(parts)
+
+
+FLOORS = ("cli", "integrations", "compat", "api", "session", "controller", "pool", "observe", "agent", "slot", "choose")
+FLOORS += ("backends", "channels", "ship", "ledger", "stores", "hosts", "config", "model", "errors", "testing")
+
+
+def sentence(file: Path) -> str:
+    """The first line of a file's docstring, safe within a table."""
+    doc = ast.get_docstring(ast.parse(file.read_text("utf-8"))) or ""
+    return doc.partition("\n")[0].replace("|", "\\|").replace("<", "&lt;")
 
 
 if __name__ == "__main__":
