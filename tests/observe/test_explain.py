@@ -173,6 +173,18 @@ def test_a_long_story_leaves_out_its_middle(told: Make) -> None:
     assert len(lines) < 35
 
 
+def test_many_refused_reports_are_one_line(told: Make) -> None:
+    job = told()
+    with job.ledger.moving():
+        for k in range(100):
+            job.ledger.note("refused", str(k), attempt=1)
+        job.ledger.note("resumed")
+
+    lines = of_job(Scene(job.ledger.spec, job.ledger.count(), job.now), job.ledger.events())
+
+    assert [line[10:] for line in lines if "refused" in line] == ["100 late or repeated reports were refused."]
+
+
 def test_reasons_in_one_line() -> None:
     assert reason({"type": "ValueError", "message": "a\nb"}) == "ValueError: a b"
     assert reason({"exit_code": 3}) == "exit status 3"

@@ -253,7 +253,7 @@ def _columns(rows: Sequence[tuple[str, str]], width: int = 110) -> list[str]:
         if len(name) > left:
             lines.append(f"  {name}")
             head = " " * (left + 4)
-        for line in _wrapped(text, width - left - 4):
+        for line in _wrapped(text, width - left - 4) if text or len(name) <= left else ():
             lines.append((head + line).rstrip())
             head = " " * (left + 4)
     return lines

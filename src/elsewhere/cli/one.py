@@ -75,7 +75,7 @@ def follow(files: JobFiles, asked: SimpleNamespace) -> int:
 
 def own_status(ledger: Questions, quiet: bool = False) -> int:
     """The exit status of the only task; what the command could not say itself is said on standard error."""
-    from elsewhere.observe.explain import failure, reason
+    from elsewhere.observe.wording import failure, reason
 
     view = ledger.outcomes(0, 1)[0] if ledger.count().ended else None
     if view is None:

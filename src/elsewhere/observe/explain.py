@@ -5,10 +5,10 @@ No ledger is opened and no clock is read here; what happened is told, then why i
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Protocol
 
 from elsewhere.model.events import Event
@@ -18,6 +18,21 @@ from elsewhere.model.states import Outcome, TaskState
 from elsewhere.model.units import show_duration, show_size
 from elsewhere.observe.progress import CountsLike
 from elsewhere.observe.safe import one_line
+from elsewhere.observe.wording import WORDS, failure, plural, reason, signal_name, when
+
+__all__ = [
+    "Scene",
+    "failure",
+    "next_for_job",
+    "of_attempt",
+    "of_event",
+    "of_job",
+    "of_task",
+    "plural",
+    "reason",
+    "signal_name",
+    "when",
+]
 
 
 class TaskLike(Protocol):
@@ -65,19 +80,6 @@ class Scene:
         return self.called or self.spec.name or self.spec.id
 
 
-WORDS = {
-    Outcome.SUCCEEDED: "succeeded",
-    Outcome.ERRORED: "failed",
-    Outcome.TIMED_OUT: "ran into its timeout",
-    Outcome.OUT_OF_MEMORY: "ran out of memory",
-    Outcome.INTERRUPTED: "was interrupted, which does not count against it",
-    Outcome.ASKED_AGAIN: "asked to be tried again",
-    Outcome.CANCELLED: "was cancelled",
-    Outcome.REJECTED: "said that it can never succeed",
-    Outcome.COULD_NOT_BOOT: "could not begin: its machine did not start",
-    Outcome.COULD_NOT_PULL: "could not begin: its image could not be had",
-    Outcome.LOST: "was lost: its process was killed from outside",
-}
 _BUDGETS = {
     "errors": ("error", "retries"),
     "timeouts": ("timeout", "timeouts"),
@@ -85,52 +87,6 @@ _BUDGETS = {
     "losses": ("loss", "losses"),
     "asks": ("try that it asked for", "asks"),
 }
-
-
-def failure(form: Form, value: bytes) -> dict[str, Any]:
-    """What a failed attempt left behind (slot/wire.py `failure`); {} if it left nothing readable."""
-    if form != Form.FAILURE or not value:
-        return {}
-    try:
-        story = json.loads(value)
-    except ValueError:
-        return {"message": one_line(value)}
-    return story if isinstance(story, dict) else {"message": str(story)}
-
-
-_OURS = frozenset(("Again", "Cancelled", "Died", "ExitStatus", "Fail", "NoSlot", "Stopped", "Trouble"))
-"""Kinds of failure that are no exception of the user's: their message says it all."""
-
-
-def reason(story: Mapping[str, Any], limit: int = 200) -> str:
-    """`ValueError: no good`, `exit status 3`, `killed by SIGSEGV`: one line; empty if nothing is known."""
-    kind, message = str(story.get("type") or ""), str(story.get("message") or "")
-    text = f"{kind}: {message}" if kind and message and kind not in _OURS else message or kind
-    code, number = story.get("exit_code"), story.get("signal")
-    if number and str(number) not in text and signal_name(number) not in text:
-        text += f" ({signal_name(number)})" if text else f"killed by {signal_name(number)}"
-    elif code and str(code) not in text:
-        text += f" (exit status {code})" if text else f"exit status {code}"
-    return one_line(text, limit)
-
-
-def signal_name(number: int) -> str:
-    import signal
-
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-def when(at: float, now: float) -> str:
-    """A moment as people say it: `14:02:03`, or with the date if it was not today."""
-    moment, today = datetime.fromtimestamp(at).astimezone(), datetime.fromtimestamp(now).astimezone()
-    return moment.strftime("%H:%M:%S" if moment.date() == today.date() else "%Y-%m-%d %H:%M:%S")
-
-
-def plural(count: int, word: str, many: str = "") -> str:
-    return f"{count:,} {word if count == 1 else many or word + 's'}"
 
 
 def of_attempt(attempt: AttemptLike, now: float) -> str:
@@ -323,6 +279,18 @@ def of_event(event: Event, now: float) -> str:
     return f"{when(event.at.timestamp(), now)}  {words}{about}" + (f": {detail}" if detail else "") + "."
 
 
+def of_events(events: Sequence[Event], now: float) -> list[str]:
+    """One line for each event; reports that were refused one after the other are told as one."""
+    told = []
+    for kind, group in itertools.groupby(events, lambda event: event.kind):
+        run = list(group)
+        if kind == "refused" and len(run) > 1:
+            told.append(f"{when(run[0].at.timestamp(), now)}  {len(run):,} late or repeated reports were refused.")
+        else:
+            told += [of_event(event, now) for event in run]
+    return told
+
+
 def of_job(
     scene: Scene, events: Sequence[Event], failures: Iterable[tuple[str, str]] = (), limit: int = 40
 ) -> list[str]:
@@ -335,7 +303,7 @@ def of_job(
         f"{plural(spec.slots, 'slot')} with {spec.python or 'this Python'}."
     )
     lines += _terms(spec)
-    told = [of_event(event, scene.now) for event in events]
+    told = of_events(events, scene.now)
     if len(told) > limit:
         left_out = len(told) - limit
         told = [*told[: limit // 4], f"... ({left_out:,} more)", *told[-(limit - limit // 4) :]]

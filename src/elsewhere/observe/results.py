@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from elsewhere.model.reports import Form
 from elsewhere.model.states import Outcome, TaskState
-from elsewhere.observe.explain import failure, reason
+from elsewhere.observe.wording import failure, reason
 
 FORMATS = ("jsonl", "json", "csv")
 _FIRST = ("task_id", "state", "attempt", "started", "seconds", "error")
