@@ -1,463 +1,449 @@
-"""The slots of one agent: deliveries in, ended attempts out; timeouts, limits of memory, deaths, and their replacement.
+"""EXECUTE: runs deliveries in slots on this machine: feeds them, reads their outcomes, bounds their time and memory.
 
-It knows no channel and no ledger. One thread turns it; a turn waits for something to happen and does what is due.
+No ledger, no channel, no thread: the agent's loop calls `turn`. A slot's death costs the one attempt that ran in it.
 """
 
 from __future__ import annotations
 
-import errno
+import functools
 import os
-import secrets
 import selectors
 import signal
+import time
 from collections import deque
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from time import monotonic, time
-from typing import Any
 
-from elsewhere.agent import processes
-from elsewhere.agent.boot import Boot
-from elsewhere.agent.options import limits_of
-from elsewhere.agent.seat import Seat, Seen
-from elsewhere.model.reports import Ended, Form, Output
+from elsewhere.agent import processes, verdicts, watch
+from elsewhere.agent.boot import Boot as Boot
+from elsewhere.agent.child import Child, Key
+from elsewhere.agent.recovery import FORMS, OUTCOMES, mark_in
+from elsewhere.agent.recovery import recover as recover
+from elsewhere.model.reports import Ended, Output
 from elsewhere.model.states import Outcome
 from elsewhere.model.task import Delivery
 from elsewhere.slot import wire
 
-__all__ = ["Boot", "Slots", "recover"]
-
-AHEAD = 0.030
-"""Seconds of work that are queued at each slot, so that it need not wait for us."""
-MOST = 1000
-LOOK = 0.05
-"""Seconds between two looks at the clock and the memory of what runs."""
-BOOTS = 3
-"""So many slots in a row that die before they are ready mean that none ever will be."""
-_OUTCOMES = tuple(Outcome)
-_FORMS = tuple(Form)
-_MARK = "ELSEWHERE_SLOTS"
+_AHEAD = 0.04
+"""Seconds of work in one slot, so that it need not wait for us."""
+_LONG = 0.05
+_MOST = 1000
+_BYTES = 8 << 20
+_FRAME = 256 << 10
+_BOOTS = 3
 
 
 class Slots:
-    """Warm child processes in the user's interpreter, one task at a time each."""
+    """Up to `count` warm slots, started as there is work for them.
+
+    Called from one thread only: the kernel ends a slot when the thread that started it ends.
+    """
 
     def __init__(self, boot: Boot, count: int, directory: Path, selector: selectors.BaseSelector) -> None:
-        self.boot, self.count, self.directory, self.selector = boot, count, directory, selector
-        self.trouble = ""
-        self.seats: dict[int, Seat] = {}
-        self.queue: deque[Delivery] = deque()
-        self._ended: list[Ended] = []
-        self._pace = 0.0
-        self._looked = 0.0
-        self._bad_boots = 0
-        self._dead_end = ""
-        self._retry_at = 0.0
-        self._limits: dict[tuple[int, int], tuple[float, int]] = {}
-        self._rolls: dict[int, int] = {}
-        self._generations: dict[int, int] = {}
+        self.boot, self.count, self.directory = boot, count, directory
+        self.broken = b""
+        """Not empty: slots cannot start at all; every delivery ends REJECTED with this failure."""
+        self._selector = selector
+        self._mark = mark_in(directory)
         self._agent = directory.name
-        self._env = self._environment()
+        self._disk = watch.Disk(directory)
+        self._terms = watch.Terms(boot)
+        self._pending: deque[Delivery] = deque()
+        self._ended: list[Ended] = []
+        self._children: list[Child] = []
+        self._took: float | None = None
+        self._size = 100.0
+        self._next = 0.0
+        self._draining = self._closed = False
+        self._boots = 0
+        self._suspects = False
+        self._kernel_kills = processes.kernel_kills()
 
-    def _environment(self) -> dict[str, str]:
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mark = secrets.token_hex(16)
-        (self.directory / "mark").write_text(mark)
-        return {**os.environ, **self.boot.env, _MARK: mark}
+    # -- what the agent asks
 
-    # --- deliveries in --------------------------------------------------------------------------------------------
+    @property
+    def trouble(self) -> str:
+        """Not empty: slots cannot write their files; nothing is begun until they can, which is tried each second."""
+        return self._disk.trouble
 
     def room(self) -> int:
-        """How many more deliveries would keep every slot busy for a while."""
-        if self.trouble:
+        """How many deliveries it would like now: some 40 ms of work for each slot, or one long task."""
+        if self._closed or self.trouble:
             return 0
-        have = len(self.queue) + sum(len(seat.sent) for seat in self.seats.values())
-        return max(0, self.count * self._depth() * 2 - have) if have < self.count * self._depth() else 0
-
-    def _depth(self) -> int:
-        """How many tasks to keep at one slot: 1 for long ones, so that nobody waits behind them."""
-        if self._pace <= 0:
-            return 1
-        return max(1 if self._pace > 0.5 else 2, min(MOST, int(AHEAD / self._pace)))
+        if self.broken:
+            return _MOST
+        held = len(self._pending) + sum(len(child.given) for child in self._children)
+        room = self.count * self._depth() - held
+        return max(0, min(room, int(_BYTES / self._size) - held + self.count))
 
     def put(self, deliveries: Sequence[Delivery]) -> None:
-        """Queue these; each ends in some later turn."""
-        self.queue.extend(deliveries)
+        """Take these; they are run once, about in this order."""
+        if not deliveries:
+            return
+        self._draining = False
+        size = 0
         for delivery in deliveries:
-            if delivery[4] is not None:
-                self._limits[delivery[0], delivery[1]] = limits_of(delivery[4])
+            size += len(delivery.body)
+            if delivery.options is not None:
+                self._terms.read(delivery)
+            if delivery.alone:
+                self._suspects = True
+        self._size += (max(size / len(deliveries), 32) - self._size) / 4
+        self._pending.extend(deliveries)
+        self._due(time.monotonic() + watch.LOOK)
         self._feed()
 
-    def _feed(self) -> None:
-        if not self.queue:
-            return
-        if self._dead_end:
-            self._reject()
-            return
-        while len(self.seats) < self.count and len(self.seats) < len(self.queue) + self._working():
-            self._open()
-        depth = self._depth()
-        seats = sorted(self.seats.values(), key=lambda seat: len(seat.sent))
-        for seat in seats:
-            if not self.queue:
-                break
-            if seat.leaving or seat.doubt is not None or len(seat.sent) > depth // 2:
-                continue
-            few = -(-len(self.queue) // len(seats)) if len(self.queue) < depth * len(seats) else depth
-            count = min(few, max(1, depth - len(seat.sent)), len(self.queue))
-            seat.send([self.queue.popleft() for _ in range(count)])
-            self._watch_writing(seat)
-
-    def _working(self) -> int:
-        return sum(1 for seat in self.seats.values() if seat.sent)
-
-    def _open(self) -> None:
-        number = next(k for k in range(self.count + len(self.seats) + 1) if k not in self.seats)
-        roll, generation = self._rolls.get(number, 0), self._generations.get(number, 0)
-        seat = Seat(self.boot, number, self.directory, self._env, roll, generation)
-        self.seats[number] = seat
-        self.selector.register(seat.wake, selectors.EVENT_READ, lambda: self._hear(seat))
-
-    def _watch_writing(self, seat: Seat) -> None:
-        if seat.pending:
-            try:
-                self.selector.register(seat.down, selectors.EVENT_WRITE, lambda: self._go_on_writing(seat))
-            except KeyError:
-                pass
-
-    def _go_on_writing(self, seat: Seat) -> None:
-        if seat.flush():
-            self.selector.unregister(seat.down)
-
-    # --- a turn ---------------------------------------------------------------------------------------------------
-
     def turn(self, wait: float) -> list[Ended]:
-        """Wait up to `wait` seconds for something to happen, do what is due; the attempts that ended.
+        """What has ended since the last turn; waits up to `wait` seconds for something to happen, not longer.
 
         What others registered with the selector is called too: the data of a key is a function without arguments.
         """
-        if self._ended:
-            wait = 0.0
-        elif self.seats:
-            wait = min(wait, LOOK) if self._needs_looking() else wait
-        for key, _ in self.selector.select(wait):
+        bound = 0.0 if self._ended else max(0.0, min(wait, self._next - time.monotonic()))
+        for key, _ in self._selector.select(bound):
             key.data()
-        now = monotonic()
-        if now - self._looked >= LOOK:
-            self._looked = now
-            self._look_around(now)
-        self._feed()
+        if self._pending and not self._closed:
+            self._feed()
+        if time.monotonic() >= self._next and not self._closed:
+            self._look_around()
         ended, self._ended = self._ended, []
         return ended
 
-    def _needs_looking(self) -> bool:
-        boot = self.boot
-        return bool(boot.timeout or boot.memory or self._limits or self.trouble) or any(
-            seat.target is not None or seat.doubt is not None for seat in self.seats.values()
-        )
-
-    def _hear(self, seat: Seat) -> None:
-        alive = seat.woken()
-        self._collect(seat)
-        if not alive:
-            self._bury(seat)
-
-    def _collect(self, seat: Seat) -> None:
-        """Read what it has written, and settle what it had been sent."""
-        records = seat.read()
-        if records:
-            self._take_in(seat, records)
-        if seat.doubt is not None:
-            self._resolve(seat)
-        if not seat.booted:
-            seat.booted = seat.look().doing != wire.BOOTING
-            if seat.booted:
-                self._bad_boots = 0
-
-    def _take_in(self, seat: Seat, records: list[tuple[Any, ...]]) -> None:
-        number, agent, sent, ended = seat.number, self._agent, seat.sent, self._ended
-        spent = 0.0
-        for n, attempt, outcome, form, roll, started, took, out_from, out_to, err_from, err_to, value in records:
-            if sent and sent[0][0] == n:
-                sent.popleft()
-            output = None
-            if out_to > out_from or err_to > err_from:
-                output = Output(number, roll, out_from, out_to, err_from, err_to)
-            spent += took
-            ended.append(Ended(n, attempt, _OUTCOMES[outcome], started, took, _FORMS[form], value, output, agent))
-            if self._limits:
-                self._limits.pop((n, attempt), None)
-        last = records[-1]
-        if seat.target is not None and (last[0], last[1]) == seat.target[:2]:
-            seat.target = None
-        if seat.doubt is not None and not sent:
-            seat.doubt = None
-        self._rolls[number] = last[4]
-        mean = max(1e-7, spent / len(records))
-        self._pace = mean if not self._pace else self._pace + (mean - self._pace) * min(1.0, len(records) / 20)
-
-    def _resolve(self, seat: Seat) -> None:
-        """Had it begun what its page showed when we took the rest back?"""
-        doubt = seat.doubt
-        if doubt is None:
-            return
-        seen = seat.look()
-        if seen.doing == wire.RUNNING and (seen.n, seen.attempt) == doubt[:2]:
-            return
-        records = seat.read()
-        if records:
-            self._take_in(seat, records)
-        if seat.sent and seat.sent[0] is doubt:
-            self.queue.appendleft(seat.sent.popleft())
-        seat.doubt = None
-
-    # --- deaths ---------------------------------------------------------------------------------------------------
-
-    def _bury(self, seat: Seat) -> None:
-        """Its process has ended: say how its last attempt did, give back the rest."""
-        self.selector.unregister(seat.wake)
-        if seat.down in self.selector.get_map():
-            self.selector.unregister(seat.down)
-        seat.kill()
-        status = seat.process.wait()
-        records = seat.read()
-        if records:
-            self._take_in(seat, records)
-        seen = seat.look()
-        self._rolls[seat.number], self._generations[seat.number] = seen.roll, seat.generation
-        del self.seats[seat.number]
-        self._end_victim(seat, seen, status)
-        self.queue.extendleft(reversed(seat.sent))
-        if not seat.booted and seen.doing == wire.BOOTING:
-            self._boot_failed(seat, status)
-        seat.close()
-
-    def _end_victim(self, seat: Seat, seen: Seen, status: int) -> None:
-        """What it was running when it died."""
-        if not seat.sent or seen.doing != wire.RUNNING or (seen.n, seen.attempt) != seat.sent[0][:2]:
-            return
-        if seat.doubt is not None and status == wire.LEFT and seat.target is None:
-            return  # it left before it had begun
-        victim = seat.sent.popleft()
-        if status == wire.IN_TROUBLE:
-            self._trouble(seat.said_trouble())
-        outcome, value = self._verdict(seat, status)
-        took = max(0.0, monotonic() - seen.started)
-        out, err = self._ends(seat, seen)
-        output = (
-            Output(seat.number, seen.roll, seen.out, out, seen.err, err) if out > seen.out or err > seen.err else None
-        )
-        self._ended.append(
-            Ended(victim.n, victim.attempt, outcome, time() - took, took, Form.FAILURE, value, output, self._agent)
-        )
-        self._limits.pop(victim[:2], None)
-
-    def _ends(self, seat: Seat, seen: Seen) -> tuple[int, int]:
-        ends = []
-        for kind in ("out", "err"):
-            try:
-                ends.append((self.directory / f"{seat.number}.{seen.roll}.{kind}").stat().st_size)
-            except OSError:
-                ends.append(0)
-        return ends[0], ends[1]
-
-    def _verdict(self, seat: Seat, status: int) -> tuple[Outcome, bytes]:
-        stderr = self._stderr(seat)
-        if seat.target is not None:
-            outcome = _OUTCOMES[seat.target[2]]
-            said = {Outcome.TIMED_OUT: "it ran longer than its timeout and did not end when told to",
-                    Outcome.OUT_OF_MEMORY: "it used more memory than it may",
-                    Outcome.CANCELLED: "it was cancelled"}.get(outcome, "it was told to end")  # fmt: skip
-            return outcome, wire.failure("Stopped", said, stderr=stderr)
-        if status == wire.IN_TROUBLE:
-            return Outcome.INTERRUPTED, wire.failure("Trouble", self.trouble)
-        if status < 0:
-            name = signal.Signals(-status).name
-            said = f"its process was ended by signal {-status} ({name})"
-            outcome = Outcome.LOST if -status == signal.SIGKILL else Outcome.ERRORED
-            return outcome, wire.failure("Died", said, signal=-status, stderr=stderr)
-        said = f"its process ended with exit status {status}, without a result"
-        return Outcome.ERRORED, wire.failure("Died", said, exit_code=status, stderr=stderr)
-
-    def _stderr(self, seat: Seat) -> str:
-        seen = seat.look()
-        path = self.directory / f"{seat.number}.{seen.roll}.err"
-        try:
-            with path.open("rb") as file:
-                end = file.seek(0, os.SEEK_END)
-                file.seek(max(seen.err, end - 4096))
-                return file.read().decode("utf-8", "replace")
-        except OSError:
-            return ""
-
-    def _trouble(self, number: int) -> None:
-        reason = "the disk is full" if number in (errno.ENOSPC, errno.EDQUOT) else os.strerror(number)
-        self.trouble = f"slots cannot write their files in {self.directory}: {reason}"
-        self._retry_at = monotonic() + 1.0
-
-    def _boot_failed(self, seat: Seat, status: int) -> None:
-        self._bad_boots += 1
-        if self._bad_boots >= BOOTS:
-            log = self.directory / f"{seat.number}.boot"
-            text = log.read_bytes()[-2000:].decode("utf-8", "replace") if log.exists() else ""
-            self._dead_end = f"no slot can be started with {self.boot.python} (status {status}): {text.strip()}"
-
-    def _reject(self) -> None:
-        value = wire.failure("NoSlot", self._dead_end)
-        while self.queue:
-            n, attempt, *_ = self.queue.popleft()
-            self._ended.append(Ended(n, attempt, Outcome.REJECTED, time(), 0.0, Form.FAILURE, value, None, self._agent))
-
-    # --- limits ---------------------------------------------------------------------------------------------------
-
-    def _look_around(self, now: float) -> None:
-        if self.trouble and now >= self._retry_at:
-            self._try_again()
-        for seat in list(self.seats.values()):
-            if seat.target is not None:
-                if now >= seat.deadline and seat.process.poll() is None:
-                    seat.kill()
-            elif seat.sent:
-                self._hold_to_limits(seat, now)
-            if seat.doubt is not None:
-                self._collect(seat)
-
-    def _hold_to_limits(self, seat: Seat, now: float) -> None:
-        timeout = self.boot.timeout.total_seconds() if self.boot.timeout else 0.0
-        memory = self.boot.memory
-        if not (timeout or memory or self._limits):
-            return
-        seen = seat.look()
-        if seen.doing != wire.RUNNING:
-            return
-        own = self._limits.get((seen.n, seen.attempt))
-        if own is not None:
-            timeout, memory = own[0] or timeout, own[1] or memory
-        if timeout and now - seen.started > timeout:
-            self._stop(seat, seen, Outcome.TIMED_OUT, self.boot.grace.total_seconds())
-        elif memory and processes.resident(seat.process.pid) - seat.baseline() > memory:
-            self._stop(seat, seen, Outcome.OUT_OF_MEMORY, 0.0)
-
-    def _stop(self, seat: Seat, seen: Seen, outcome: Outcome, grace: float) -> None:
-        self.queue.extendleft(reversed(seat.stop(seen.n, seen.attempt, int(outcome), grace)))
-
-    def _try_again(self) -> None:
-        """Is there room again?"""
-        probe = self.directory / "probe"
-        try:
-            probe.write_bytes(bytes(1 << 20))
-            probe.unlink()
-            self.trouble = ""
-        except OSError:
-            probe.unlink(missing_ok=True)
-            self._retry_at = monotonic() + 1.0
-
-    # --- asked from outside ---------------------------------------------------------------------------------------
-
     def cancel(self, ns: Collection[int]) -> None:
-        """Queued ones are dropped, running ones stopped; each ends as CANCELLED in some later turn."""
-        wanted = set(ns)
-        for seat in self.seats.values():
-            self._collect(seat)
-            hit = [d for d in seat.sent if d.n in wanted]
-            if not hit:
-                continue
-            seen = seat.look()
-            if seen.doing == wire.RUNNING and seen.n in wanted and seat.target is None:
-                self._stop(seat, seen, Outcome.CANCELLED, self.boot.grace.total_seconds())
+        """End these, whether they run or wait; the others are not touched. Unknown ones are ignored."""
+        wanted = frozenset(ns)
+        for child in self._children:
+            if any(key[0] in wanted for key in child.given):
+                self._requeue(self._reclaim(child))
+                work = child.at_work()
+                if work is not None and work[0] in child.given and work[0][0] in wanted:
+                    self._stop(child, work[0], Outcome.CANCELLED)
+        kept: deque[Delivery] = deque()
+        for delivery in self._pending:
+            if delivery.n in wanted:
+                self._say(verdicts.ended(delivery[:2], Outcome.CANCELLED))
             else:
-                self.queue.extendleft(reversed(seat.recall()))
-        dropped = [d for d in self.queue if d.n in wanted]
-        self.queue = deque(d for d in self.queue if d.n not in wanted)
-        value = wire.failure("Cancelled", "it was cancelled before it began")
-        for delivery in dropped:
-            self._ended.append(
-                Ended(
-                    delivery.n, delivery.attempt, Outcome.CANCELLED, time(), 0.0, Form.FAILURE, value, None, self._agent
-                )
-            )
+                kept.append(delivery)
+        self._pending = kept
+        self._feed()
 
     def withdraw(self) -> list[Delivery]:
-        """Take back everything that has not begun; what runs goes on."""
-        back = list(self.queue)
-        self.queue.clear()
-        for seat in self.seats.values():
-            self._collect(seat)
-            back += seat.recall()
+        """Everything that has not begun; what runs goes on. Nothing is begun until `put` is called again."""
+        self._draining = True
+        back = [delivery for child in self._children for delivery in self._reclaim(child)]
+        back += self._pending
+        self._pending.clear()
+        for delivery in back:
+            self._terms.own.pop(delivery[:2], None)
         return back
 
     def running(self) -> list[tuple[int, int, float]]:
-        """(n, attempt, seconds) of what runs now."""
-        now, found = monotonic(), []
-        for seat in self.seats.values():
-            if seat.sent:
-                seen = seat.look()
-                if seen.doing == wire.RUNNING:
-                    found.append((seen.n, seen.attempt, max(0.0, now - seen.started)))
+        """(n, attempt, seconds so far) of each task that runs now."""
+        now, found = time.monotonic(), []
+        for child in self._children:
+            work = child.at_work() if child.given else None
+            if work is not None and work[0] in child.given:
+                found.append((*work[0], now - work[1]))
         return found
 
     def queued(self) -> int:
-        """Deliveries that wait here or at a slot."""
-        return len(self.queue) + sum(max(0, len(seat.sent) - 1) for seat in self.seats.values())
-
-    @property
-    def busy(self) -> int:
-        """Slots that have something to do."""
-        return self._working()
+        """How many were put and have neither ended nor begun."""
+        return len(self._pending) + sum(len(child.given) for child in self._children) - len(self.running())
 
     def resize(self, count: int) -> None:
-        """More: opened as they are needed. Fewer: the others leave when they are done with what they run."""
-        self.count = max(1, count)
-        extra = [seat for seat in self.seats.values() if not seat.leaving][self.count :]
-        for seat in extra:
-            self.queue.extendleft(reversed(seat.recall(leave=True)))
-            if not seat.sent:
-                processes.send(seat.process.pid, signal.SIGTERM)
+        """So many slots from now on. Those that are too many leave when their task has ended."""
+        self.count = count
+        for child in self._children[count:]:
+            self._leave(child)
+        self._feed()
 
     def settled(self) -> None:
-        """All that turns returned so far is recorded: outcome files may be cut."""
-        for seat in self.seats.values():
-            seat.cut()
+        """All that `turn` has returned is recorded and synced: outcome files may be cut."""
+        if not self._ended:
+            for child in self._children:
+                child.settle()
 
     def notice(self) -> None:
-        """The machine is about to go: running tasks are told through current_task().stopping."""
-        for seat in self.seats.values():
-            seat.notice()
+        """The machine is about to go: tasks that ask current_task().stopping are told."""
+        for child in self._children:
+            child.notice()
 
     def close(self, now: bool = False) -> None:
-        """End all slots and everything below them. Twice: harmless."""
-        seats, self.seats = list(self.seats.values()), {}
+        """End all slots and all their descendants. Twice: harmless. The next `turn(0)` tells what ended meanwhile."""
+        if self._closed:
+            return
+        self._closed = self._draining = True
+        self._pending.clear()
+        alive = [child for child in self._children if child.alive]
         if not now:
-            for seat in seats:
-                processes.send(seat.process.pid, signal.SIGTERM)
-            limit = monotonic() + self.boot.grace.total_seconds()
-            for seat in seats:
-                try:
-                    seat.process.wait(timeout=max(0.01, limit - monotonic()))
-                except Exception:  # it did not heed
-                    continue
-        for seat in seats:
-            for fd in (seat.wake, seat.down):
-                if fd in self.selector.get_map():
-                    self.selector.unregister(fd)
-            seat.kill()
-            seat.close()
-        if seats:
-            processes.kill_marked(f"{_MARK}={self._env[_MARK]}")
+            for child in alive:
+                self._end_gently(child)
+            self._await(alive, self.boot.grace.total_seconds())
+        for child in alive:
+            if child.alive:
+                processes.end_tree(child.pid)
+        self._await(alive, 10.0)
+        for child in self._children:
+            self._collect(child)
+            child.dispose()
 
+    def _await(self, children: Sequence[Child], seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (left := [child for child in children if child.alive]) and time.monotonic() < end:
+            for child in left:
+                self._exited(child)
+            time.sleep(0.002)
 
-def recover(directory: Path) -> list[Ended]:
-    """What the slots of a dead agent wrote down in `directory`; whatever is left of its processes is ended first.
+    # -- giving
 
-    Idempotent, until the outcome files are removed.
-    """
-    mark = directory / "mark"
-    if mark.exists():
-        processes.kill_marked(f"{_MARK}={mark.read_text()}")
-    ended = []
-    for path in sorted(directory.glob("*.outcomes")):
-        number = int(path.name.split(".")[0])
-        for n, attempt, outcome, form, roll, started, took, *place, value in wire.unpack(path.read_bytes())[0]:
-            output = Output(number, roll, *place) if place[1] > place[0] or place[3] > place[2] else None
-            ended.append(Ended(n, attempt, Outcome(outcome), started, took, Form(form), value, output, directory.name))
-    return ended
+    def _depth(self) -> int:
+        """Of deliveries in one slot: the running one and those behind it."""
+        if self._took is None or self._took > _LONG:
+            return 1
+        return 1 + max(1, min(_MOST, int(_AHEAD / max(self._took, 1e-6))))
+
+    def _feed(self) -> None:
+        """Give what is pending to the slots that run low; start slots while there is more work than slots."""
+        if self.broken:
+            while self._pending:
+                self._say(verdicts.ended(self._pending.popleft()[:2], Outcome.REJECTED, self.broken))
+        if not self._pending or self._draining or self.trouble:
+            return
+        self._hire()
+        takers = [child for child in self._children if child.alive and not child.leaving]
+        if self._suspects:
+            self._feed_alone(takers)
+            return
+        if not takers:
+            return
+        takers.sort(key=lambda child: len(child.given))
+        depth, share = self._depth(), -(-len(self._pending) // len(takers))
+        for child in takers:
+            level, most = len(child.given), depth
+            if most > 1 and not child.ready:
+                most = 1
+            if level < most and level * 2 <= most:
+                self._give(child, min(most - level, share))
+
+    def _give(self, child: Child, count: int) -> None:
+        pending, batch, size = self._pending, list[Delivery](), 0
+        while pending and len(batch) < count and size < _FRAME:
+            delivery = pending.popleft()
+            size += len(delivery.body)
+            batch.append(delivery)
+        if batch:
+            child.give(batch)
+
+    def _feed_alone(self, takers: Sequence[Child]) -> None:
+        """A suspect has the machine to itself: it waits until nothing runs, and nothing begins until it has ended."""
+        if not takers or any(child.given for child in self._children):
+            return
+        suspect = next((one for one in self._pending if one.alone), None)
+        if suspect is None:
+            self._suspects = False
+            self._feed()
+            return
+        self._pending.remove(suspect)
+        takers[0].give([suspect])
+
+    def _hire(self) -> None:
+        """Start slots that are wanted and not there."""
+        wanted = min(self.count, len(self._pending) + sum(1 for child in self._children if child.given))
+        while len(self._children) < wanted:
+            try:
+                self._children.append(Child(len(self._children), self.boot, self.directory, self._mark, self._selector))
+            except OSError as error:
+                self._could_not_start(error)
+                return
+        for child in self._children[:wanted]:
+            if not child.alive and not self.broken and not self.trouble:
+                self._start(child)
+
+    def _start(self, child: Child) -> None:
+        try:
+            child.start(functools.partial(self._woken, child), functools.partial(self._exited, child))
+        except OSError as error:
+            self._could_not_start(error)
+
+    def _could_not_start(self, error: OSError) -> None:
+        if error.errno in watch.FULL:
+            self._in_trouble(error.errno or 0)
+            return
+        self.broken = wire.failure("SlotError", f"{self.boot.python} cannot be started: {error.strerror or error}")
+        self._feed()
+
+    # -- taking back
+
+    def _reclaim(
+        self, child: Child, epoch: int | None = None, target: Key = (0, 0), outcome: int = 0
+    ) -> list[Delivery]:
+        """What the slot was given and has not begun, in order; it will not begin it. The running one stays with it."""
+        if not child.given and epoch is None:
+            return []
+        child.epoch = child.epoch % (wire.STOP - 1) + 1
+        child.order(child.epoch if epoch is None else epoch, target, outcome)
+        time.sleep(0.0001)  # the other half of the agreement in wire.ORDER: what we wrote is seen before we look
+        work = child.at_work()
+        self._collect(child)
+        child.doubt = work[0] if work is not None and work[0] in child.given else None
+        back = [delivery for key, delivery in child.given.items() if key != child.doubt]
+        child.given = {child.doubt: child.given[child.doubt]} if child.doubt is not None else {}
+        return back
+
+    def _requeue(self, deliveries: Sequence[Delivery]) -> None:
+        """Back to the front of the queue, under the same attempt number; or home, if nothing may begin any more."""
+        if not self._draining:
+            self._pending.extendleft(reversed(deliveries))
+            self._suspects = self._suspects or any(one.alone for one in deliveries)
+            return
+        for delivery in deliveries:
+            self._say(verdicts.ended(delivery[:2], Outcome.INTERRUPTED))
+
+    def _resolve_doubt(self, child: Child) -> None:
+        """A task that was shown as running when its epoch ended and is so no more, without an outcome, never began."""
+        work = child.at_work()
+        self._collect(child)
+        if child.doubt is None or (work is not None and work[0] == child.doubt):
+            return
+        delivery, child.doubt = child.given.pop(child.doubt, None), None
+        if delivery is not None:
+            self._requeue([delivery])
+
+    # -- what comes back
+
+    def _woken(self, child: Child) -> None:
+        child.read_wake()
+        if child.doubt is not None:
+            self._resolve_doubt(child)
+        self._collect(child)
+        if self._boots and child.ready:
+            self._boots = 0
+
+    def _collect(self, child: Child) -> None:
+        records = child.records()
+        if not records:
+            return
+        given, ended, own, slot, agent = child.given, self._ended, self._terms.own, child.number, self._agent
+        new, outcomes, forms, total = tuple.__new__, OUTCOMES, FORMS, 0.0
+        for n, attempt, outcome, form, roll, started, took, out, out_to, err, err_to, value in records:
+            if given.pop((n, attempt), None) is None:
+                continue
+            output = None if out == out_to and err == err_to else Output(slot, roll, out, out_to, err, err_to)
+            story = (n, attempt, outcomes[outcome], started, took, forms[form], value, output, agent)
+            ended.append(new(Ended, story))
+            total += took
+            if own:
+                own.pop((n, attempt), None)
+        mean = total / len(records)
+        self._took = mean if self._took is None else self._took + (mean - self._took) / 2
+
+    def _say(self, report: Ended) -> None:
+        self._terms.own.pop(report[:2], None)
+        self._ended.append(report._replace(agent=self._agent))
+
+    def _exited(self, child: Child) -> None:
+        """If its process has ended: judge what ran in it, give the rest to others, who may be its successor."""
+        status = child.reap()
+        if status is None:
+            return
+        booting = child.look()[2] == wire.BOOTING
+        self._collect(child)
+        child.cut_tail()
+        if status != wire.LEFT:
+            processes.end_marked(child.mark)
+        work = child.at_work()
+        if work is not None and work[0] in child.given:
+            self._say(verdicts.on_death(child, status, *work, self._closed, self._kernel_killed()))
+            del child.given[work[0]]
+        rest, child.given = list(child.given.values()), {}
+        child.forget()
+        exit_code, number = verdicts.split(status)
+        if exit_code == wire.IN_TROUBLE:
+            self._in_trouble(wire.TROUBLE.unpack_from(child.page, wire.TROUBLE_AT)[0])
+        elif booting and number != signal.SIGKILL and not self._closed:
+            self._boots += 1
+            if self._boots >= _BOOTS:
+                self.broken = verdicts.cannot_boot(child, status)
+        self._requeue(rest)
+        self._feed()
+
+    def _kernel_killed(self) -> bool:
+        kills, before = processes.kernel_kills(), self._kernel_kills
+        self._kernel_kills = kills
+        return kills > before
+
+    def _in_trouble(self, number: int) -> None:
+        self._disk.failed(number)
+        self._due(self._disk.due())
+
+    # -- bounds
+
+    def _due(self, moment: float) -> None:
+        self._next = min(self._next, moment)
+
+    def _look_around(self) -> None:
+        """Time, memory, graces, work that is stuck behind a long task. Says itself when it must be called again."""
+        now = time.monotonic()
+        self._next = now + 1.0
+        if now >= self._disk.due() and self._disk.try_again():
+            self._feed()
+        self._due(self._disk.due())
+        for child in self._children:
+            if not hasattr(os, "pidfd_open") and child.alive:
+                self._exited(child)
+            if child.alive and child.deadline:
+                self._hold_to_grace(child, now)
+            elif child.alive and child.given:
+                wanted, again = watch.verdict(child, self._terms, now)
+                self._due(max(again, now + 0.001))
+                if wanted is not None:
+                    self._stop(child, *wanted)
+        if not self._pending and not self._draining:
+            self._share_out(now)
+
+    def _hold_to_grace(self, child: Child, now: float) -> None:
+        if now < child.deadline:
+            self._due(child.deadline)
+            return
+        child.deadline = 0.0
+        processes.end_tree(child.pid)
+
+    def _share_out(self, now: float) -> None:
+        """Idle slots get what stands behind a long task, or in a slot that is still starting."""
+        takers = [child for child in self._children if child.alive and not child.leaving]
+        if all(child.given for child in takers) and len(takers) >= self.count:
+            return
+        for child in takers:
+            work = child.at_work()
+            if len(child.given) > 1 and (work is None or now - work[1] > 0.02):
+                self._requeue(self._reclaim(child))
+        self._feed()
+
+    def _stop(self, child: Child, key: Key, outcome: Outcome) -> None:
+        """SIGTERM to the running task; after the grace its whole tree is killed. The slot leaves in any case."""
+        if child.stopping is not None:
+            return
+        child.leaving = True
+        self._requeue(self._reclaim(child, wire.STOP, key, int(outcome)))
+        if key not in child.given:
+            return  # it has just ended by itself; the slot leaves before it begins another
+        child.stopping = (key, int(outcome))
+        if outcome is Outcome.OUT_OF_MEMORY:
+            processes.end_tree(child.pid)
+            return
+        child.deadline = time.monotonic() + self.boot.grace.total_seconds()
+        self._due(child.deadline)
+        processes.tell(child.pid, signal.SIGTERM)
+
+    def _leave(self, child: Child) -> None:
+        """It goes when its task has ended."""
+        if child.alive and not child.leaving:
+            child.leaving = True
+            self._requeue(self._reclaim(child, wire.STOP))
+            child.hang_up()
+
+    def _end_gently(self, child: Child) -> None:
+        work = child.at_work()
+        if work is not None and work[0] in child.given:
+            self._stop(child, work[0], Outcome.INTERRUPTED)
+        self._leave(child)
+        child.hang_up()

@@ -1,6 +1,6 @@
-"""Where a slot begins: `PYTHON .../slot/__main__.py DOWN WAKE`, two file descriptors; or `... check FD`, a question only.
+"""Where a slot begins: `PYTHON .../slot/__main__.py DOWN WAKE`, two descriptors; or `... check FD`: only a question.
 
-Gives this package its name without importing its parent, and leaves nothing on sys.path for the user's code to stumble on.
+Gives this package its name without importing its parent, and leaves nothing of ours on sys.path.
 """
 
 import os

@@ -19,7 +19,7 @@ from elsewhere.slot.wire import ERRORED, FAILURE, REJECTED, SUCCEEDED
 if TYPE_CHECKING:
     from collections.abc import Callable
     from mmap import mmap
-    from typing import Any
+    from typing import Any, NoReturn
 
     from elsewhere.slot.output import Files
 
@@ -32,6 +32,11 @@ _sample.close()
 _WORDS = (Done, Again, Fail)
 _FUNCTIONS = 256
 """So many functions of calls are kept open, the last that were named first."""
+_STOPPED = {
+    wire.TIMED_OUT: "it ran longer than its timeout",
+    wire.CANCELLED: "it was cancelled",
+    wire.OUT_OF_MEMORY: "it used more memory than it may",
+}
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -73,7 +78,7 @@ class Attempts:
         self.seed = False
         self.functions: dict[str, Any] = {}
         self.limit: kernel.Limit | None = None
-        self.options: dict[str, Any] = {}
+        self.memory = 0
         self.begun = 0.0
         self.directories: Directories | None = None
         self.loop: Any = None
@@ -146,11 +151,14 @@ class Attempts:
 
     def attempt_here(self, delivery: Any, data: Any, started: float) -> float:
         """Run it in this process and append its record; when it ended (CLOCK_MONOTONIC)."""
-        if delivery[4] is not None or self.words["memory"] or self.directories is not None:
+        if delivery[4] is not None or self.memory:
             told = self.with_terms(delivery, data)
         else:
             self.begun = started
             told = self.run(delivery, data)
+        if self.directories is not None:
+            self.directories.tidy(succeeded=told[0] == SUCCEEDED)
+            self.directories = None
         return self.finish(delivery, told, started)
 
     def attempt_in_fork(self, delivery: Any, data: Any, started: float) -> float:
@@ -269,8 +277,7 @@ class Attempts:
     def stopped(self) -> tuple[int, int, bytes]:
         """The agent wanted it to end, and it did."""
         self.flush()
-        told = {wire.TIMED_OUT: "it ran longer than its timeout", wire.CANCELLED: "it was cancelled",
-                wire.OUT_OF_MEMORY: "it used more memory than it may"}.get(self.stopping, "it was told to end")  # fmt: skip
+        told = _STOPPED.get(self.stopping, "it was told to end")
         return self.stopping, FAILURE, wire.failure("Stopped", told, stderr=self.stderr())
 
     def died(self, status: int) -> tuple[int, int, bytes]:
@@ -313,11 +320,11 @@ class Attempts:
         from json import loads
 
         self.begun = monotonic()
-        self.options = loads(delivery[4]) if delivery[4] is not None else {}
-        env = self.options.get("env") or {}
+        options = loads(delivery[4]) if delivery[4] is not None else {}
+        env = options.get("env") or {}
         before = {name: os.environ.get(name) for name in env}
         os.environ.update(env)
-        memory = self.options.get("memory") or self.words["memory"]
+        memory = options.get("memory") or self.memory
         if memory:
             self.limit = self.limit or kernel.Limit()
             wire.BASELINE.pack_into(self.page, wire.BASELINE_AT, kernel.statm()[0])
@@ -332,10 +339,6 @@ class Attempts:
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
-        if self.directories is not None:
-            self.directories.tidy(succeeded=told[0] == SUCCEEDED)
-            self.directories = None
-        self.options = {}
         return told
 
     def task(self) -> Task:
@@ -402,8 +405,8 @@ class Attempts:
                 pass
         return False
 
-    def give_up(self, number: int | None) -> Any:
-        """Our files cannot be written: say so and end, so that this attempt is run again, rather than lose its outcome."""
+    def give_up(self, number: int | None) -> NoReturn:
+        """Our files cannot be written: say so and end, so that this attempt is run again."""
         wire.TROUBLE.pack_into(self.page, wire.TROUBLE_AT, number or errno.EIO)
         self.end_children()
         os._exit(wire.IN_TROUBLE)

@@ -9,7 +9,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from elsewhere.slot import wire
+from elsewhere.slot import kernel, wire
 from elsewhere.slot.directories import Directories
 from elsewhere.slot.wire import ERRORED, FAILURE, SUCCEEDED
 
@@ -54,7 +54,7 @@ class Commands:
     def _spawn(self, command: list[str], env: dict[str, str], memory: int) -> tuple[int, int, bytes]:
         slot = self._slot
         if memory:
-            wire.BASELINE.pack_into(slot.page, wire.BASELINE_AT, 0)
+            wire.BASELINE.pack_into(slot.page, wire.BASELINE_AT, kernel.statm()[0])
         try:
             # SIGPIPE and SIGXFSZ are ignored by Python, and would be in what it starts.
             slot.child = os.posix_spawnp(
@@ -96,7 +96,8 @@ class Commands:
             code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
             number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
             said = "it asked for more memory than it may have"
-            return wire.OUT_OF_MEMORY, FAILURE, wire.failure("MemoryError", said, exit_code=code, signal=number, stderr=stderr)
+            value = wire.failure("MemoryError", said, exit_code=code, signal=number, stderr=stderr)
+            return wire.OUT_OF_MEMORY, FAILURE, value
         if os.WIFEXITED(status):
             code = os.WEXITSTATUS(status)
             return ERRORED, FAILURE, wire.failure("ExitStatus", f"exit status {code}", exit_code=code, stderr=stderr)

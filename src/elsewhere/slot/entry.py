@@ -34,7 +34,7 @@ class _Lender:
 
 def lend(packages: dict[str, str]) -> None:
     """`packages` (name -> its directory) can be imported where the user has none of that name."""
-    sys.meta_path.append(_Lender(packages))  # type: ignore[arg-type]
+    sys.meta_path.append(_Lender(packages))
 
 
 def prepare(path: Sequence[str], cwd: str, target: str) -> None:
@@ -63,7 +63,7 @@ def find(target: str, cwd: str) -> Callable[..., Any]:
 
 
 def plain(found: Any) -> Callable[..., Any]:
-    """The user's function itself, without what `remote` has put around it: here it shall run, not be sent away again."""
+    """The user's function itself, without what `remote` put around it: here it runs, it is not sent away again."""
     if type(found).__module__.partition(".")[0] == "elsewhere" and hasattr(found, "local"):
         found = found.local
     return found  # type: ignore[no-any-return]

@@ -47,7 +47,8 @@ def text(error: BaseException) -> str:
 
 def name(error: BaseException) -> str:
     kind = type(error)
-    return kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    where = "" if kind.__module__ in ("builtins", "__main__") else kind.__module__ + "."
+    return where + kind.__qualname__
 
 
 def message(error: BaseException) -> str:
@@ -58,7 +59,7 @@ def message(error: BaseException) -> str:
 
 
 def of(error: BaseException, stderr: str, key: bytes, boot: bool = False) -> bytes:
-    """The value of an attempt that raised. `boot`: nothing could be run at all, no exception needs to travel."""
+    """The value of an attempt that raised. `boot`: nothing could be run, no exception travels."""
     sealed = ""
     if not boot:
         try:

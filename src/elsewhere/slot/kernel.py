@@ -1,6 +1,6 @@
 """What a slot asks of its kernel: to die with its agent, to adopt orphans, to hold a limit of memory.
 
-Everything here may be missing (another system, no ctypes): then the slot goes on without, and the agent watches instead.
+All of it may be missing (another system, no ctypes): then the slot goes on without, and the agent watches instead.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def unbuffer_c() -> None:
 
 
 def statm() -> tuple[int, int]:
-    """(resident bytes, bytes that count against the limit of memory) of this process; zeros where it cannot be known."""
+    """(resident bytes, bytes that count against the limit of memory) of this process; zeros where unknown."""
     try:
         fd = os.open("/proc/self/statm", os.O_RDONLY)
     except OSError:

@@ -1,10 +1,11 @@
 """The slot's loop: deliveries in, one task at a time, one record out for each before the next begins.
 
-The cost of a task that does nothing is spent here: what is not needed for every task is done elsewhere, later, or never.
+The cost of a task that does nothing is spent here: what few tasks need is done elsewhere, later, or never.
 """
 
 from __future__ import annotations
 
+import atexit
 import marshal
 import mmap
 import os
@@ -64,7 +65,7 @@ class Slot(Attempts):
 
     def boot(self, words: dict[str, Any]) -> None:
         """Take the boot words, find the entry, say that we are ready. The user's own errors are kept for the tasks."""
-        self.words = words
+        self.words, self.memory = words, words["memory"]
         with open(words["page"], "r+b") as file:
             self.page = mmap.mmap(file.fileno(), wire.PAGE_SIZE)
         self.agent = words["parent"] or os.getppid()
@@ -81,6 +82,7 @@ class Slot(Attempts):
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.register_at_fork(after_in_child=self.forked)
         task.asked.append(self.task)
+        atexit.register(self.end_children)  # the first to be registered is the last to be called
         self.show(BOOTING, 0, 0, monotonic())
         self.load()
         self.output.flush()
@@ -108,12 +110,15 @@ class Slot(Attempts):
         good = epoch.to_bytes(4, "little")
         started = monotonic()
         self.wall = time() - started
+        if page[ORDER_AT : ORDER_AT + 4] != good:
+            return self.rest()
         serial = self.serial
-        for delivery, data in zip(deliveries, self.decode(deliveries)):
+        for delivery, data in zip(deliveries, self.decode(deliveries)):  # noqa: B905
             serial = self.serial = serial + 1
             # First the page, then the parent and the epoch: see wire.ORDER. A task must never begin after its agent's
             # death: nobody would know.
-            show(page, 0, serial, delivery[0], delivery[1], RUNNING, started, output.out, output.err, output.roll, serial)
+            n, number = delivery[:2]
+            show(page, 0, serial, n, number, RUNNING, started, output.out, output.err, output.roll, serial)
             if getppid() != agent:
                 os._exit(1)
             if page[ORDER_AT : ORDER_AT + 4] != good:
@@ -146,11 +151,14 @@ class Slot(Attempts):
         if not leave and now - self.looked > 0.05:
             self.looked = now
             leave = kernel.statm()[0] > words["recycle_memory"]
-        if leave or self.stopping:
+        if self.stopping:
+            self.end_children()
+            os._exit(wire.LEFT)
+        if leave:
             sys.exit(wire.LEFT)
 
     def on_term(self, _signal: int, _frame: object) -> None:
-        """The agent wants the running task to end, or somebody wants us to. A late signal, for a task that ended, is nothing."""
+        """The running task shall end, or all of us. A late signal, for a task that ended, is nothing."""
         if self.stopping:
             return
         if self.phase == self.WAITING:
@@ -174,7 +182,8 @@ class Slot(Attempts):
         os._exit(1)
 
     def forked(self) -> None:
-        """In a child that the user's code forks: our ways with signals are not the child's."""
+        """In a child that the user's code forks: our ways with signals, and of leaving, are not the child's."""
+        atexit.unregister(self.end_children)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
 

@@ -27,7 +27,7 @@ class Done:
 
 
 class Again:
-    """Return it to be run again, `after` so many seconds (or a timedelta). `state` (JSON) comes back as current_task().state."""
+    """Return it to be run again, `after` so many seconds (or a timedelta). `state` (JSON): see current_task().state."""
 
     __slots__ = ("after", "reason", "state")
 
@@ -124,7 +124,8 @@ def current_task() -> Task:
         return Task()
     attempt, deadline = words.get("ELSEWHERE_ATTEMPT", "0"), words.get("ELSEWHERE_DEADLINE")
     named = {"scratch": words.get("ELSEWHERE_SCRATCH", "."), "checkpoint": words.get("ELSEWHERE_CHECKPOINT", ".")}
-    return Task(words["ELSEWHERE_TASK_ID"], int(attempt), None, float(deadline) if deadline else None, named.__getitem__)
+    until = float(deadline) if deadline else None
+    return Task(words["ELSEWHERE_TASK_ID"], int(attempt), None, until, named.__getitem__)
 
 
 class Options:
@@ -138,7 +139,7 @@ class Options:
 
 
 class WorkerData(Options):
-    """What a function of three parameters gets as `worker_data`: the worker's options, and two questions to poll."""
+    """What a function of three parameters gets as `worker_data`: the worker's options, two questions."""
 
     args: Any = None
 

@@ -1,6 +1,6 @@
 """Values as bytes, read and written on both sides: JSON where it can be, otherwise sealed pickles, large ones in files.
 
-A pickle is opened only after its seal was checked with the job's key. No I/O but the store's files; nothing of the parent.
+A pickle is opened only after its seal was checked with the job's key. No I/O but that of the store's files.
 """
 
 from __future__ import annotations
@@ -79,14 +79,15 @@ def dump(value: object, buffers: list[Any] | None = None) -> bytes:
 
     collect = None if buffers is None else buffers.append
     try:
-        return dumps(value, 5, buffer_callback=collect)  # type: ignore[arg-type]
+        return dumps(value, 5, buffer_callback=collect)
     except Exception:
         pass
     if buffers is not None:
         buffers.clear()
-    import cloudpickle
+    import cloudpickle  # type: ignore[import-untyped,unused-ignore]
 
-    return cloudpickle.dumps(value, 5, buffer_callback=collect)  # type: ignore[no-any-return]
+    data: bytes = cloudpickle.dumps(value, 5, buffer_callback=collect)
+    return data
 
 
 def load(data: bytes | memoryview, buffers: Sequence[Any] = ()) -> Any:
@@ -126,7 +127,7 @@ def keep(store: str, parts: Sequence[Any]) -> str:
 def keep_pickle(store: str, key: bytes, pickle: bytes, buffers: Sequence[Any]) -> str:
     """A sealed pickle and its buffers as a file of the store; the store's key.
 
-    b"EW1\\0", u32 count, u64 length of the pickle, count * u64 lengths, mac, pickle, then each buffer at a multiple of 64.
+    b"EW1\\0", u32 count, u64 length of the pickle, count * u64 lengths, mac, pickle, each buffer at a multiple of 64.
     The mac covers the lengths and the pickle; buffers are plain bytes, which cannot do anything by being read.
     """
     views = [buffer.raw() for buffer in buffers]
@@ -141,7 +142,7 @@ def keep_pickle(store: str, key: bytes, pickle: bytes, buffers: Sequence[Any]) -
 
 
 def open_pickle(store: str, key: bytes, name: str) -> Any:
-    """The value that `keep_pickle` kept. Its buffers are the file itself, mapped copy-on-write: writable, and no copy."""
+    """The value that `keep_pickle` kept. Its buffers are the file, mapped copy-on-write: writable, and no copy."""
     import mmap
     from _operator import _compare_digest as same
 
@@ -189,11 +190,13 @@ def _encoder() -> Callable[[Any, int], Sequence[str]]:
     """The C encoder itself: half the cost of json.dumps for small values. allow_nan is False."""
     from json import encoder
 
-    if encoder.c_make_encoder is None:
+    make: Any = getattr(encoder, "c_make_encoder", None)
+    if make is None:
         plain = encoder.JSONEncoder(allow_nan=False, separators=(",", ":"))
         return lambda value, _level: (plain.encode(value),)
-    text = encoder.encode_basestring_ascii
-    return encoder.c_make_encoder({}, _strict, text, None, ":", ",", False, False, False)  # type: ignore[no-any-return,arg-type,misc]
+    encode: Callable[[Any, int], Sequence[str]]
+    encode = make({}, _strict, encoder.encode_basestring_ascii, None, ":", ",", False, False, False)
+    return encode
 
 
 _encode = _encoder()
@@ -285,7 +288,7 @@ def dump_error(error: BaseException) -> bytes:
 
 
 def load_error(data: bytes) -> BaseException:
-    """The exception, each with its cause; what does not come back is left out of the chain. Raises what the first raises."""
+    """The exception and its chain of causes, as far as they come back. Raises what opening the first raises."""
     parts = load(data)
     first: BaseException = load(parts[0])
     last = first

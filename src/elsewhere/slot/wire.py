@@ -27,13 +27,13 @@ LENGTH = struct.Struct("<I")
 # and where the output lies: out_from, out_to, err_from, err_to
 RECORD = struct.Struct("<IIIBBHdfQQQQ")
 
-# The slot's part: serial, n, attempt, what it is doing, started (CLOCK_MONOTONIC), out_from, err_from, roll, serial again
+# The slot's part: serial, n, attempt, what it does, started (CLOCK_MONOTONIC), out_from, err_from, roll, serial again
 PAGE = struct.Struct("<IIIIdQQII")
 IDLE, RUNNING, BOOTING = range(3)
 
-# The agent's part: the epoch of good deliveries (or STOP), then n and attempt of what is to be stopped, and the outcome it
-# shall have. Before it begins a task the slot first writes the page and then looks at the epoch; the agent first writes
-# the epoch and then looks at the page: so one of them always sees the other.
+# The agent's part: the epoch of good deliveries (or STOP), then n and attempt of what is to be stopped, and the outcome
+# it shall have. Before it begins a task the slot first writes the page and then looks at the epoch; the agent first
+# writes the epoch and then looks at the page: so one of them always sees the other.
 ORDER = struct.Struct("<IIII")
 ORDER_AT = 48
 STOP = 0xFFFFFFFF
@@ -90,7 +90,7 @@ def unpack(data: bytes, start: int = 0) -> tuple[list[tuple[Any, ...]], int]:
 
 
 def look(page: mmap) -> tuple[Any, ...]:
-    """(n, attempt, doing, started, out_from, err_from, roll) as the slot last wrote them, never half of one and half of another."""
+    """(n, attempt, doing, started, out_from, err_from, roll) as the slot last wrote them, never half and half."""
     while True:
         seen = page[: PAGE.size]
         if seen[:4] == seen[-4:] and seen == page[: PAGE.size]:
