@@ -39,7 +39,7 @@ sh ../boot </dev/null >>log 2>&1; echo $? >ended"""
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class LocalSettings:
     """`directory`: where the records of machines lie; empty: `machines` in the state directory."""
 
     directory: str = ""
@@ -48,11 +48,11 @@ class Settings:
 class Local:
     """Machines that are process groups of this machine. The same record directory shows the same machines to all."""
 
-    Settings: ClassVar[type[Settings]] = Settings
+    Settings: ClassVar[type[LocalSettings]] = LocalSettings
     traits: ClassVar[Traits] = Traits(shared_files=True, arrays=True, channels=("calls", "spool", "pipe"))
 
-    def __init__(self, settings: Settings | None = None) -> None:
-        given = (settings or Settings()).directory
+    def __init__(self, settings: LocalSettings | None = None) -> None:
+        given = (settings or LocalSettings()).directory
         self.directory = Path(given).absolute() if given else home() / "machines"
         self._asked: dict[NativeId, float] = {}
 

@@ -62,8 +62,7 @@ class Away:
         self._saying: dict[int, list[Pair]] = {}
         self._wanted = (0, False)
         self._charter: bytes | None = None
-        self.orders: Orders | None = None
-        """As they were last pushed."""
+        self._orders = Orders("")
 
     # --- the verbs of an agent
 
@@ -78,6 +77,11 @@ class Away:
             if self._charter is None:
                 self._selector.select(min(left, 0.05 if self._stream is None else left))
         return self._charter
+
+    def told(self) -> Orders:
+        """The orders as they were last pushed; empty ones if none were."""
+        self._turn()
+        return self._orders
 
     def claim(self, agent: str, room: Room, lease: timedelta) -> Sequence[Claim]:
         self._turn()
@@ -200,7 +204,7 @@ class Away:
             self._journal.confirm(number)
             self._holding.difference_update(self._saying.pop(number, ()))
         elif kind == words.ORDERS:
-            self.orders = unpack_orders(body)
+            self._orders = unpack_orders(body)
         elif kind == words.LAPSED:
             gone = {(n, attempt) for n, attempt in words.read(words.pairs, body)}
             self._lapsed |= gone

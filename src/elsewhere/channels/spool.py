@@ -25,9 +25,11 @@ from elsewhere.channels.frames import (
     unpack_reports,
     unseal,
 )
+from elsewhere.channels.orders import read_orders, write_orders
 from elsewhere.channels.segments import ALONE, BEATS, CLAIMS, SEGMENTS, Beat, Segment, Shelf
 from elsewhere.errors import NotFound, Refused
 from elsewhere.model import ids
+from elsewhere.model.orders import Orders
 from elsewhere.model.ranges import ranges
 from elsewhere.model.reports import Ended, Heartbeat, Report
 from elsewhere.model.task import Delivery
@@ -114,6 +116,10 @@ class Spool:
                 gone.append(key)
         self._store.delete(gone)
 
+    def order(self, orders: Orders) -> None:
+        """Publish orders to all agents. Twice: harmless. Lost reply: again."""
+        write_orders(self._store, orders, self._signer)
+
     def destroy(self) -> None:
         for folder in (SEGMENTS, CLAIMS, _REPORTS, BEATS, "orders/", _CHARTER, _META):
             self._store.delete(list(self._store.list(folder)))
@@ -125,6 +131,10 @@ class Spool:
         if self._store.get(_META) != b"elsewhere spool 1\n":
             raise Refused("this spool was written by another version of Elsewhere")
         return unseal(self._verifier, f"charter of {self._job}", self._store.get(_CHARTER))
+
+    def told(self) -> Orders:
+        """The orders of the highest epoch, as they stand now; empty ones if there are none."""
+        return read_orders(self._store, self._job, self._verifier)
 
     def claim(self, agent: str, room: Room, lease: timedelta) -> Sequence[Claim]:
         claims: list[Claim] = []

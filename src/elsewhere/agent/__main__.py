@@ -1,0 +1,55 @@
+"""`python -m elsewhere.agent ADDRESS ...`: what a boot text starts. It prints one line when it ends, and why."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+from elsewhere.agent.join import Joining, Process, serve
+from elsewhere.errors import ElsewhereError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """0 when there was no more work or its time was over, 1 if it could not join, 2 for a wrong call."""
+    joining = _parse(argv)
+    try:
+        joining.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        why = serve(joining, _heed)
+    except ElsewhereError as error:
+        print(f"elsewhere agent: {error.message}", file=sys.stderr)  # noqa: T201
+        return error.exit_status
+    print(f"elsewhere agent {joining.agent}: {why}", file=sys.stderr)  # noqa: T201
+    return 0
+
+
+def _heed(process: Process) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: process.stop())
+
+
+def _parse(argv: list[str] | None) -> Joining:
+    parser = argparse.ArgumentParser(prog="python -m elsewhere.agent", allow_abbrev=False)
+    parser.add_argument("address", help="of the channel: spool:..., pipe:...")
+    parser.add_argument("--agent", default=f"agent-{os.getpid()}", help="its name: the machine's own")
+    parser.add_argument("--directory", type=Path, default=Path(), help="its own, for what it must not lose")
+    parser.add_argument("--slots", type=int, default=1)
+    for name, default in (("--term", 12 * 3600), ("--lease", 120), ("--idle", 60)):
+        parser.add_argument(name, type=float, default=float(default), help="seconds")
+    given = parser.parse_args(argv)
+    return Joining(
+        given.address,
+        given.agent,
+        given.directory.absolute(),
+        given.slots,
+        timedelta(seconds=given.term),
+        timedelta(seconds=given.lease),
+        timedelta(seconds=given.idle),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,287 @@
+"""An agent in a process of its own: joins a channel by its address, and lives until there is no more work for it.
+
+What it decides is in claims.py; here its decisions are carried out, in their order. One thread.
+"""
+
+from __future__ import annotations
+
+import random
+import selectors
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Protocol
+
+from elsewhere.agent.claims import Hands, Steps, Ways
+from elsewhere.agent.runner import Boot, Slots, recover
+from elsewhere.channels.base import Channel, Claim
+from elsewhere.channels.registry import join
+from elsewhere.errors import PlaceError, StateError
+from elsewhere.hosts import write_whole
+from elsewhere.model.orders import Orders
+from elsewhere.model.reports import BootStep, Ended, Heartbeat, Report
+from elsewhere.ship import seal
+from elsewhere.ship.charter import Charter, unpack
+from elsewhere.ship.script import SWITCH
+
+GATHER = 0.1
+"""Seconds for which reports are gathered while slots are busy, so that a report is not an object for each task."""
+GATHERED = 2000
+POLL = (0.02, 0.5)
+"""Seconds between two looks at a channel that does not call: at first, and when nothing has come for long."""
+GRACE = 4.0
+"""Seconds that running tasks are given after SIGTERM: less than a place waits before it kills."""
+
+
+class FarChannel(Channel, Protocol):
+    """A channel's agent end: besides its verbs, what the controller told everybody."""
+
+    def read_charter(self) -> bytes: ...
+
+    def told(self) -> Orders: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """How the boot text starts an agent."""
+
+    address: str
+    agent: str
+    directory: Path
+    slots: int
+    term: timedelta
+    lease: timedelta
+    idle: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class JobKey:
+    """Checks what the job's owner signed, by the public key that stands in the address."""
+
+    public: bytes
+
+    def verify(self, data: bytes, signature: bytes) -> bool:
+        return seal.verify_by([self.public], [sha256(data).digest()], signature)
+
+
+class OwnKey:
+    """Signs with the user's own key what `JobKey` checks."""
+
+    def sign(self, data: bytes) -> bytes:
+        return seal.sign([sha256(data).digest()])
+
+    def verify(self, data: bytes, signature: bytes) -> bool:
+        return seal.verify([sha256(data).digest()], signature)
+
+
+class Process:
+    """The agent. `stop` may be called from a signal: once to finish quickly, twice to leave at once."""
+
+    def __init__(
+        self,
+        ways: Ways,
+        channel: FarChannel,
+        slots: Slots,
+        directory: Path,
+        age: Callable[[], float],
+        chance: random.Random | None = None,
+    ) -> None:
+        self.ways, self.channel, self.slots, self.directory, self.age = ways, channel, slots, directory, age
+        self.hands = Hands(ways, age())
+        self._chance = chance or random.Random()
+        self._renewed = self._gathered_at = age()
+        self._beat = float("-inf")
+        self._gathered: list[Ended] = []
+        self._unsaid: list[tuple[Sequence[Report], Collection[Claim]]] = []
+        self._poll = POLL[0]
+        self._serial = 0
+        self._stops = 0
+        self._stop_at = 0.0
+        self._drained = self._told_trouble = False
+        self._running: set[int] = set()
+
+    def stop(self) -> None:
+        self._stops += 1
+        self._stop_at = min(self._stop_at or float("inf"), self.age() + GRACE)
+
+    def run(self) -> str:
+        """Live; why it ended."""
+        try:
+            while True:
+                self.turn()
+                if why := self._ends():
+                    return why
+        finally:
+            self.slots.close(now=True)
+
+    # --- a turn ---------------------------------------------------------------------------------------------------
+
+    def turn(self) -> None:
+        """Renew, claim, run, report: whatever is due. Waits a little if nothing is."""
+        now = self.age()
+        if now - self._beat >= self.ways.lease / 2:
+            self._renew()
+        self._drain()
+        self.slots.put(self.hands.due(now))
+        news = self._claim()
+        ended = self.slots.turn(self._wait(news))
+        self._gathered += ended
+        self._report()
+        self._trouble()
+
+    def _wait(self, news: bool) -> float:
+        self._poll = POLL[0] if news else min(self._poll * 1.5, POLL[1])
+        wait = GATHER if self._gathered else self._poll
+        due = self.hands.next_due()
+        return max(0.0, min(wait, due - self.age())) if due is not None else wait
+
+    def _claim(self) -> bool:
+        room = self.hands.room(self.slots.room()) if not self._stops else None
+        if room is None:
+            return False
+        with suppress(PlaceError, StateError):
+            claims = self.channel.claim(self.ways.name, room, timedelta(seconds=self.ways.lease))
+            if claims:
+                with suppress(PlaceError):  # orders are read before a delivery is run; old ones hold if they cannot be
+                    self._do(self.hands.told(self.channel.told()))
+                self._do(self.hands.took(claims))
+                return True
+        return False
+
+    def _renew(self) -> None:
+        """Twice a lease, and before a report that comes later than that: an agent whose claim lapsed says nothing."""
+        now, claims = self.age(), self.hands.claims
+        self._beat = now
+        self._move_switch()
+        try:
+            self._do(self.hands.told(self.channel.told()))
+            running = tuple((n, attempt) for n, attempt, _ in self.slots.running())
+            free = max(0, self.slots.count - len(running))
+            self.channel.report([Heartbeat(self.ways.name, datetime.now(UTC), running, free)])
+            kept = self.channel.renew(claims, timedelta(seconds=self.ways.lease))
+        except (PlaceError, StateError):
+            self._beat = now - self.ways.lease / 2 + 1.0  # again in a second; the old lease holds until it is over
+            return
+        self._renewed = now
+        self._do(self.hands.renewed(claims, kept))
+
+    def _report(self) -> None:
+        now = self.age()
+        if not self._gathered:
+            self._gathered_at = now
+        elif now - self._gathered_at >= GATHER or len(self._gathered) >= GATHERED or not self.slots.running():
+            if now - self._renewed > self.ways.lease:
+                self._renew()
+                if now - self._renewed > self.ways.lease:
+                    return  # nobody can say whether these are still ours
+            gathered, self._gathered, self._gathered_at = self._gathered, [], now
+            self._do(self.hands.ended(gathered, now, self._delay))
+        elif self._unsaid:
+            self._say()
+        if not self._gathered and not self._unsaid:
+            self.slots.settled()
+
+    def _delay(self, strikes: int) -> float:
+        return self.ways.retry.wait(strikes, self._chance).total_seconds()
+
+    def _trouble(self) -> None:
+        trouble = self.slots.trouble
+        if trouble and not self._told_trouble:
+            self._told_trouble = True
+            self._unsaid.append(([BootStep(self.ways.name, "slots", trouble)], ()))
+            self._say()
+
+    # --- doing ----------------------------------------------------------------------------------------------------
+
+    def _do(self, steps: Steps) -> None:
+        if steps.stop:
+            self.slots.cancel(steps.stop)
+        if steps.reports or steps.done:
+            self._unsaid.append((steps.reports, steps.done))
+            self._say()
+        if steps.release:
+            with suppress(PlaceError, StateError):
+                self.channel.release(steps.release)  # or they lapse
+        if steps.run:
+            self.slots.put(steps.run)
+
+    def _say(self) -> None:
+        """What could not be said is said again, in its order, until it is."""
+        while self._unsaid:
+            try:
+                self.channel.report(*self._unsaid[0])
+            except (PlaceError, StateError):
+                return
+            del self._unsaid[0]
+
+    def _drain(self) -> None:
+        """What has not begun goes back at once; what runs is finished, unless the machine is told to go."""
+        if self._stops:
+            self.hands.draining = True
+        if self.hands.draining and not self._drained:
+            self._drained = True
+            withdrawn = [delivery.n for delivery in self.slots.withdraw()]
+            self._do(self.hands.give_up(withdrawn, time.time()))
+        if self._stops > 1 or (self._stops and self.age() >= self._stop_at):
+            self._report()
+            self._do(self.hands.give_up([claim.delivery.n for claim in self.hands.claims], time.time()))
+
+    def _ends(self) -> str:
+        if self._gathered or (self._unsaid and self.age() - self._renewed < self.ways.lease):
+            return ""
+        why = self.hands.leaves(self.age())
+        if why and self.hands.claims:  # its time is up in the middle of work
+            self._do(self.hands.give_up([claim.delivery.n for claim in self.hands.claims], time.time()))
+        return why
+
+    def _move_switch(self) -> None:
+        self._serial += 1
+        left = max(0, int(self.hands.switch(self.age()) - self.age()))
+        with suppress(OSError):
+            write_whole(self.directory / SWITCH, f"{left} {self._serial}\n".encode())
+
+
+def serve(joining: Joining, ready: Callable[[Process], None] | None = None) -> str:
+    """Join, work, leave; why it left. ElsewhereError if it could not join."""
+    born = time.monotonic()
+    channel = join(joining.address, joining.agent, joining.directory, joining.lease, JobKey)
+    charter = unpack(channel.read_charter())
+    ways = Ways(
+        joining.agent,
+        charter.spec.id,
+        joining.term.total_seconds(),
+        joining.lease.total_seconds(),
+        joining.idle.total_seconds(),
+        retry=charter.spec.retry,
+    )
+    place = joining.directory / "slots" / joining.agent
+    with selectors.DefaultSelector() as selector:
+        if channel.watch is not None:
+            selector.register(channel.watch, selectors.EVENT_READ, _nothing)
+        if left := _left_behind(place, joining.agent):
+            channel.report(left)
+        slots = Slots(_boot(charter), joining.slots, place, selector)
+        process = Process(ways, channel, slots, joining.directory, lambda: time.monotonic() - born)
+        if ready is not None:
+            ready(process)
+        return process.run()
+
+
+def _boot(charter: Charter) -> Boot:
+    return Boot.of(charter.spec, Path(charter.directory), charter.key)
+
+
+def _left_behind(place: Path, agent: str) -> list[Ended]:
+    """What the slots of an earlier process of this agent finished and it did not report; the ledger knows them by
+    their numbers."""
+    if not place.is_dir():
+        return []
+    return [report._replace(agent=agent) for report in recover(place)]
+
+
+def _nothing() -> None:
+    """The channel is read in each turn anyway."""

@@ -1,0 +1,183 @@
+"""An agent in a process of its own: real processes, real slots, over a spool and over a pipe."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from elsewhere.agent.join import JobKey, OwnKey
+from elsewhere.backends.base import Condition, Launch
+from elsewhere.backends.local import Local, LocalSettings
+from elsewhere.channels.pipe import Pipe
+from elsewhere.channels.registry import spool_in
+from elsewhere.channels.spool import Spool
+from elsewhere.model.job import Entry, JobSpec
+from elsewhere.model.orders import Orders
+from elsewhere.model.ranges import ranges
+from elsewhere.model.reports import Claimed, Ended
+from elsewhere.model.resources import Resources
+from elsewhere.model.states import Outcome
+from elsewhere.model.task import Delivery, RetryPolicy
+from elsewhere.ship import seal
+from elsewhere.ship.charter import Charter, pack
+from elsewhere.ship.script import BootText, render
+
+WORK = """
+import os, time
+def double(x): return x * 2
+def linger(x):
+    open(x, "w").close()
+    while True: time.sleep(0.05)
+def flaky(path):
+    with open(path, "a") as file: file.write("x")
+    if os.path.getsize(path) < 3: raise ValueError("not yet")
+    return "at last"
+"""
+BOUND = 60.0
+
+
+@dataclass
+class Job:
+    """A job's channel, its machines, and what came home."""
+
+    directory: Path
+    channel: Spool | Pipe
+    machines: Local
+    natives: list[str] = field(default_factory=list)
+    ended: list[Ended] = field(default_factory=list)
+    claimed: list[Claimed] = field(default_factory=list)
+
+    def boot(self, count: int = 1, idle: float = 60.0, lease: float = 120.0, slots: int = 2) -> None:
+        text = BootText(
+            self.channel.address,
+            str(self.directory / "machines"),
+            sys.executable,
+            timedelta(minutes=10),
+            datetime.now(UTC) + timedelta(minutes=5),
+            slots,
+            timedelta(seconds=lease),
+            timedelta(seconds=idle),
+        )
+        launch = Launch(
+            f"lch-{len(self.natives)}", count, render(text), Resources(), text.term, text.start_by, {"job": "job-1"}
+        )
+        self.natives += self.machines.submit(launch)
+
+    def look(self) -> None:
+        receipts = self.channel.collect(10_000)
+        self.ended += [r.report for r in receipts if isinstance(r.report, Ended)]
+        self.claimed += [r.report for r in receipts if isinstance(r.report, Claimed)]
+        self.channel.confirm(receipts)
+
+    def until(self, true: Callable[[], bool]) -> None:
+        end = time.monotonic() + BOUND
+        while not true():
+            assert time.monotonic() < end, [self.machines.logs(native).decode() for native in self.natives]
+            self.look()
+            time.sleep(0.01)  # between two looks at another process; what is waited for is `true`
+
+    def condition(self, native: str) -> Condition:
+        return self.machines.status([native])[native].condition
+
+
+@pytest.fixture
+def function() -> str:
+    """What the tasks do; a test may say otherwise."""
+    return "double"
+
+
+@pytest.fixture(params=["spool", "pipe"])
+def job(
+    request: pytest.FixtureRequest, function: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Job]:
+    monkeypatch.setenv("ELSEWHERE_HOME", str(tmp_path / "home"))
+    (tmp_path / "work.py").write_text(WORK)
+    entry = Entry("function", f"{tmp_path / 'work.py'}:{function}")
+    spec = JobSpec("job-1", "test", entry, cwd=str(tmp_path), retry=RetryPolicy(2, delay=timedelta(milliseconds=1)))
+    charter = pack(Charter(spec, str(tmp_path), b"k" * 32))
+    channel: Spool | Pipe
+    if request.param == "spool":
+        public = seal.public()
+        channel = spool_in(tmp_path / "spool", "job-1", OwnKey(), JobKey(public), charter, public)
+    else:
+        channel = Pipe(tmp_path / "socket", charter)
+    channel.create()
+    made = Job(tmp_path, channel, Local(LocalSettings(str(tmp_path / "records"))))
+    yield made
+    for _ in range(2):
+        made.machines.cancel(made.natives)
+        made.machines._asked = dict.fromkeys(made.natives, float("-inf"))  # the second asking kills
+    made.until(lambda: all(made.condition(native) is not Condition.RUNNING for native in made.natives))
+    channel.destroy()
+
+
+def deliveries(count: int) -> list[Delivery]:
+    return [Delivery(n, 1, f"task-{n}", json.dumps({"x": n}).encode()) for n in range(1, count + 1)]
+
+
+def test_every_delivery_comes_home_with_its_result_and_the_agent_leaves_when_idle(job: Job) -> None:
+    job.channel.send(deliveries(300))
+    job.boot(count=2, idle=0.5)
+    job.until(lambda: len(job.ended) >= 300)
+    assert {(e.n, e.outcome, e.value) for e in job.ended} == {
+        (n, Outcome.SUCCEEDED, b"%d" % (2 * n)) for n in range(1, 301)
+    }
+    assert {e.agent for e in job.ended} <= set(job.natives)
+    assert {pair for c in job.claimed for pair in c.deliveries} == {(n, 1) for n in range(1, 301)}
+    job.until(lambda: all(job.condition(native) is Condition.STOPPED for native in job.natives))
+    assert b": idle" in job.machines.logs(job.natives[0])
+
+
+@pytest.mark.parametrize("function", ["linger"])
+def test_a_cancelled_task_is_stopped_by_orders_and_nothing_is_said_of_it(job: Job) -> None:
+    marks = [job.directory / f"began-{n}" for n in (1, 2)]
+    job.channel.send([Delivery(n, 1, f"t{n}", json.dumps({"x": str(m)}).encode()) for n, m in enumerate(marks, 1)])
+    job.boot(lease=2.0)
+    job.until(lambda: all(mark.exists() for mark in marks))
+    job.channel.order(Orders("job-1", 1, ended=ranges([1])))
+    native = job.natives[0]
+    job.until(lambda: [n for n, _ in _running(job.directory, native)] == [2])
+    job.channel.order(Orders("job-1", 1, ended=ranges([1, 2]), over=True))
+    job.until(lambda: job.condition(native) is Condition.STOPPED)
+    assert job.ended == []
+    assert b"all work has ended" in job.machines.logs(native)
+
+
+@pytest.mark.parametrize("function", ["linger"])
+def test_an_agent_that_is_told_to_go_hands_back_what_it_had(job: Job) -> None:
+    mark = job.directory / "began"
+    job.channel.send([Delivery(1, 1, "t", json.dumps({"x": str(mark)}).encode())])
+    job.boot()
+    job.until(mark.exists)
+    job.machines.cancel(job.natives)
+    job.until(lambda: bool(job.ended))
+    assert [(e.n, e.attempt, e.outcome) for e in job.ended] == [(1, 1, Outcome.INTERRUPTED)]
+
+
+@pytest.mark.parametrize("function", ["flaky"])
+def test_retries_that_are_due_soon_are_made_under_the_same_claim(job: Job) -> None:
+    path = job.directory / "tries"
+    job.channel.send([Delivery(1, 1, "t", json.dumps({"path": str(path)}).encode())])
+    job.boot()
+    job.until(lambda: bool(job.ended))
+    assert [(e.attempt, e.outcome, e.value) for e in job.ended] == [(1, Outcome.SUCCEEDED, b'"at last"')]
+    assert path.read_text() == "xxx"
+
+
+def _running(directory: Path, native: str) -> list[tuple[int, int]]:
+    """What the slots' own pages say is running."""
+    from elsewhere.slot import wire
+
+    found = []
+    for page in (directory / "machines" / native / "slots" / native).glob("*.page"):
+        fields = wire.PAGE.unpack_from(page.read_bytes())
+        if fields[3] == 1:
+            found.append((fields[1], fields[2]))
+    return sorted(found)
