@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from elsewhere.cli import which
 from elsewhere.cli.grammar import Argument, Command, nearest
@@ -60,7 +60,9 @@ def find(name: str, places: dict[str, Place] | None = None) -> Place:
 def _list(wanted: list[str], places: dict[str, Place], asked: SimpleNamespace) -> int:
     from elsewhere.observe.table import table
 
-    rows = [{"name": name, "backend": places[name].backend, "settings": dict(places[name].settings)} for name in wanted]
+    rows: list[dict[str, Any]] = [
+        {"name": name, "backend": places[name].backend, "settings": dict(places[name].settings)} for name in wanted
+    ]
     if asked.json:
         say_json(rows)
         return 0
