@@ -16,7 +16,7 @@ SHOWN = 20
 class Faults:
     """The faults met so far in the file `name`. The first 20 are kept, the rest are counted.
 
-    `at_once`: the source cannot be read again or to its end (standard input, a generator), so the reader stops at the first.
+    `at_once`: the source may never end (standard input, a generator), so the reader stops at the first faulty task.
     """
 
     def __init__(self, name: str, *, at_once: bool = False) -> None:

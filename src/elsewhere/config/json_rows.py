@@ -41,6 +41,7 @@ _full = msgspec.json.Decoder(list[_Full])
 _members = msgspec.json.Decoder(dict[str, Raw])
 _raw = msgspec.json.Decoder(Raw)
 _new = tuple.__new__
+_BRACE = ord("{")
 
 TRUNCATED = "truncated"
 _WRONG = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -67,7 +68,10 @@ class RowReader:
             raise Wrong
         if self._plain:
             try:
-                return _finish([(row.task_id, bytes(row.data), None, 0) for row in _plain.decode(array)])
+                rows = _plain.decode(array)
+                if b"\n" in array:  # laid out over lines: white space is not kept, a ledger may hold a million of these
+                    return _finish([(row.task_id, compact(bytes(row.data)), None, 0) for row in rows])
+                return _finish([(row.task_id, bytes(row.data), None, 0) for row in rows])
             except msgspec.ValidationError:
                 self._plain = False
             except _WRONG as error:
@@ -87,7 +91,7 @@ class RowReader:
             if not key[4]:
                 raise Wrong
             return row.task_id, NULL, *found
-        return row.task_id, bytes(row.data), *found
+        return row.task_id, compact(bytes(row.data)), *found
 
     def _options(self, key: tuple[bytes, ...]) -> tuple[bytes | None, int]:
         problems: list[str] = []
@@ -103,7 +107,7 @@ class RowReader:
 
 def _finish(rows: list[tuple[str, bytes, bytes | None, int]]) -> list[NewTask]:
     for row in rows:
-        if row[1][0] != 123 and row[1] != NULL:
+        if row[1][0] != _BRACE and row[1] is not NULL:
             raise Wrong
     if not "".join([row[0] for row in rows]).isprintable() and any(wrong_id(row[0]) for row in rows):
         raise Wrong

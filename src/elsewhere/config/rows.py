@@ -31,8 +31,8 @@ def new_task(
 ) -> NewTask | None:
     """The task that `found` describes, or None with what is wrong appended to `problems`.
 
-    `encode` makes UTF-8 JSON of the value of `data`, or raises ValueError with the reason. `generated` is the id of a task
-    that names none; without it an id is required.
+    `encode` makes UTF-8 JSON of the value of `data`, or raises ValueError with the reason. `generated` is the id of a
+    task that names none; without it an id is required.
     """
     if not isinstance(found, Mapping):
         problems.append(f"a task must be a mapping with task_id and data, not {article(found)}")

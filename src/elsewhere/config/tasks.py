@@ -1,164 +1,146 @@
-"""Task lists of every format, read as a stream: never more of a file in memory than a few hundred tasks.
+"""Task lists of every format, read as a stream: never more of a file in memory than some hundred tasks.
 
-`read` finds the format; json_lists.py, yaml_lists.py and csv_lists.py read it; rows.py checks each task.
+sources.py opens a file, json_lists.py, yaml_lists.py and csv_lists.py read it, rows.py checks each task.
 """
 
 from __future__ import annotations
 
 import io
+import json
+import math
+import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-import msgspec
-
-from elsewhere.config.faults import Faults, nearest
+from elsewhere.config.batch import Batch
+from elsewhere.config.faults import Faults
 from elsewhere.config.rows import new_task
+from elsewhere.config.sources import damage, kind_of, opened
 from elsewhere.errors import InvalidTask
 from elsewhere.model.task import NewTask
 
-Numbered = Iterator[tuple[int, list[NewTask]]]
-"""Batches of tasks, each with the number of the line after it."""
-SUFFIXES = (".json", ".jsonl", ".ndjson", ".yaml", ".yml", ".csv", ".tsv")
-_PACKED = (".gz", ".zst")
+Rows = Iterable[Mapping[str, Any]]
+Reader = Callable[[BinaryIO, Faults], Iterator[Batch]]
 
 
-def read(
-    source: Path | str | BinaryIO | Iterable[Mapping[str, Any]] | Callable[[], Iterable[Mapping[str, Any]]],
-) -> Iterator[NewTask]:
-    """The tasks of a file, of JSON lines on a binary stream, or of mappings that an iterable (or a function) gives.
+def read(source: Path | str | BinaryIO | Rows | Callable[[], Rows]) -> Iterator[NewTask]:
+    """The tasks of a file, of JSON lines on a binary stream (`-`: standard input), or of mappings from an iterable.
 
-    A file is read to its end whatever is wrong with it: good tasks come as they are met, and InvalidTask with all faults
-    (up to 20, each with its line) at the end. A stream and an iterable stop at the first fault, before its task. Files
-    may be read again; ids are not compared here (the ledger does; `lines_of` then finds their lines).
+    A file is read to its end whatever is wrong with it: good tasks come as they are met, and InvalidTask with all
+    faults (up to 20, each with its line) at the end, so add them to what can be rolled back. A stream and an iterable
+    stop at the first fault, before its task. Ids are not compared here, but in the ledger; `duplicated` finds lines.
     """
+    if source == "-":
+        source = cast("BinaryIO", sys.stdin.buffer)
     if isinstance(source, str | Path):
-        yield from _read_file(Path(source))
-        return
-    if callable(source):
-        source = source()
+        return chain.from_iterable(_of_file(Path(source)))
     if isinstance(source, io.IOBase) or hasattr(source, "readline"):
         faults = Faults("standard input", at_once=True)
-        reader = _json_lines()(cast("BinaryIO", source), faults)
-        yield from _flat(reader, faults)
-        return
-    yield from _from_mappings(cast("Iterable[Mapping[str, Any]]", source))
+        return chain.from_iterable(_lists(_reader(".jsonl"), cast("BinaryIO", source), faults))
+    rows: Any = source() if callable(source) else source
+    return _of_rows(rows)
 
 
-def _read_file(path: Path) -> Iterator[NewTask]:
-    kind = kind_of(path)
-    faults = Faults(str(path))
-    with _open(path) as stream:
-        yield from _flat(_reader(kind)(stream, faults), faults)
+def _of_file(path: Path) -> Iterator[list[NewTask]]:
+    reader = _reader(kind_of(path))
+    with opened(path) as stream:
+        yield from _lists(reader, stream, Faults(str(path)))
 
 
-def kind_of(path: Path) -> str:
-    """The suffix that says how a file is read. InvalidTask: none that is known."""
-    name = path.name.lower()
-    for packed in _PACKED:
-        name = name.removesuffix(packed)
-    suffix = Path(name).suffix
-    if suffix not in SUFFIXES:
-        raise InvalidTask(
-            f"{path}: {suffix or 'no suffix'} is not a kind of task list{nearest(suffix, SUFFIXES)}",
-            hint="A task list ends in .json, .jsonl, .yaml or .csv; .gz or .zst may follow.",
-        )
-    return suffix
-
-
-def _reader(suffix: str) -> Callable[[BinaryIO, Faults], Numbered]:
-    if suffix in (".jsonl", ".ndjson"):
-        return _json_lines()
-    if suffix == ".json":
-        from elsewhere.config.json_lists import array
-
-        return array
+def _reader(suffix: str) -> Reader:
     if suffix in (".yaml", ".yml"):
-        from elsewhere.config.yaml_lists import items
+        from elsewhere.config import yaml_lists
 
-        return items
-    from elsewhere.config.csv_lists import table
+        return yaml_lists.items
+    if suffix in (".csv", ".tsv"):
+        from elsewhere.config import csv_lists
 
-    return lambda stream, faults: table(stream, faults, "\t" if suffix == ".tsv" else ",")
+        return csv_lists.table("," if suffix == ".csv" else "\t")
+    from elsewhere.config import json_lists
 
-
-def _json_lines() -> Callable[[BinaryIO, Faults], Numbered]:
-    from elsewhere.config.json_lists import lines
-
-    return lines
+    return json_lists.array if suffix == ".json" else json_lists.lines
 
 
-def _open(path: Path) -> BinaryIO:
+def _lists(reader: Reader, stream: BinaryIO, faults: Faults) -> Iterator[list[NewTask]]:
+    """The tasks in lists; at the end, or at once, everything that was wrong."""
+    some = False
     try:
-        stream = path.open("rb")
-    except OSError as error:
-        raise InvalidTask(f"{path} cannot be read: {error.strerror}", hint="Is it the right path?") from error
-    if path.suffix.lower() == ".gz":
-        import gzip
-
-        return cast("BinaryIO", gzip.GzipFile(fileobj=stream))
-    if path.suffix.lower() == ".zst":
-        return _zstd(stream)
-    return stream
-
-
-def _zstd(stream: BinaryIO) -> BinaryIO:
-    try:
-        from compression.zstd import ZstdFile  # type: ignore[import-not-found,unused-ignore]
-    except ImportError:
-        from backports.zstd import ZstdFile
-    return cast("BinaryIO", ZstdFile(stream))
-
-
-def _flat(batches: Numbered, faults: Faults) -> Iterator[NewTask]:
-    """The tasks, one by one; at the end, or at once, what was wrong."""
-    count = 0
-    try:
-        for _, tasks in batches:
-            count += len(tasks)
-            yield from tasks
-    except (EOFError, OSError) as error:
-        faults.add(None, f"cannot be read to its end: {error}")
-    except Exception as error:
-        if type(error).__name__ != "ZstdError" and type(error).__module__ != "zlib":
-            raise
-        faults.add(None, f"cannot be unpacked: {error}")
-    if not count and not faults.count:
-        faults.add(None, "holds no task")
+        for batch in reader(stream, faults):
+            some = some or bool(batch.tasks)
+            yield batch.tasks
+            if faults.stop:
+                raise faults.error()
+    except damage() as error:
+        faults.add(None, f"cannot be read to its end, it is damaged or cut off: {error}")
+    if not some and not faults.count:
+        faults.add(None, "holds no task; it is empty")
     if faults.count:
         raise faults.error()
 
 
-def _from_mappings(source: Iterable[Mapping[str, Any]]) -> Iterator[NewTask]:
-    encode = msgspec.json.Encoder().encode
-    for number, found in enumerate(source, 1):
+def _of_rows(rows: Rows) -> Iterator[NewTask]:
+    for number, found in enumerate(rows, 1):
         problems: list[str] = []
-        task = new_task(found, encode, problems, generated=f"task-{number}")
+        task = new_task(found, to_json, problems, str(number))
         if task is None:
             faults = Faults("the task source", at_once=True)
             for problem in problems:
-                faults.add(None, f"item {number}: {problem}")
+                faults.add(number, problem)
             raise faults.error()
         yield task
 
 
+_encoder = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+
+
+def to_json(value: Any) -> bytes:
+    """UTF-8 JSON of a Python value; tuples become lists. ValueError or TypeError says which part JSON cannot hold."""
+    try:
+        return _encoder.encode(value).encode("ascii")
+    except (TypeError, ValueError) as error:
+        where, part = _culprit(value, "data", 0)
+        raise ValueError(
+            f"{where} is a {type(part).__name__}, {part!r:.60}, which JSON cannot hold" if where else str(error)
+        ) from error
+
+
+def _culprit(value: Any, where: str, depth: int) -> tuple[str, Any]:
+    """The path and value of the first part that JSON cannot hold; ("", None) when none is found."""
+    parts: Iterable[tuple[str, Any]] = ()
+    if isinstance(value, dict) and depth < 50:
+        parts = ((f"{where}.{key}", part) for key, part in value.items())
+    elif isinstance(value, list | tuple) and depth < 50:
+        parts = ((f"{where}[{at}]", part) for at, part in enumerate(value))
+    elif not isinstance(value, str | int | float | None) or (isinstance(value, float) and not math.isfinite(value)):
+        return where, value
+    for inner, part in parts:
+        found = _culprit(part, inner, depth + 1)
+        if found[0]:
+            return found
+    return "", None
+
+
 def lines_of(path: Path | str, ids: Collection[str]) -> dict[str, list[int]]:
-    """On which lines of a file these ids stand, as far as its format tells; reads the file again, up to the end."""
-    import json
+    """On which lines the tasks with these ids begin; reads the file again. Faulty tasks are passed over."""
+    path, wanted = Path(path), set(ids)
+    found: dict[str, list[int]] = {name: [] for name in ids}
+    with opened(path) as stream:
+        for batch in _reader(kind_of(path))(stream, Faults(str(path))):
+            if wanted.isdisjoint([task.id for task in batch.tasks]):
+                continue
+            for task, line in zip(batch.tasks, batch.lines(), strict=True):
+                if task.id in wanted:
+                    found[task.id].append(line)
+    return found
 
-    path = Path(path)
-    wanted: dict[str, list[int]] = {i: [] for i in ids}
-    needles = {json.dumps(i, ensure_ascii=False).encode(): i for i in ids} | {i.encode(): i for i in ids}
-    with _open(path) as stream:
-        for number, line in enumerate(stream, 1):
-            for needle, name in needles.items():
-                if needle in line and (not wanted[name] or wanted[name][-1] != number) and _is_id(line, name):
-                    wanted[name].append(number)
-    return wanted
 
-
-def _is_id(line: bytes, name: str) -> bool:
-    """Whether `name` stands there as a whole word, and not as the beginning of another id."""
-    import re
-
-    return re.search(rb"(?<![\w-])" + re.escape(name.encode()) + rb"(?![\w-])", line) is not None
+def duplicated(path: Path | str, ids: Collection[str]) -> InvalidTask:
+    """The error for ids that a file gives to more than one task: all lines of each are named."""
+    faults = Faults(str(path))
+    for name, lines in sorted(lines_of(path, ids).items(), key=lambda item: item[1][1:2]):
+        first, *others = lines or [0]
+        for line in others:
+            faults.add(line, f"task_id {name!r} stands on line {first} too; give every task one of its own")
+    return faults.error()

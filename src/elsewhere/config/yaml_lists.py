@@ -1,171 +1,158 @@
-"""Task lists as YAML: a list, cut before some `- ` at the beginning of a line, and parsed a few hundred items at a time.
+"""Task lists as YAML: one list, read as a stream of events, item by item.
 
-YAML 1.2's scalars (`no`, `yes` and `on` are text), nothing but plain values, no key twice. libyaml parses where PyYAML
-was built with it; what a cut would break is parsed with more of the text, at last with all of it.
+After broken text the reader looks for the next `- ` in the first column, to find further faults.
 """
 
 from __future__ import annotations
 
-import math
+import codecs
 import re
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import msgspec
 import yaml
 
+from elsewhere.config.batch import Batch
 from elsewhere.config.faults import Faults
 from elsewhere.config.rows import new_task
+from elsewhere.config.yaml_events import Builder, Unfit, parser
 from elsewhere.model.task import NewTask
 
-ITEMS = 400
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_INT = re.compile(r"[-+]?[0-9]+")
-_BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_INFINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)")
-_NAN = (".nan", ".NaN", ".NAN")
-_WORDS = {"": None, "~": None, "null": None, "Null": None, "NULL": None, "true": True, "True": True, "TRUE": True,
-          "false": False, "False": False, "FALSE": False}  # fmt: skip
-_PREFIX = "tag:yaml.org,2002:"
-_encode = msgspec.json.encode
+ITEMS = 256
+_READ = 16 * 1024
+_ITEM = re.compile(rb"^-(?=[ \t\r\n])", re.MULTILINE)
+_encode = msgspec.json.Encoder().encode
 
 
-class _Reading(Exception):
-    def __init__(self, line: int, what: str) -> None:
-        super().__init__(line, what)
-        self.line, self.what = line, what
-
-
-def items(stream: BinaryIO, faults: Faults) -> Iterator[tuple[int, list[NewTask]]]:
+def items(stream: BinaryIO, faults: Faults) -> Iterator[Batch]:
     """The items of the list, in batches."""
-    held, number = b"", 1
-    for piece in _pieces(stream):
-        held += piece
+    source = _Source(stream)
+    while True:
         try:
-            yield number, _parse(held, number, faults)
-        except yaml.YAMLError:
-            continue  # the cut may have been wrong: try again with more
-        number += held.count(b"\n")
-        held = b""
-    if held:
-        _say_why(held, number, faults)
+            yield from _until_broken(source, faults)
+            return
+        except NotUtf8 as error:
+            faults.add(source.first + error.line, "is not UTF-8; save the file as UTF-8")
+            return
+        except yaml.MarkedYAMLError as error:
+            mark: Any = error.problem_mark or error.context_mark
+            line = mark.line
+            faults.add(source.first + line, f"broken YAML (column {mark.column + 1}): {_reason(error)}")
+        except yaml.reader.ReaderError as error:
+            line = source.line_at(error.position)
+            faults.add(source.first + line, f"broken YAML: {error.reason}")
+        if not source.skip_to_item(line):
+            return
 
 
-def _pieces(stream: BinaryIO) -> Iterator[bytes]:
-    """The text in pieces, each but the first beginning with `- ` in the first column."""
-    piece: list[bytes] = []
-    count = 0
-    for line in stream:
-        if line[:2] == b"- " or line in (b"-\n", b"-\r\n"):
-            if count >= ITEMS:
-                yield b"".join(piece)
-                piece, count = [], 0
-            count += 1
-        piece.append(line)
-    if piece:
-        yield b"".join(piece)
-
-
-def _parse(text: bytes, number: int, faults: Faults) -> list[NewTask]:
-    if not _is_utf8(text, number, faults):
-        return []
-    loader = _Loader(text)
+def _until_broken(source: _Source, faults: Faults) -> Iterator[Batch]:
+    tasks: list[NewTask] = []
+    numbers: list[int] = []
+    broken: yaml.YAMLError | NotUtf8 | None = None
     try:
-        node = loader.get_single_node()
-    finally:
-        loader.dispose()
-    if node is None:
-        return []
-    if not isinstance(node, yaml.SequenceNode):
-        faults.add(number + node.start_mark.line, "a YAML task list is a list: each task begins with `- `")
-        return []
-    tasks = []
-    for item in node.value:
-        task = _task(item, number, faults)
-        if task is not None:
-            tasks.append(task)
-    return tasks
+        for line, value in Builder(parser(source).get_event, source.anchors).items():
+            _take(value, source.first + line, tasks, numbers, faults, source.first)
+            if len(tasks) >= ITEMS:
+                yield Batch(tasks, numbers.copy)
+                tasks, numbers = [], []
+    except Unfit as wrong:
+        faults.add(source.first + wrong.line, wrong.what)
+    except (yaml.YAMLError, NotUtf8) as error:
+        broken = error
+    yield Batch(tasks, numbers.copy)
+    if broken is not None:
+        raise broken
 
 
-def _task(item: Any, number: int, faults: Faults) -> NewTask | None:
+def _take(value: Any, line: int, tasks: list[NewTask], numbers: list[int], faults: Faults, first: int) -> None:
+    if isinstance(value, Unfit):
+        faults.add(first + value.line, value.what)
+        return
     problems: list[str] = []
-    try:
-        task = new_task(_value(item, 0), _encode, problems)
-    except _Reading as wrong:
-        faults.add(number + wrong.line, wrong.what)
-        return None
+    task = new_task(value, _encode, problems)
     for problem in problems:
-        faults.add(number + item.start_mark.line, problem)
-    return task
+        faults.add(line, problem)
+    if task is not None:
+        tasks.append(task)
+        numbers.append(line)
 
 
-def _value(node: Any, depth: int) -> Any:
-    if depth > 200:
-        raise _Reading(node.start_mark.line, "it is nested too deeply, or holds itself")
-    if isinstance(node, yaml.ScalarNode):
-        return _scalar(node)
-    if isinstance(node, yaml.SequenceNode):
-        return [_value(child, depth + 1) for child in node.value]
-    found: dict[str, Any] = {}
-    for key_node, value_node in node.value:
-        key = _value(key_node, depth + 1)
-        if not isinstance(key, str):
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise _Reading(key_node.start_mark.line, "a key must be text")
-            key = key_node.value
-        if key in found:
-            raise _Reading(key_node.start_mark.line, f"the key {key!r} is there twice")
-        found[key] = _value(value_node, depth + 1)
-    return found
+def _reason(error: yaml.MarkedYAMLError) -> str:
+    said = error.problem or error.context or "it cannot be read"
+    if "that cannot start any token" in said:
+        said += "; quote the text, and indent with spaces"
+    return f"{said} {error.context}" if error.context and error.problem and "while" not in error.context else said
 
 
-def _scalar(node: Any) -> Any:
-    text: str = node.value
-    tag = node.tag
-    if node.style is not None and tag in (_PREFIX + "str", "!"):
-        return text
-    if not tag.startswith(_PREFIX):
-        raise _Reading(node.start_mark.line, f"the tag {tag} is not understood; write plain values")
-    if tag == _PREFIX + "binary":
-        raise _Reading(node.start_mark.line, "binary values are not JSON; write them as text")
-    return plain(text, node.start_mark.line)
+class NotUtf8(Exception):
+    """A byte on `line` (from 0) that is not UTF-8."""
+
+    def __init__(self, line: int) -> None:
+        super().__init__(line)
+        self.line = line
 
 
-def plain(text: str, line: int = 0) -> Any:
-    """What an unquoted word means in YAML 1.2's core schema (https://yaml.org/spec/1.2.2/#103-core-schema)."""
-    if text in _WORDS:
-        return _WORDS[text]
-    if text[:1] not in "+-.0123456789":
-        return text
-    if _INT.fullmatch(text):
-        return int(text)
-    if _BASED.fullmatch(text):
-        return int(text, 0)
-    if _FLOAT.fullmatch(text):
-        value = float(text)
-        if math.isfinite(value):
-            return value
-    if _INFINITE.fullmatch(text) or text in _NAN:
-        raise _Reading(line, f"{text} is not JSON; write null or a string")
-    return text
+class _Source:
+    """The file as the parser reads it, checked to be UTF-8; after a fault it goes on at the next item.
 
+    `first` is the number of the line that the parser counts as 0.
+    """
 
-def _is_utf8(text: bytes, number: int, faults: Faults) -> bool:
-    try:
-        text.decode()
-    except UnicodeDecodeError as error:
-        faults.add(number + text.count(b"\n", 0, error.start), "is not UTF-8; save the file as UTF-8")
-        return False
-    return True
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._kept: deque[bytes] = deque(maxlen=4)
+        """What was read last; the parser has not looked at more than two of these beyond a fault."""
+        self._before = (0, 0)
+        """Lines and bytes that were given to the parser before those."""
+        self._waiting = b""
+        self.first = 1
+        self.anchors: dict[str, tuple[Any, int]] = {}
 
+    def read(self, size: int) -> bytes:
+        if self._waiting:
+            data, self._waiting = self._waiting, b""
+        else:
+            data = self._stream.read(_READ)
+            self._check(data)
+        if len(self._kept) == self._kept.maxlen:
+            lines, count = self._before
+            self._before = lines + self._kept[0].count(b"\n"), count + len(self._kept[0])
+        self._kept.append(data)
+        return data
 
-def _say_why(text: bytes, number: int, faults: Faults) -> None:
-    try:
-        _parse(text, number, faults)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f" (column {mark.column + 1})" if mark else ""
-        faults.add(number + (mark.line if mark else 0), f"broken YAML{where}: {error.problem}")
-    except yaml.YAMLError as error:
-        faults.add(number, f"broken YAML: {str(error).splitlines()[0]}")
+    def _check(self, data: bytes) -> None:
+        try:
+            self._decoder.decode(data, final=not data)
+        except UnicodeDecodeError as error:
+            lines = self._before[0] + sum(piece.count(b"\n") for piece in self._kept)
+            raise NotUtf8(lines + data.count(b"\n", 0, error.start)) from error
+
+    def line_at(self, position: int) -> int:
+        """The line, from 0, of a byte that was read a short while ago."""
+        lines, count = self._before
+        return lines + b"".join(self._kept).count(b"\n", 0, max(0, position - count))
+
+    def skip_to_item(self, line: int) -> bool:
+        """Whether an item begins below `line` (from 0) in the first column; the next read then begins there."""
+        text = b"".join(self._kept)
+        below = self._before[0]
+        at = 0
+        while below <= line:
+            at, below = text.find(b"\n", at) + 1, below + 1
+            if not at:
+                return False
+        rest = text[at:]
+        while not (found := _ITEM.search(rest)):
+            more = self._stream.read(_READ)
+            if not more:
+                return False
+            below += rest.count(b"\n", 0, rest.rfind(b"\n") + 1)
+            rest = rest[rest.rfind(b"\n") + 1 :] + more
+        self.first += below + rest.count(b"\n", 0, found.start())
+        self._waiting = rest[found.start() :]
+        self._kept.clear()
+        self._before = (0, 0)
+        return True
