@@ -250,6 +250,16 @@ class Live:
         control.ask(self.files.control, {"do": "cancel", "tasks": [task_id]})
 
     @property
+    def alive(self) -> bool:
+        """Whether it takes tasks."""
+        return not self._over
+
+    @property
+    def is_its_thread(self) -> bool:
+        """Whether the caller is the controller's own thread, which must not wait for an answer of its own."""
+        return threading.current_thread() is self._thread
+
+    @property
     def unfinished(self) -> int:
         return len(self._calls)
 

@@ -72,7 +72,7 @@ def test_submit_gives_a_job_at_once_that_can_be_waited_for(tmp_path: Path) -> No
     finished = threading.Event()
     job.on_finish(lambda _: finished.set())
     (tmp_path / "go").touch()
-    assert job.wait(30).ok and job.stdout == "gone\n"
+    assert job.watch().ok and job.stdout == "gone\n"
     assert finished.wait(30)
     assert attach("waits").id == job.id
 

@@ -17,7 +17,7 @@ import pytest
 
 import elsewhere
 from elsewhere import Resources, RetryPolicy, remote
-from elsewhere.errors import PayloadError, RemoteTraceback, TaskFailed, TaskTimedOut, UsageError
+from elsewhere.errors import PayloadError, RemoteTraceback, TaskFailed, TaskTimedOut, UnknownPlace, UsageError
 
 
 class Odd(Exception):
@@ -262,6 +262,11 @@ def test_retries_are_made_and_end(tmp_path: Path) -> None:
 def test_a_wrong_option_is_said_when_the_function_is_decorated(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         remote(**wrong)(ask)
+
+
+def test_an_unknown_place_is_an_error_and_never_a_silent_run_here() -> None:
+    with pytest.raises(UnknownPlace, match="there is no place 'locale'; did you mean local"):
+        double.options(on="locale")(1)
 
 
 def test_what_cannot_travel_is_named_and_nothing_is_sent() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elsewhere.errors import PayloadError, RemoteTraceback, TaskFailed, TaskLost, TaskOutOfMemory, TaskTimedOut
@@ -77,6 +77,7 @@ json_like = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(json_like)
 def test_a_value_comes_home_equal_and_of_the_same_types(value: Any) -> None:
     form, data = values.write(value, True, "/nonexistent", KEY)
@@ -196,6 +197,7 @@ def test_a_pickle_that_our_job_did_not_seal_is_never_opened(ours: codec.Codec) -
     assert opened == []
 
 
+@settings(deadline=None)
 @given(st.integers(0, 400), st.integers(1, 255))
 def test_no_changed_byte_of_a_sealed_pickle_passes(at: int, mask: int) -> None:
     whole = bytearray(values.seal(KEY, values.dump(({"a": (1, 2)}, b"x" * 200))))

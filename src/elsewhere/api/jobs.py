@@ -127,6 +127,19 @@ class Job:
             pause = min(pause * 1.5, _LOOK[1])
         return self
 
+    def watch(self) -> Job:
+        """As `wait`, with the live line on standard error (in a notebook: one line of the cell)."""
+        from elsewhere.api.line import Line
+
+        line = Line()
+        try:
+            while not self._settled():
+                line.show(self._view())
+                time.sleep(_LOOK[1])
+        finally:
+            line.close()
+        return self
+
     def cancel(self) -> int:
         """Cancel all that has not ended, stop what runs; how many there were. Over already: 0."""
         return session.cancel(self.files)
@@ -175,6 +188,19 @@ class Job:
             yield ledger
         finally:
             ledger.close()
+
+    def _view(self) -> session.View:
+        with self._ledger() as ledger:
+            said, counts = ledger.live(), ledger.count()
+        running = tuple((name, seconds) for name, seconds in said.get("running", ()))
+        return session.View(
+            counts,
+            said.get("slots", 0),
+            said.get("busy", 0),
+            running,
+            said.get("draining", False),
+            said.get("note", ""),
+        )
 
     def _counted(self, ledger: Any) -> session.Counts:
         """By looking at each task: only for what one process has called."""

@@ -67,7 +67,7 @@ class Pool:
     def cancel(self, ids: Sequence[str]) -> None:
         """Cancel these tasks; the running ones are stopped. Already ended: nothing happens."""
         if ids and self.alive:
-            if threading.current_thread() is self.live._thread:  # it cannot ask itself and wait for the answer
+            if self.live.is_its_thread:  # it cannot ask itself and wait for the answer
                 threading.Thread(target=session.cancel, args=(self.files, ids), daemon=True).start()
             else:
                 with contextlib.suppress(UsageError):
@@ -75,7 +75,7 @@ class Pool:
 
     @property
     def alive(self) -> bool:
-        return self.live.error is None and self.live._thread.is_alive()
+        return self.live.alive
 
     def close(self, wait: bool = True, drop: bool = False) -> None:
         """Take no more; finish what was sent. `drop`: only what runs, the rest is cancelled. Twice: harmless."""

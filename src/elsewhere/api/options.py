@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from elsewhere.api.machine import default_slots
 from elsewhere.config import rows
-from elsewhere.errors import UsageError
+from elsewhere.errors import UnknownPlace, UsageError
 from elsewhere.model import ids
 from elsewhere.model.job import Entry, JobSpec
 from elsewhere.model.task import RetryPolicy
@@ -57,10 +58,11 @@ class Options:
     def spec(
         self, entry: Entry, *, name: str, path: tuple[str, ...] = (), cwd: str = "", exact: bool = False
     ) -> JobSpec:
-        """A job of these options, in this process's directory and interpreter."""
+        """A job of these options, in this process's directory and interpreter. UnknownPlace names the nearest."""
+        _check_place(self.on)
         return JobSpec(
             id=ids.new("job"), name=self.name or name, entry=entry, place=self.on, channel=self.channel,
-            slots=self.slots or available_cpus(), python=self.python or sys.executable, cwd=cwd or os.getcwd(),  # noqa: PTH109
+            slots=self.slots or default_slots()[0], python=self.python or sys.executable, cwd=cwd or os.getcwd(),  # noqa: PTH109
             path=path, retry=self.retry, isolate=self.isolate, priority=self.priority, exact=exact,
         )  # fmt: skip
 
@@ -70,18 +72,25 @@ class Options:
         return replace(self, own=None)
 
 
-def available_cpus() -> int:
-    """The CPUs that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS
-        return os.cpu_count() or 1
-
-
 def job_name(text: str) -> str:
     """A job's name made of whatever is at hand: letters, digits, `.`, `_` and `-`."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:60]
     return name if _NAME.fullmatch(name) and not name.startswith("job-") else "job"
+
+
+def _check_place(name: str) -> None:
+    """An unknown place is an error, never a silent run here."""
+    if name == "local":
+        return
+    from elsewhere.backends import registry
+
+    names = registry.names()
+    if name not in names:
+        near = difflib.get_close_matches(name, names, 1)
+        raise UnknownPlace(
+            f"there is no place {name!r}" + (f"; did you mean {near[0]}?" if near else ""),
+            hint="`elsewhere places` lists them.",
+        )
 
 
 def _ours(given: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:

@@ -13,15 +13,12 @@ from elsewhere import session
 from elsewhere.api.event_log import EventLog
 from elsewhere.api.interrupts import interrupts
 from elsewhere.api.jobs import Job
+from elsewhere.api.line import Line
 from elsewhere.errors import UsageError
 from elsewhere.model.job import JobSpec
 from elsewhere.model.reports import Ended
 from elsewhere.model.task import NewTask
 from elsewhere.model.units import show_duration
-from elsewhere.observe import progress
-
-_PLAIN_EVERY = 5.0
-"""Seconds between two lines where there is no terminal."""
 
 
 def say(text: str) -> None:
@@ -42,7 +39,7 @@ async def start(spec: JobSpec, tasks: Iterable[NewTask], words: argparse.Namespa
     files = session.create(spec, tasks)
     job = Job(files)
     say(f"{spec.name}: {job.counts.total:,} tasks, {spec.slots} at a time")
-    show = Line(spec)
+    show = Line(spec.timeout.total_seconds() if spec.timeout else None)
     log = EventLog(files, Path(words.event_log_file)) if words.event_log_to_file else None
     try:
         with interrupts(say=False) as stop:
@@ -76,46 +73,6 @@ async def _in_a_thread(files: session.JobFiles, stop: session.Stop, show: Line, 
         stop.hard()
         await asyncio.wait([running])
         raise
-
-
-class Line:
-    """One line that is written over on a terminal; a line now and then elsewhere."""
-
-    def __init__(self, spec: JobSpec) -> None:
-        self._limit = spec.timeout.total_seconds() if spec.timeout else None
-        self._tty = sys.stderr.isatty()
-        self._pace = progress.Pace()
-        self.began = self._last = time.monotonic()
-        self._open = False
-
-    def show(self, view: session.View) -> None:
-        now = time.monotonic()
-        self._pace.note(now, view.counts.ended)
-        if not self._tty and now - self._last < _PLAIN_EVERY:
-            return
-        self._last = now
-        width = _width() if self._tty else None
-        text = (
-            progress.stopping(view, {}, self._limit, width)
-            if view.draining
-            else progress.line(view, self._pace, now, width)
-        )
-        sys.stderr.write(f"\r\x1b[K{text}" if self._tty else f"{text}\n")
-        sys.stderr.flush()
-        self._open = self._tty
-
-    def close(self) -> None:
-        """Twice: harmless."""
-        if self._open:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-        self._open = False
-
-
-def _width() -> int:
-    import shutil
-
-    return max(20, shutil.get_terminal_size().columns - 1)
 
 
 def _summary(job: Job, show: Line) -> str:
