@@ -116,9 +116,18 @@ class Reader:
 
     @staticmethod
     def _compare(expected: str, printed: str, where: str) -> None:
-        pattern = ".*?".join(re.escape(part) for part in squeezed(expected).split("..."))
-        if not re.fullmatch(pattern, squeezed(printed), re.DOTALL):
+        if not re.fullmatch(pattern(squeezed(expected)), squeezed(printed) + "\n", re.DOTALL):
             raise Differs(f"{where}: the document says\n{expected}\nbut it printed\n{printed}")
+
+
+def pattern(expected: str) -> str:
+    """`...` within a line stands for any text; on a line of its own for any lines, also none."""
+    lines = ("(?:.*\n)?" if line == "..." else wild(line) + "\n" for line in expected.split("\n"))
+    return "".join(lines)
+
+
+def wild(line: str) -> str:
+    return ".*?".join(re.escape(part) for part in line.split("..."))
 
 
 def squeezed(text: str) -> str:
