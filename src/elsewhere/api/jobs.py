@@ -146,11 +146,13 @@ class Job:
 
     def resume(self) -> Job:
         """Run what is left of it, in a process of its own; itself, at once. JobHeld: it is running."""
+        self._let_go()
         session.detach(self.files)
         return self
 
     def retry(self) -> Job:
         """Run again what failed, and only that. JobHeld: it is running."""
+        self._let_go()
         session.retry(self.files)
         return self.resume()
 
@@ -220,6 +222,12 @@ class Job:
         held = self._held()
         counts = self.counts
         return not held or (counts.ended == counts.total and (counts.complete or counts.total > 0))
+
+    def _let_go(self) -> None:
+        """A controller whose job is over is on its way out: wait for that, at most ten seconds."""
+        until = time.monotonic() + 10
+        while self.counts.over and self._held() and time.monotonic() < until:
+            time.sleep(_LOOK[0])
 
     def _story(self) -> dict[str, Any]:
         with self._ledger() as ledger:
