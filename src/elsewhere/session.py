@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -14,9 +16,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from elsewhere.config.home import home
+from elsewhere.config.home import home, is_network
 from elsewhere.controller import control
-from elsewhere.controller.files import JobFiles
+from elsewhere.controller.files import JobFiles, local_directory
 from elsewhere.controller.lock import Holder, Lock
 from elsewhere.controller.lock import read as read_lock
 from elsewhere.controller.stop import Stop
@@ -50,15 +52,26 @@ def create(spec: JobSpec, tasks: Iterable[NewTask], *, complete: bool = True) ->
     draft = jobs / f".new-{spec.id}"
     draft.mkdir(mode=0o700)
     try:
-        _fill(draft / "ledger.db", spec, tasks, complete)
+        _fill(_ledger_of(draft, spec.id), spec, tasks, complete)
         draft.rename(jobs / spec.id)
     except BaseException:
+        if (where := JobFiles(spec.id, draft).elsewhere()) is not None:
+            shutil.rmtree(where[1], ignore_errors=True)
         shutil.rmtree(draft, ignore_errors=True)
         raise
     _sync(jobs)
     files = JobFiles(spec.id, jobs / spec.id)
     _name(spec)
     return files
+
+
+def _ledger_of(draft: Path, job: str) -> Path:
+    """Where the ledger of a new job goes: beside its files, or, if those lie on a network, on this host's own disk."""
+    if not is_network(draft):
+        return draft / "ledger.db"
+    path = local_directory(job)
+    (draft / "where").write_text(json.dumps({"host": socket.gethostname(), "path": str(path)}))
+    return path / "ledger.db"
 
 
 def _fill(path: Path, spec: JobSpec, tasks: Iterable[NewTask], complete: bool) -> None:
@@ -285,6 +298,7 @@ def hold(spec: JobSpec, watch: Callable[[View], None] | None = None) -> Live:
 @contextlib.contextmanager
 def _held(files: JobFiles) -> Iterator[Ledger]:
     """The ledger of a job that no controller has, for a change of ours."""
+    files.require_here()
     with Lock(files.lock):
         ledger = Ledger.open(files.ledger)
         try:
@@ -330,6 +344,8 @@ def remove(files: JobFiles) -> None:
     if not files.directory.exists():
         return
     with Lock(files.lock):
+        if (where := files.elsewhere()) is not None and where[0] == socket.gethostname():
+            shutil.rmtree(where[1], ignore_errors=True)
         gone = files.directory.with_name(f".gone-{files.id}")
         files.directory.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)

@@ -145,7 +145,8 @@ def test_two_jobs_share_a_machine_and_one_alone_has_it_all(tmp_path: Path) -> No
 
 
 def test_the_note_of_a_dead_controller_counts_for_nothing(tmp_path: Path) -> None:
-    code = f"from elsewhere.controller.share import Share; from pathlib import Path; Share(Path({str(tmp_path)!r}), 'dead', 4, 0, 4)"
+    code = "from elsewhere.controller.share import Share; from pathlib import Path; "
+    code += f"Share(Path({str(tmp_path)!r}), 'dead', 4, 0, 4)"
     subprocess.run([sys.executable, "-c", code + "; import os; os._exit(9)"], check=False)
     assert (tmp_path / "dead").exists()
     share = Share(tmp_path, "live", 4, 0, 4)

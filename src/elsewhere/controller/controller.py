@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from elsewhere.channels.base import Receipt
@@ -23,6 +24,8 @@ from elsewhere.model.task import Delivery, NewTask
 COLLECT = 4096
 PATIENCE = 0.010
 """Seconds that outcomes may wait for company while the slots have work: a commit costs much the same for 1 or 500."""
+COPY = 30.0
+"""Seconds between two copies of a ledger that lies on this host only."""
 ENOUGH_TO_JUDGE = 20
 """A share of failures is judged only after so many tasks have ended."""
 
@@ -49,6 +52,8 @@ class Controller:
         self.swept: Callable[[Sequence[str] | None], None] | None = None
         """Called with the ids of tasks that were cancelled (None: all): no report of theirs will be heard."""
         self.note = ""
+        self.copy: Path | None = None
+        self._copied = 0.0
         self._receipts: list[Receipt] = []
         self._since = self._watched = self._told = 0.0
         self._drained = False
@@ -139,8 +144,8 @@ class Controller:
         sync = bool(reports) or self.crew.sync
         new = self.new
         try:
-            # What came in needs no sync of its own: whoever hands tasks to a running job dies of the same power cut, and
-            # the record of the first of them syncs it too.
+            # What came in needs no sync of its own: whoever hands tasks to a running job dies of the same power cut,
+            # and the record of the first of them syncs it too.
             with self.ledger.moving(sync):
                 if new:
                     self.ledger.add(new)
@@ -196,7 +201,7 @@ class Controller:
 
     def _remark(self, kind: str, **detail: int) -> None:
         with self.ledger.moving():
-            self.ledger.note(kind, **detail)
+            self.ledger.note(kind, "", **detail)
 
     def _drain(self) -> None:
         """Take nothing more; what has not begun goes back, what runs may finish."""
@@ -239,6 +244,9 @@ class Controller:
 
     def _show(self) -> None:
         now = time.monotonic()
+        if self.copy is not None and now - self._copied >= COPY:
+            self._copied = now
+            self.ledger.copy_to(self.copy)
         if self.watch is not None and now - self._watched >= 0.1:
             self._watched = now
             self.watch(self.view())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from elsewhere.controller.share import Share
 from elsewhere.controller.stop import Stop
 from elsewhere.controller.view import View
 from elsewhere.ledger import Counts, Ledger
+from elsewhere.model.job import JobSpec
 from elsewhere.model.reports import Ended
 
 
@@ -35,15 +37,20 @@ def drive(
     `ready` is called once, when the job is ours and its past is recorded. May be called again at any time: it goes on
     where the ledger stands.
     """
+    files.require_here()
     with Lock(files.lock), contextlib.ExitStack() as exits:
         ledger = Ledger.open(files.ledger)
         exits.callback(ledger.close)
+        if files.elsewhere() is not None:
+            exits.callback(ledger.copy_to, files.copy)
         epoch = take_over(files, ledger)
         selector = selectors.DefaultSelector()
         exits.callback(selector.close)
         crew = gather(files, ledger, epoch, selector)
         exits.callback(crew.close, now=True)
         controller = Controller(ledger, crew, stop, heard=heard, watch=watch)
+        if files.elsewhere() is not None:
+            controller.copy = files.copy
         control = Control(files.control, controller.answer)
         exits.callback(control.close)
         selector.register(control.socket, selectors.EVENT_READ, control.turn)
@@ -54,7 +61,16 @@ def drive(
 
 
 def take_over(files: JobFiles, ledger: Ledger) -> int:
-    """Write down what the slots of the last controller had finished, and give back the rest; the new epoch."""
+    """Write down what the slots of the last controller had finished, and give back the rest; the new epoch.
+
+    Agents in processes of their own outlive a controller: theirs is neither recovered nor given back here.
+    """
+    if is_far(ledger.spec):
+        with ledger.moving():
+            epoch = ledger.take_over()
+            if epoch > 1:
+                ledger.note("resumed", epoch=epoch, recovered=0, interrupted=0, pid=os.getpid())
+        return epoch
     left = sorted(files.slots.iterdir()) if files.slots.is_dir() else []
     found = [(path, recover(path)) for path in left]
     with ledger.moving():
@@ -71,6 +87,11 @@ def take_over(files: JobFiles, ledger: Ledger) -> int:
     return epoch
 
 
+def is_far(spec: JobSpec) -> bool:
+    """Are its agents processes of their own, here or elsewhere?"""
+    return spec.channel not in ("", "calls")
+
+
 def _forget(directory: Path) -> None:
     """The outcomes are in the ledger; the output of the tasks stays."""
     for path in directory.glob("*.outcomes"):
@@ -80,9 +101,14 @@ def _forget(directory: Path) -> None:
 def gather(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.BaseSelector) -> Crew:
     """The crew of this job's place."""
     spec = ledger.spec
+    if is_far(spec):
+        from elsewhere.controller.reach import afar
+
+        return afar(files, ledger, epoch, selector)
     name = f"a{epoch}"
     directory = files.slots / name
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    share = Share(files.directory.parent.parent / "shares", files.id, spec.slots, spec.priority, os.cpu_count() or 1)
+    shares = files.directory.parent.parent / "shares" / socket.gethostname()
+    share = Share(shares, files.id, spec.slots, spec.priority, os.cpu_count() or 1)
     slots = Slots(Boot.of(spec, files.directory, files.seal_key()), spec.slots, directory, selector)
     return Here(name, slots, selector, share)

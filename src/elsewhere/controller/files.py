@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from elsewhere.errors import JobHeld, StateError
 from elsewhere.ledger.questions import Questions
 
 
@@ -19,7 +22,34 @@ class JobFiles:
 
     @property
     def ledger(self) -> Path:
-        return self.directory / "ledger.db"
+        """The live file; on another host than its own, the copy that was made last."""
+        where = self.elsewhere()
+        if where is None:
+            return self.directory / "ledger.db"
+        host, path = where
+        return path / "ledger.db" if host == socket.gethostname() else self.copy
+
+    @property
+    def copy(self) -> Path:
+        return self.directory / "ledger.copy.db"
+
+    def elsewhere(self) -> tuple[str, Path] | None:
+        """(host, directory) of the live ledger, when the state directory lies on a network; None: it is here."""
+        try:
+            where = json.loads((self.directory / "where").read_text())
+        except FileNotFoundError:
+            return None
+        return str(where["host"]), Path(where["path"])
+
+    def require_here(self) -> None:
+        """JobHeld: the live ledger lies on another host, so only that host may change the job."""
+        where = self.elsewhere()
+        if where is not None and where[0] != socket.gethostname():
+            raise JobHeld(
+                f"the ledger of {self.id} lies on {where[0]}, in {where[1]}; what is shown here is a copy",
+                hint=f"log in to {where[0]} to change it or to go on",
+                host=where[0],
+            )
 
     @property
     def lock(self) -> Path:
@@ -58,3 +88,19 @@ class JobFiles:
             file.flush()
             os.fsync(file.fileno())
         return key
+
+
+def local_directory(job: str) -> Path:
+    """A directory of this host's own disk for the live ledger of a job, 0700, whose owner is checked.
+
+    StateError: somebody else has taken its name.
+    """
+    base = Path("/var/tmp") / f"elsewhere-{os.getuid()}"
+    base.mkdir(mode=0o700, exist_ok=True)
+    facts = base.lstat()
+    if facts.st_uid != os.getuid() or not base.is_dir() or base.is_symlink():
+        raise StateError(f"{base} belongs to somebody else", hint="set ELSEWHERE_HOME to a directory on a local disk")
+    base.chmod(0o700)
+    path = base / job
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path

@@ -128,6 +128,19 @@ class Ledger(Record):
         self._counts = replace(counts, failed=counts.failed - moved, ready=counts.ready + moved)
         return moved
 
+    def copy_to(self, path: Path) -> None:
+        """A whole copy of what is committed, in place of an older one at once; readable where this file is not."""
+        draft = path.with_name(f".{path.name}")
+        draft.unlink(missing_ok=True)
+        copy = apsw.Connection(str(draft))
+        try:
+            with copy.backup("main", self.db, "main") as backup:
+                backup.step()
+            copy.execute("PRAGMA journal_mode=DELETE").fetchall()
+        finally:
+            copy.close()
+        draft.replace(path)
+
     def tell(self, event: Event) -> None:
         self.note(event.kind, event.about, **event.detail)
 
