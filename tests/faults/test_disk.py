@@ -119,7 +119,7 @@ def test_two_jobs_share_the_slots_of_a_machine(tmp_path: Path, monkeypatch: pyte
     try:
         sizes: list[int] = []
         session.run_here(second, watch=lambda view: sizes.append(view.slots))
-        assert 1 in sizes, f"the second job never gave way: {set(sizes)}"
+        assert 1 in sizes, f"the second job never gave way: {set(sizes)} {first.open().count()} {first.log.read_text()}"
         ledger = first.open()
         assert 0 < ledger.count().succeeded < 400, "the first job stood still, or had ended before the second began"
         ledger.close()
