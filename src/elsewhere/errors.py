@@ -34,6 +34,9 @@ class InvalidTask(UsageError):
         super().__init__(message, hint=hint)
         self.faults = faults
 
+    def __str__(self) -> str:
+        return _with_faults(self.message, self.faults)
+
 
 class ConfigError(UsageError):
     """A settings file that cannot be read as written; `faults` as in InvalidTask, each `file:line: what`."""
@@ -41,6 +44,13 @@ class ConfigError(UsageError):
     def __init__(self, message: str = "", *, hint: str = "", faults: tuple[str, ...] = ()) -> None:
         super().__init__(message, hint=hint)
         self.faults = faults
+
+    def __str__(self) -> str:
+        return _with_faults(self.message, self.faults)
+
+
+def _with_faults(message: str, faults: tuple[str, ...]) -> str:
+    return "\n".join((message, *(fault for fault in faults if fault not in message)))
 
 
 class UnknownPlace(UsageError):

@@ -92,7 +92,7 @@ def explain_away(error: Exception) -> int:
     from elsewhere.errors import ElsewhereError, InternalError
 
     if isinstance(error, ElsewhereError) and not isinstance(error, InternalError):
-        faults = tuple(getattr(error, "faults", ()))
+        faults = tuple(fault for fault in getattr(error, "faults", ()) if fault not in error.message)
         complain(error.message or type(error).__name__, faults, error.hint)
         traceback = getattr(error, "traceback", "")
         if traceback:

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from elsewhere.config.batch import Batch
-from elsewhere.config.faults import Faults, nearest
+from elsewhere.config.faults import Faults
 from elsewhere.config.rows import new_task
 from elsewhere.model.task import NewTask
 
@@ -81,7 +81,7 @@ def _is_good(heading: list[str], line: int, faults: Faults) -> bool:
     before = faults.count
     if "task_id" not in heading:
         other = next((mark for mark in ";\t,|" if len(heading) == 1 and mark in heading[0]), "")
-        hint = f"; cells seem to be separated by {other!r}" if other else nearest("task_id", heading)
+        hint = f"; cells seem to be separated by {other!r}" if other else "; name the column of ids so"
         faults.add(line, f"the column task_id is missing{hint}")
     for name in sorted({name for name in heading if heading.count(name) > 1 and name}):
         faults.add(line, f"the column {name!r} is there twice")

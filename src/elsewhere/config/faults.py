@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from elsewhere.errors import InvalidTask
 
 SHOWN = 20
+NOTHING = "Nothing was started."
 
 
 class Faults:
@@ -35,10 +36,11 @@ class Faults:
         return self.at_once and self.count > 0
 
     def error(self) -> InvalidTask:
-        """Everything said so far, as one error; its message holds every fault, one a line."""
-        more = self.count - len(self._kept)
-        lines = [*self._kept, f"{self.name}: and {more:,} more"] if more else self._kept
-        return InvalidTask("\n".join(lines), hint="Nothing was started.", faults=tuple(self._kept))
+        """Everything said so far, as one error. The message is the fault itself, or how many there are."""
+        if self.count == 1:
+            return InvalidTask(self._kept[0], hint=NOTHING, faults=tuple(self._kept))
+        some = f"; the first {SHOWN} are" if self.count > SHOWN else ""
+        return InvalidTask(f"{self.name}: {self.count:,} faults{some}", hint=NOTHING, faults=tuple(self._kept))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -136,13 +136,13 @@ def one(text: bytes, problems: list[str]) -> NewTask | None:
         problems.append("is not UTF-8; save the file as UTF-8")
         return None
     try:
+        if not text.startswith(b"{"):
+            problems.append(f"a task must be a mapping with task_id and data, not {article(msgspec.json.decode(text))}")
+            return None
         found = _members.decode(text)
         values: dict[str, Any] = {
             key: value if key == "data" else msgspec.json.decode(value) for key, value in found.items()
         }
-    except msgspec.ValidationError:
-        problems.append(f"a task must be a mapping with task_id and data, not {article(msgspec.json.decode(text))}")
-        return None
     except _WRONG as error:
         problems.append(f"broken JSON{explain(text, error)[1]}")
         return None

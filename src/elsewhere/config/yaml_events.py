@@ -97,11 +97,11 @@ class Builder:
             return unfit
 
     def _value(self, event: Any, feed: Iterator[Any], depth: int) -> Any:
-        kind = type(event)
+        kind, anchor = type(event), event.anchor
         before = self._size
         self._size += 1
         if kind is yaml.ScalarEvent:
-            value = _scalar(event)
+            value: Any = _scalar(event)
         elif kind is yaml.AliasEvent:
             return self._alias(event)
         elif depth >= DEEPEST:
@@ -112,12 +112,9 @@ class Builder:
             while type(event := next(feed)) is not yaml.SequenceEndEvent:
                 value.append(self._value(event, feed, depth + 1))
         else:
-            return self._named(event, self._mapping(event, feed, depth), before)
-        return self._named(event, value, before) if kind is yaml.ScalarEvent and event.anchor else value
-
-    def _named(self, event: Any, value: Any, before: int) -> Any:
-        if event.anchor:
-            self._anchors[event.anchor] = value, self._size - before
+            value = self._mapping(event, feed, depth)
+        if anchor:
+            self._anchors[anchor] = value, self._size - before
         return value
 
     def _mapping(self, event: Any, feed: Iterator[Any], depth: int) -> dict[str, Any]:
