@@ -41,13 +41,15 @@ class Cloud:
     def __init__(self, world: World) -> None:
         self.world = world
         self.machines: dict[str, Machine] = {}
-        self.flying: list[tuple[int, Launch]] = []
+        self.flying: list[tuple[int, Launch, bool]] = []
+        """(when, what, far too late) of requests whose reply was lost and whose effect is to come."""
         self._ids: dict[str, tuple[list[str], int]] = {}
 
     def tick(self) -> None:
         for entry in [e for e in self.flying if e[0] <= self.world.now]:
             self.flying.remove(entry)
-            self.create(entry[1])
+            if not entry[2] or entry[1].id not in self._ids:
+                self.create(entry[1])
 
     def create(self, launch: Launch, refuse: bool = False) -> list[str] | None:
         """The same launch gives the same set while it is remembered; fewer is a partial yes; None is a refusal."""
@@ -90,9 +92,8 @@ class Desk:
             raise Unreachable("no answer, nothing done")
         if chance < 0.25:
             late = world.rng.random() < 0.03
-            self.cloud.flying.append(
-                (world.now + (world.rng.randint(50, 120) if late else world.rng.randint(1, FLIGHT)), launch)
-            )
+            due = world.now + (world.rng.randint(50, 120) if late else world.rng.randint(1, FLIGHT))
+            self.cloud.flying.append((due, launch, late))
             raise Unreachable("no answer, done later")
         ids = self.cloud.create(launch, refuse=chance < 0.45)
         self.seat.step()

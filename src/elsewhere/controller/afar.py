@@ -22,7 +22,8 @@ from elsewhere.pool.pool import Pool
 
 AHEAD = 5.0
 """Seconds of work, at the rate that was measured, that are handed out ahead of the agents."""
-MOST_AHEAD = 20_000
+FIRST, MOST_AHEAD = 8, 20_000
+"""Deliveries: for each slot while no rate is known; in all."""
 LOOK = 1.0
 """Seconds between two looks at the place; the time that a look takes, ten times over, if that is more."""
 OVERDUE = 30.0
@@ -89,7 +90,7 @@ class Afar:
         if self.draining or self.line.unsent:
             return 0
         slots = max(self.size, self.pool.state.bounds.slots)
-        ahead = min(max(2 * slots, int(self._rate.now() * AHEAD)), MOST_AHEAD)
+        ahead = min(max(FIRST * slots, int(self._rate.now() * AHEAD)), MOST_AHEAD)
         out = self.ledger.counts.handed_out
         return ahead - out if out <= ahead // 2 else 0
 

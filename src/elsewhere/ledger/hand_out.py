@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, starmap
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -165,14 +165,14 @@ class HandOut(Questions):
     def _take_fresh(self, limit: int) -> list[Delivery]:
         untouched = f" AND NOT EXISTS ({IN_OPEN}) AND NOT EXISTS ({IN_DONE})" if self._special else ""
         rows = self._rows(
-            f"SELECT n, 1, id, body, options, 0 FROM tasks t WHERE n > ?{untouched} ORDER BY n LIMIT ?",
+            f"SELECT n, 1, id, body, options FROM tasks t WHERE n > ?{untouched} ORDER BY n LIMIT ?",
             (self._frontier, limit),
         )
         if rows:
             self._frontier = rows[-1][0]
         elif self._special:
             self._frontier = self._counts.total
-        return list(map(Delivery._make, rows))
+        return list(starmap(Delivery, rows))
 
     def _take_open(self, limit: int, which: str) -> list[Delivery]:
         self._fall_due()

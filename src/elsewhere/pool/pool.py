@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from elsewhere.backends.base import Backend, Launch, NativeId
-from elsewhere.errors import PlaceError, Unreachable
+from elsewhere.errors import PlaceError, StateError, Unreachable
 from elsewhere.ledger import Ledger
 from elsewhere.ledger.allocations import Holdings
 from elsewhere.pool.reactor import (
@@ -115,7 +115,8 @@ class Pool:
     def _ask(self, ask: Ask) -> Event:
         try:
             return Accepted(ask.launch, tuple(self.backend.submit(self.order(ask))))
-        except Unreachable:
+        except (Unreachable, StateError) as error:  # StateError: this machine has no room for another just now
+            self.silence = error.message
             return Unanswered(ask.launch)
         except PlaceError as error:
             return Refused(ask.launch, error.message, self.chance.random(), hopeless=not error.transient)

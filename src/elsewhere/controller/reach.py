@@ -1,0 +1,103 @@
+"""Puts together what a job of machines needs: its channel, its backend, its pool. New places and channels are named in
+their registries, not here."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import selectors
+import socket
+import sys
+import tempfile
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol
+
+from elsewhere.agent.join import OwnKey
+from elsewhere.backends import registry as backends
+from elsewhere.backends.base import Backend, Launch
+from elsewhere.channels import registry as channels
+from elsewhere.channels.base import Channel
+from elsewhere.controller.afar import Afar
+from elsewhere.controller.files import JobFiles
+from elsewhere.errors import UsageError
+from elsewhere.ledger import Ledger
+from elsewhere.model.job import JobSpec
+from elsewhere.model.orders import Orders
+from elsewhere.model.place import Place
+from elsewhere.model.resources import Resources
+from elsewhere.pool import reaper
+from elsewhere.pool.pool import Pool, utc
+from elsewhere.pool.reactor import Ask, Bounds
+from elsewhere.ship import seal
+from elsewhere.ship.charter import Charter, pack
+from elsewhere.ship.script import BootText, render
+
+_SOCKET = 100
+"""Bytes that the path of a socket may have, a few less than the kernel's limit."""
+SHORT = timedelta(seconds=30)
+
+
+class Home(Channel, Protocol):
+    """A channel's controller end: besides its verbs, the way for orders."""
+
+    def order(self, orders: Orders) -> None: ...
+
+
+def afar(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.BaseSelector) -> Afar:
+    """The crew of a job whose agents are processes of their own, opened: it goes on from where the ledger stands."""
+    spec = ledger.spec
+    charter = pack(Charter(spec, str(files.directory), files.seal_key()))
+    channel = CHANNELS[_channel(spec)](files, spec, charter)
+    backend = backends.build(Place(spec.place, spec.place))
+    bounds = _bounds(spec, backend)
+    pool = Pool(backend, ledger, bounds, epoch, _order(files, bounds, channel.address))
+    crew = Afar(ledger, channel, pool, channel.order, selector, epoch)
+    crew.open()
+    return crew
+
+
+def _channel(spec: JobSpec) -> str:
+    if spec.channel not in CHANNELS:
+        names = ", ".join(sorted(CHANNELS))
+        raise UsageError(f"there is no channel {spec.channel!r}", hint=f"it is one of: calls, {names}")
+    return spec.channel
+
+
+def _spool(files: JobFiles, spec: JobSpec, charter: bytes) -> Home:
+    own = OwnKey()
+    return channels.spool_in(files.directory / "spool", spec.id, own, own, charter, key=seal.public())
+
+
+def _pipe(files: JobFiles, spec: JobSpec, charter: bytes) -> Home:
+    from elsewhere.channels.pipe import Pipe
+
+    path = files.directory / "pipe"
+    if len(os.fsencode(path)) > _SOCKET:
+        path = Path(tempfile.gettempdir()) / f"elsewhere-{os.getuid()}-{spec.id[-16:]}"
+    return Pipe(path, charter)
+
+
+CHANNELS: dict[str, Callable[[JobFiles, JobSpec, bytes], Home]] = {"spool": _spool, "pipe": _pipe}
+
+
+def _bounds(spec: JobSpec, backend: Backend) -> Bounds:
+    """On a place that answers at once nothing is in flight for long; two machines share a job's slots."""
+    lag = backend.traits.lag
+    slots = -(-spec.slots // 2)
+    flight = max(lag, timedelta(seconds=5))
+    return Bounds(spec.id, most=-(-spec.slots // slots), slots=slots, lag=lag, flight=flight,
+                  asking=SHORT if not lag else timedelta(minutes=20), pause=timedelta(seconds=0.5))  # fmt: skip
+
+
+def _order(files: JobFiles, bounds: Bounds, address: str) -> Callable[[Ask], Launch]:
+    owner = f"{getpass.getuser()}@{socket.gethostname()}"
+    directory = files.directory / "agents"
+
+    def order(ask: Ask) -> Launch:
+        text = BootText(address, str(directory), sys.executable, ask.term, ask.start_by, slots=bounds.slots)
+        labels = reaper.labels(bounds.job, ask.launch, owner, utc() + ask.term + bounds.asking + bounds.boot)
+        return Launch(ask.launch, ask.count, render(text), Resources(), ask.term, ask.start_by, labels)
+
+    return order
