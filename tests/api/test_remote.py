@@ -7,6 +7,7 @@ import concurrent.futures
 import itertools
 import os
 import pickle
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +18,15 @@ import pytest
 
 import elsewhere
 from elsewhere import Resources, RetryPolicy, remote
-from elsewhere.errors import PayloadError, RemoteTraceback, TaskFailed, TaskTimedOut, UnknownPlace, UsageError
+from elsewhere.errors import (
+    PayloadError,
+    RemoteTraceback,
+    TaskFailed,
+    TaskOutOfMemory,
+    TaskTimedOut,
+    UnknownPlace,
+    UsageError,
+)
 
 
 class Odd(Exception):
@@ -115,6 +124,31 @@ def test_an_exception_that_cannot_be_unpickled_is_a_task_failed() -> None:
 
     with pytest.raises(TaskFailed, match="Odd: this and that"):
         remote(odd)()
+
+
+def test_a_task_that_ends_its_process_fails_and_the_caller_goes_on() -> None:
+    for leave, status in ((sys.exit, 4), (os._exit, 5)):
+        with pytest.raises(TaskFailed) as told:
+            remote(leave)(status)
+        assert told.value.exit_code == status
+
+
+def test_more_memory_than_allowed_is_told_as_such() -> None:
+    with pytest.raises(TaskOutOfMemory):
+        remote(bytearray).options(memory="200MiB")(400_000_000)
+
+
+def test_variables_and_the_task_at_hand_are_there() -> None:
+    def look() -> tuple[str, str, bool]:
+        task = elsewhere.current_task()
+        return os.environ["COLOUR"], task.id, task.time_left is not None
+
+    assert remote(look).options(env={"COLOUR": "red"}, timeout="9s")() == ("red", "look-1", True)
+
+
+def test_isolated_calls_have_a_process_each() -> None:
+    alone = where.options(isolate=True)
+    assert alone() != alone()
 
 
 def test_submit_gives_a_future_of_the_standard_library() -> None:

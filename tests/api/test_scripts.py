@@ -78,11 +78,11 @@ def test_results_of_an_earlier_process_are_found_by_the_function_s_name(script: 
         """
         import elsewhere
         job = elsewhere.attach("fit")
-        print(job.state, job.ok, [(r.id, r.value) for r in job.results()])
+        print(job.state, job.counts.complete, job.ok, [(r.id, r.value) for r in job.results()])
         """,
         name="other.py",
     )
-    assert done.stdout == "succeeded True [('fit-1', (0, 0)), ('fit-2', (1, 1)), ('fit-3', (2, 2))]\n"
+    assert done.stdout == "succeeded True True [('fit-1', (0, 0)), ('fit-2', (1, 1)), ('fit-3', (2, 2))]\n"
 
 
 def test_an_interrupt_stops_the_call_and_the_script_leaves_nothing_running(tmp_path: Path) -> None:

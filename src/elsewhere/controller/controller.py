@@ -225,6 +225,8 @@ class Controller:
         self._settle()
         with self.ledger.moving():
             given = self.ledger.interrupt()
+            if self.closing:
+                self.ledger.complete()
             counts = self.ledger.counts
             self.ledger.note("ended" if counts.over else "left", ready=counts.ready, interrupted=given)
             self.ledger.set("live", {})

@@ -132,7 +132,7 @@ def exception(outcome: Outcome, value: bytes, key: bytes, task: str = "", attemp
     """
     story = _story(value)
     home = _unpickled(story.get("pickle", ""), key) if outcome is Outcome.ERRORED else None
-    if home is None:
+    if not isinstance(home, Exception):  # a task's SystemExit or KeyboardInterrupt must not end the program at home
         home = _task_error(outcome, story)
     for name, part in (
         ("task", task),
