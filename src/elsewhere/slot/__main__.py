@@ -9,13 +9,24 @@ import sys
 
 def _adopt(directory):  # type: ignore[no-untyped-def]
     """Make `elsewhere.slot` importable; `elsewhere` itself stays the user's, or whatever the boot words say."""
+    from importlib import import_module
     from importlib.machinery import ModuleSpec
+
+    def part(name):  # type: ignore[no-untyped-def]
+        # `from elsewhere.slot import wire` would otherwise load `elsewhere` first, if there is one.
+        if name.startswith("_"):
+            raise AttributeError(name)
+        try:
+            return import_module("elsewhere.slot." + name)
+        except ModuleNotFoundError as error:
+            raise AttributeError(name) from error
 
     package = type(sys)("elsewhere.slot")
     package.__path__ = [directory]
     package.__package__ = "elsewhere.slot"
     package.__spec__ = ModuleSpec("elsewhere.slot", None, is_package=True)
     package.__spec__.submodule_search_locations = [directory]
+    package.__getattr__ = part
     sys.modules["elsewhere.slot"] = package
 
 

@@ -241,7 +241,9 @@ class Attempts:
         if words["seed_door"]:
             result = {} if result is None else result
             if values.to_json(result, False) is None:
-                said = f"{values.culprit(result, 'result')} is not JSON"
+                from json import dumps
+
+                said = f"{values.culprit(result, 'result', dumps)} is not JSON"
                 return REJECTED, FAILURE, wire.failure("result is not JSON", said)
         try:
             return (SUCCEEDED, *values.write(result, words["exact"], words["store"], words["key"]))

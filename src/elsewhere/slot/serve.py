@@ -213,6 +213,8 @@ class Slot(Attempts):
             return
         if kind == "call":
             self.invoke = self.call
+            if words["isolate"] and words["target"]:
+                self.open_function("")  # here, once, rather than in each fork
         else:
             self.function = entry.find(words["target"], words["cwd"])
             self.seed = entry.is_seed(self.function)

@@ -234,7 +234,7 @@ def write(value: object, exact: bool, store: str, key: bytes) -> tuple[int, byte
         if len(data) + sum(len(buffer.raw()) for buffer in buffers) <= SMALL:
             return PICKLE, seal(key, dump(value) if buffers else data)
     except Exception as error:
-        raise Unsendable(f"{culprit(value, 'result')} cannot be pickled: {error}") from error
+        raise Unsendable(f"{culprit(value, 'result', dump)} cannot be pickled: {error}") from error
     return STORED_PICKLE, keep_pickle(store, key, data, buffers).encode()
 
 
@@ -256,8 +256,8 @@ def read(form: int, value: bytes, store: str, key: bytes) -> Any:
         return json.load(file)
 
 
-def culprit(value: object, name: str, depth: int = 4) -> str:
-    """Which part of a value it is that will not pickle: `result['model'].lock (a _thread.lock)`."""
+def culprit(value: object, name: str, travels: Callable[[object], object], depth: int = 4) -> str:
+    """Which part of a value it is for which `travels` raises: `result['model'].lock (a _thread.lock)`."""
     inner: list[tuple[str, object]] = []
     if isinstance(value, dict):
         inner = [(f"{name}[{key!r}]", part) for key, part in value.items()]
@@ -267,9 +267,9 @@ def culprit(value: object, name: str, depth: int = 4) -> str:
         inner = [(f"{name}.{key}", part) for key, part in vars(value).items()]
     for place, part in inner[:10_000] if depth else []:
         try:
-            dump(part)
+            travels(part)
         except Exception:
-            return culprit(part, place, depth - 1)
+            return culprit(part, place, travels, depth - 1)
     kind = type(value)
     return f"{name} (a {kind.__module__}.{kind.__qualname__})".replace("builtins.", "")
 
