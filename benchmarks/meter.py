@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -51,8 +52,8 @@ def measure(
     wrapped = [sys.executable, "-I", "-S", str(WRAPPER), str(writer), str(int(memory)), *map(str, command)]
     try:
         process = subprocess.Popen(
-            wrapped, env={**os.environ, **BYTECODE, **(env or {})}, cwd=cwd, pass_fds=(writer,), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+            wrapped, env={**os.environ, **BYTECODE, **(env or {})}, cwd=cwd, pass_fds=(writer,),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
     finally:
         os.close(writer)
@@ -73,12 +74,13 @@ def measure(
     return usage
 
 
-def apart(large: Usage, small: Usage, n: int, few: int) -> dict[str, float]:
-    """What one of `n` tasks costs, when `few` of them, which is mostly start-up, is taken away."""
+def apart(large: Usage, starts: Sequence[Usage], n: int, few: int) -> dict[str, float]:
+    """What one of `n` tasks costs when `few` of them, which is mostly start-up, are taken away (the median of those).
+
+    No rate where start-up is all that can be seen.
+    """
     tasks = n - few
-    return {
-        "cpu": (large.cpu - small.cpu) / tasks * 1e6,
-        "rate": tasks / max(large.wall - small.wall, 1e-9),
-        "largest": large.largest / 1e6,
-        "together": large.together / 1e6,
-    }
+    wall = large.wall - statistics.median(start.wall for start in starts)
+    cpu = large.cpu - statistics.median(start.cpu for start in starts)
+    found = {"cpu": cpu / tasks * 1e6, "largest": large.largest / 1e6, "together": large.together / 1e6}
+    return {**found, "rate": tasks / wall} if wall > 0.01 else found

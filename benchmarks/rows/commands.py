@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.ground import ELSEWHERE, PYTHON, Ground
-from benchmarks.meter import Usage, apart, measure
-from benchmarks.table import LIMIT, PEER, Contestant, Row, Sample, Target
+from benchmarks.meter import Usage, measure
+from benchmarks.rows.tasks import differing
+from benchmarks.table import LIMIT, PEER, Contestant, Row, Target
 
 N, FEW = 4_000, 50
 TRUE = shutil.which("true") or "/bin/true"
@@ -20,8 +20,8 @@ def rows(ground: Ground, full: bool) -> list[Row]:
     start: list[str | Path] = [loop] if loop else [PYTHON, ground.program("spawns.py")]
     who = "elsewhere run --each-line"
     contestants = [
-        Contestant(who, _differing(lambda n: _ours(ground, n))),
-        Contestant(limit, _differing(lambda n: measure([*start, str(n), "2", TRUE], memory=False)), LIMIT),
+        Contestant(who, differing(lambda n: _ours(ground, n), N, FEW)),
+        Contestant(limit, differing(lambda n: measure([*start, str(n), "2", TRUE], memory=False), N, FEW), LIMIT),
         *_tools(ground),
     ]
     return [Row("commands", f"Commands, /bin/true, two at a time, {N:,}", contestants,
@@ -37,17 +37,9 @@ def _tools(ground: Ground) -> list[Contestant]:
     """xargs and GNU parallel, where they are installed."""
     found = []
     if xargs := shutil.which("xargs"):
-        run = _differing(lambda n: measure([xargs, "-a", ground.lines(n), "-n", "1", "-P", "2", TRUE]))
+        run = differing(lambda n: measure([xargs, "-a", ground.lines(n), "-n", "1", "-P", "2", TRUE]), N, FEW)
         found.append(Contestant("xargs -P2", run, PEER))
     if parallel := shutil.which("parallel"):
-        run = _differing(lambda n: measure([parallel, "-j2", "-a", ground.lines(n), TRUE]))
+        run = differing(lambda n: measure([parallel, "-j2", "-a", ground.lines(n), TRUE]), N, FEW)
         found.append(Contestant("GNU parallel -j2", run, PEER))
     return found
-
-
-def _differing(run: Callable[[int], Usage]) -> Callable[[], Sample]:
-    def once() -> Sample:
-        small = run(FEW)
-        return apart(run(N), small, N, FEW)
-
-    return once

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.ground import PYTHON, Ground
-from benchmarks.meter import Usage, apart, measure
+from benchmarks.meter import Usage, measure
+from benchmarks.rows.tasks import differing
 from benchmarks.table import LIMIT, PEER, Contestant, Row, Sample, Target
-
-FEW = 100
 
 
 def rows(ground: Ground, full: bool) -> list[Row]:
@@ -17,9 +16,10 @@ def rows(ground: Ground, full: bool) -> list[Row]:
 
 
 def _once(ground: Ground, n: int, form: str, run: Callable[[Path], Usage], own: bool = False) -> Callable[[], Sample]:
+    measured = differing(lambda k: run(ground.tasks(k, form)), n)
+
     def once() -> Sample:
-        small = run(ground.tasks(FEW, form))
-        sample = apart(run(ground.tasks(n, form)), small, n, FEW)
+        sample = measured()
         del sample["together"]
         return {**sample, "bytes": ground.ledger_bytes() / n} if own else sample
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from benchmarks.ground import ELSEWHERE, PROGRAMS, PYTHON, Ground
 from benchmarks.meter import Usage, apart, measure
@@ -20,40 +19,47 @@ def rows(ground: Ground, full: bool) -> list[Row]:
     ]
 
 
-def ours(ground: Ground, tasks: Path, *flags: str) -> Usage:
+def ours(ground: Ground, n: int, *flags: str) -> Usage:
     """`elsewhere run`, from nothing to all recorded."""
-    command = [ELSEWHERE, "run", tasks, "--entry", "noop:f", "--slots", "2", "--quiet", *flags]
+    command = [ELSEWHERE, "run", ground.tasks(n), "--entry", "noop:f", "--slots", "2", "--quiet", *flags]
     return measure(command, env=ground.env(), cwd=PROGRAMS)
 
 
-def program(ground: Ground, name: str, *arguments: str) -> Callable[[Path], Usage]:
-    return lambda tasks: measure([PYTHON, ground.program(name), tasks, *arguments])
+def program(ground: Ground, name: str, *arguments: str) -> Callable[[int], Usage]:
+    return lambda n: measure([PYTHON, ground.program(name), ground.tasks(n), *arguments])
 
 
-def floor(ground: Ground, tasks: Path) -> Usage:
-    return measure([PYTHON, ground.program("floor.py"), tasks, ground.fresh("floor.db")])
+def floor(ground: Ground, n: int) -> Usage:
+    return measure([PYTHON, ground.program("floor.py"), ground.tasks(n), ground.fresh("floor.db")])
 
 
-def differing(ground: Ground, n: int, run: Callable[[Path], Usage], few: int = FEW) -> Callable[[], Sample]:
-    """One measurement: `n` tasks and a few, one after the other."""
+def differing(run: Callable[[int], Usage], n: int, few: int = FEW) -> Callable[[], Sample]:
+    """One measurement: a few tasks and `n`, one after the other; the very first time a few more, not counted.
+
+    What is taken away for start-up is the median of all starts so far: a single one says more of the machine's mood.
+    """
+    starts: list[Usage] = []
 
     def once() -> Sample:
-        small = run(ground.tasks(few))
-        return apart(run(ground.tasks(n)), small, n, few)
+        if not starts:
+            run(few)
+        starts.append(run(few))
+        return apart(run(n), starts, n, few)
 
     return once
 
 
 def _noop(ground: Ground, n: int) -> Row:
+    run = differing(lambda k: ours(ground, k), n)
+
     def own() -> Sample:
-        sample = differing(ground, n, lambda tasks: ours(ground, tasks))()
-        return {**sample, "bytes": ground.ledger_bytes() / n}
+        return {**run(), "bytes": ground.ledger_bytes() / n}
 
     who = "elsewhere run"
-    contestants = [Contestant(who, own), Contestant(FLOOR, differing(ground, n, lambda t: floor(ground, t)), LIMIT)]
+    contestants = [Contestant(who, own), Contestant(FLOOR, differing(lambda k: floor(ground, k), n), LIMIT)]
     if n <= 100_000:
-        contestants.append(Contestant(POOL, differing(ground, n, program(ground, "pool.py", "1")), PEER))
-    contestants.append(Contestant("Pool.imap, chunk 64", differing(ground, n, program(ground, "imap.py")), PEER))
+        contestants.append(Contestant(POOL, differing(program(ground, "pool.py", "1"), n), PEER))
+    contestants.append(Contestant("Pool.imap, chunk 64", differing(program(ground, "imap.py"), n), PEER))
     targets = [Target(who, "cpu", most=20), Target(who, "cpu", most=15),
                Target(who, "rate", least=0.35, against=FLOOR), Target(who, "bytes", most=200)]  # fmt: skip
     if n <= 100_000:
@@ -71,9 +77,9 @@ def _isolated(ground: Ground) -> Row:
         "isolate",
         f"A fresh process per task, {n:,} tasks",
         [
-            Contestant(who, differing(ground, n, lambda tasks: ours(ground, tasks, "--isolate"))),
-            Contestant(one, differing(ground, n, program(ground, "forks.py", "1")), LIMIT),
-            Contestant(two, differing(ground, n, program(ground, "forks.py", "2")), LIMIT),
+            Contestant(who, differing(lambda k: ours(ground, k, "--isolate"), n)),
+            Contestant(one, differing(program(ground, "forks.py", "1"), n), LIMIT),
+            Contestant(two, differing(program(ground, "forks.py", "2"), n), LIMIT),
         ],
         [Target(who, "rate", least=0.5, against=one), Target(who, "rate", least=0.5, against=two)],
     )
