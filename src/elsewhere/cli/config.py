@@ -24,9 +24,7 @@ def main(asked: SimpleNamespace) -> int:
     if asked.action not in ("show", "check"):
         raise UsageError(f"config cannot {asked.action!r}" + nearest(asked.action, ["show", "check"]),
                          hint="Write `elsewhere config show` or `elsewhere config check`.")  # fmt: skip
-    from elsewhere.cli import surroundings
-
-    rows, files = surroundings.settings_shown(asked.profile)  # ConfigError names every fault, and ends with status 2
+    rows, files = _shown(asked.profile)  # ConfigError names every fault, and ends with status 2
     if asked.action == "check":
         if asked.json:
             say_json({"ok": True, "files": files})
@@ -41,3 +39,11 @@ def main(asked: SimpleNamespace) -> int:
     head, *lines = table(("key", "value", "from"), rows)
     say(paint(head, "bold", coloured()), *lines)
     return 0
+
+
+def _shown(profile: str | None) -> tuple[list[tuple[str, str, str]], list[str]]:
+    """((key, value, source) of every setting in force, the files that were read). ConfigError names every fault."""
+    from importlib import import_module
+
+    found: tuple[list[tuple[str, str, str]], list[str]] = import_module("elsewhere.config.settings").shown(profile)
+    return found
