@@ -95,7 +95,7 @@ class Here:
     def put(self, path: str, data: bytes, mode: int = 0o600) -> None:
         target = Path(path)
         try:
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_directory(target.parent)
             write_whole(target, data, mode)
         except OSError as error:
             raise _refused(error, path) from error
@@ -105,6 +105,16 @@ class Here:
             return Path(path).read_bytes()
         except OSError as error:
             raise _refused(error, path) from error
+
+
+def private_directory(path: Path) -> None:
+    """Make a directory, and those above it that are missing, for its owner alone. Already there: left as it is."""
+    missing = []
+    while not path.is_dir():
+        missing.append(path)
+        path = path.parent
+    for folder in reversed(missing):
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def write_whole(target: Path, data: bytes, mode: int = 0o600) -> None:

@@ -19,7 +19,7 @@ from typing import Protocol
 from urllib.parse import quote
 
 from elsewhere.errors import AccessDenied, ElsewhereError, NotFound, Refused, StateError, Unreachable
-from elsewhere.hosts import Host, sync_directory, write_new
+from elsewhere.hosts import Host, private_directory, sync_directory, write_new
 
 _KEY = re.compile(r"[A-Za-z0-9_=-][A-Za-z0-9._=-]*(?:/[A-Za-z0-9_=-][A-Za-z0-9._=-]*)*")
 _PREFIX = re.compile(r"(?:[A-Za-z0-9_=-][A-Za-z0-9._=-]*/)*(?:[A-Za-z0-9_=-][A-Za-z0-9._=-]*)?")
@@ -233,7 +233,7 @@ class DirectoryStore:
             except FileNotFoundError:
                 if last:
                     raise
-                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                private_directory(path.parent)
 
     def _settle(self, path: Path) -> None:
         if self._sync:

@@ -11,13 +11,14 @@ from pathlib import Path
 
 from elsewhere.agent.join import Joining, Process, serve
 from elsewhere.errors import ElsewhereError
+from elsewhere.hosts import private_directory
 
 
 def main(argv: list[str] | None = None) -> int:
     """0 when there was no more work or its time was over, 1 if it could not join, 2 for a wrong call."""
     joining = _parse(argv)
     try:
-        joining.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_directory(joining.directory)
         why = serve(joining, _heed)
     except ElsewhereError as error:
         print(f"elsewhere agent: {error.message}", file=sys.stderr)  # noqa: T201

@@ -22,7 +22,7 @@ from typing import ClassVar
 from elsewhere.backends.base import Condition, Finding, Launch, NativeId, Sighting, Traits
 from elsewhere.config.home import home
 from elsewhere.errors import AccessDenied, NotFound, Refused, StateError
-from elsewhere.hosts import write_whole
+from elsewhere.hosts import private_directory, write_whole
 from elsewhere.model.place import Offer
 from elsewhere.model.resources import Resources
 
@@ -32,7 +32,8 @@ _GRACE = 10.0
 _NAME = re.compile(r"[A-Za-z0-9_=-][A-Za-z0-9._=-]*")
 
 # `ln` is the one step that decides who starts it: of two askings for the same launch one finds the name taken.
-_START = """umask 077; cd "$1" || exit 73
+# A signal to the group is for the agent: both shells stay until it has ended, so that the switch goes with them.
+_START = """trap : TERM INT HUP; umask 077; cd "$1" || exit 73
 [ -e cancelled ] && exit 0
 echo $$ >pid.$$; ln pid.$$ pid 2>/dev/null; first=$?; rm -f pid.$$; [ $first -eq 0 ] || exit 0
 sh ../boot </dev/null >>log 2>&1; echo $? >ended"""
@@ -69,7 +70,7 @@ class Local:
         base = self.directory / launch.id
         labels = {"launch": launch.id, **launch.labels}
         try:
-            base.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_directory(base)
             if not (base / "launch.json").exists():
                 write_whole(base / "boot", launch.script.encode(), 0o700)
                 # the record is whole before anything starts, and says how many: asked again, the first word holds

@@ -62,6 +62,8 @@ class Away:
         self._saying: dict[int, list[Pair]] = {}
         self._wanted = (0, False)
         self._charter: bytes | None = None
+        self._beat = b""
+        """The last heartbeat, which needs no keeping: said again when we are back."""
         self._orders = Orders("")
 
     # --- the verbs of an agent
@@ -125,7 +127,8 @@ class Away:
             self._say_kept(number, body)
         if len(kept) < len(reports):
             beats = [report for report in reports if isinstance(report, Heartbeat)]
-            self._say(words.REPORT, words.encode(words.Said(0, pack_reports(beats), [])))
+            self._beat = words.encode(words.Said(0, pack_reports(beats), []))
+            self._say(words.REPORT, self._beat)
 
     def close(self) -> None:
         """Twice: harmless. What is unconfirmed stays in the journal, for the next process that opens it."""
@@ -187,6 +190,8 @@ class Away:
         hello = words.Hello(self._agent, self._process, self._journal.id, self._lease, holding)
         self._say(words.HELLO, words.encode(hello))
         self._wanted = (0, False)
+        if self._beat:
+            self._say(words.REPORT, self._beat)
         for number, body in list(self._journal.pending.items()):
             self._say_kept(number, body)
 

@@ -12,6 +12,7 @@ import zlib
 from pathlib import Path
 
 from elsewhere.errors import StateError
+from elsewhere.hosts import private_directory
 
 _HEAD = struct.Struct("<IIQ")
 """Length of the body, CRC-32 of number and body, number. A body of no bytes confirms the number."""
@@ -25,7 +26,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         """Open, or make, the file. What it holds unconfirmed is in `pending`."""
         self.pending: dict[int, bytes] = {}
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_directory(path.parent)
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         data = b"".join(iter(lambda: os.read(self._fd, 1 << 20), b""))
         if len(data) < 16:
