@@ -26,6 +26,7 @@ class Floor:
         self.slots, self.directory = slots, directory
         self.ended: dict[int, Ended] = {}
         self.all: list[Ended] = []
+        self._keys: set[tuple[int, int]] = set()
         self._next = 1
 
     def put(self, *bodies: Any, options: dict[str, Any] | None = None, alone: bool = False, attempt: int = 1) -> list[int]:
@@ -41,7 +42,8 @@ class Floor:
 
     def turn(self, wait: float = 0.1) -> None:
         for one in self.slots.turn(wait):
-            assert (one.n, one.attempt) not in {(x.n, x.attempt) for x in self.all[-5000:]}, f"{one} ended twice"
+            assert (one.n, one.attempt) not in self._keys, f"{one} ended twice"
+            self._keys.add((one.n, one.attempt))
             self.ended[one.n] = one
             self.all.append(one)
 

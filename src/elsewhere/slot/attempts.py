@@ -277,7 +277,8 @@ class Attempts:
         return outcome, FAILURE, failures.of(error, self.stderr(), self.words["key"])
 
     def stopped(self) -> tuple[int, int, bytes]:
-        """The agent wanted it to end, and it did."""
+        """The agent wanted it to end, and it did: nothing of it may be left when that is written down."""
+        self.end_children()
         self.flush()
         told = _STOPPED.get(self.stopping, "it was told to end")
         return self.stopping, FAILURE, wire.failure("Stopped", told, stderr=self.stderr())

@@ -6,6 +6,7 @@ The cost of a task that does nothing is spent here: what few tasks need is done 
 from __future__ import annotations
 
 import atexit
+import functools
 import marshal
 import mmap
 import os
@@ -80,7 +81,8 @@ class Slot(Attempts):
         self.open_outcomes(words["outcomes"])
         signal.signal(signal.SIGTERM, self.on_term)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.register_at_fork(after_in_child=self.forked)
+        block = functools.partial(signal.pthread_sigmask, signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGHUP))
+        os.register_at_fork(before=block, after_in_parent=self.unblock, after_in_child=self.forked)
         task.asked.append(self.task)
         atexit.register(self.end_children)  # the first to be registered is the last to be called
         self.show(BOOTING, 0, 0, monotonic())
@@ -186,6 +188,11 @@ class Slot(Attempts):
         atexit.unregister(self.end_children)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        # Only now, or a signal that comes early would find our handler and be forgotten with it.
+        self.unblock()
+
+    def unblock(self) -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGHUP))
 
     def load(self) -> None:
         """Find what tasks call. Whatever the user's code raises now becomes the answer to every task."""

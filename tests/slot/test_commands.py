@@ -1,0 +1,140 @@
+"""What a command sees and leaves behind, in a real slot."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from slot.floor import eventually, floor, is_alive, value
+
+from elsewhere.model.job import Entry
+from elsewhere.model.resources import Resources
+from elsewhere.model.states import Outcome
+
+SH = "/bin/sh"
+
+
+def command(*words: str) -> Entry:
+    return Entry("command", command=words)
+
+
+def test_a_command_s_output_and_status_are_kept(tmp_path: Path) -> None:
+    with floor(tmp_path, entry=command(SH, "-c", "echo out; echo err >&2; exit 3")) as here:
+        ended = here.one(b"null")
+        assert here.output(ended) == b"out\n" and here.output(ended, "err") == b"err\n"
+    told = value(ended)
+    assert ended.outcome is Outcome.ERRORED
+    assert (told["exit_code"], told["stderr"]) == (3, "err\n")
+
+
+def test_success_is_status_0(tmp_path: Path) -> None:
+    with floor(tmp_path, entry=command("true")) as here:
+        ended = here.run(*[b"null"] * 5)
+    assert [(one.outcome, one.value, one.output) for one in ended] == [(Outcome.SUCCEEDED, b"", None)] * 5
+
+
+def test_a_task_may_bring_its_own_command_which_no_shell_reads(tmp_path: Path) -> None:
+    with floor(tmp_path, entry=command("false")) as here:
+        ended = here.one(b"null", options={"command": ["printf", "%s", "$HOME; `id` *"]})
+        assert here.output(ended) == b"$HOME; `id` *"
+
+
+def test_a_command_is_told_who_it_is_by_variables(tmp_path: Path) -> None:
+    script = (
+        'echo $ELSEWHERE_TASK_ID $ELSEWHERE_ATTEMPT $OWN; ls -A $ELSEWHERE_SCRATCH; touch $ELSEWHERE_SCRATCH/x;'
+        'ls -A $ELSEWHERE_CHECKPOINT; touch $ELSEWHERE_CHECKPOINT/kept; echo $ELSEWHERE_DEADLINE; exit $CODE'
+    )
+    with floor(tmp_path, entry=command(SH, "-c", script), timeout=timedelta(seconds=100)) as here:
+        before = time.time()
+        first = here.one(b"null", options={"env": {"OWN": "mine", "CODE": "1"}}, attempt=2)
+        lines = here.output(first).decode().splitlines()
+        again = here.one(b"null", options={"env": {"CODE": "0"}})
+        assert here.output(again).decode().splitlines()[0] == "task-2 1"
+    assert lines[0] == "task-1 2 mine"
+    assert before + 90 < float(lines[1]) < before + 130
+    assert (tmp_path / "checkpoints" / "task-1" / "kept").exists(), "a failed attempt's checkpoint stays"
+    assert not (tmp_path / "checkpoints" / "task-2").exists(), "that of a finished task goes"
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_command_that_is_not_there_says_so_with_the_status_of_a_shell(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "plain.txt").write_text("no program")
+    with floor(tmp_path, entry=command("no-such-program-here")) as here:
+        missing = value(here.one(b"null"))
+        forbidden = value(here.one(b"null", options={"command": ["./plain.txt"]}))
+    assert missing["exit_code"] == 127 and "no-such-program-here" in missing["message"]
+    assert forbidden["exit_code"] == 126
+
+
+def test_a_command_s_own_signal_is_an_error_and_a_kill_is_a_loss(tmp_path: Path) -> None:
+    with floor(tmp_path, entry=command(SH, "-c", "kill -$SIG $$")) as here:
+        broken = here.one(b"null", options={"env": {"SIG": "SEGV"}})
+        killed = here.one(b"null", options={"env": {"SIG": "KILL"}})
+    assert (broken.outcome, value(broken)["signal"]) == (Outcome.ERRORED, 11)
+    assert (killed.outcome, value(killed)["signal"]) == (Outcome.LOST, 9)
+
+
+def test_what_a_command_leaves_running_ends_with_it(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    script = f"(setsid sleep 1000 & echo $! >> {pids}); sleep 1000 & echo $! >> {pids}; exit 0"
+    with floor(tmp_path, entry=command(SH, "-c", script)) as here:
+        assert here.one(b"null").outcome is Outcome.SUCCEEDED
+        left = [int(pid) for pid in pids.read_text().split()]
+        assert len(left) == 2 and not any(map(is_alive, left))
+
+
+def test_a_command_that_ignores_sigterm_is_killed_after_the_grace(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    script = f"trap '' TERM; setsid sh -c 'trap \"\" TERM; echo $$ >> {pids}; sleep 1000 & wait; sleep 1000' & echo $$ >> {pids}; wait; sleep 1000"
+    with floor(tmp_path, entry=command(SH, "-c", script), grace=timedelta(seconds=0.3)) as here:
+        (n,) = here.put(b"null")
+        here.until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
+        here.slots.cancel([n])
+        (ended,) = here.finish(n)
+        assert ended.outcome is Outcome.CANCELLED
+        assert not any(is_alive(int(pid)) for pid in pids.read_text().split())
+        assert here.one(b"null", options={"command": ["true"]}).outcome is Outcome.SUCCEEDED
+
+
+def test_a_command_that_heeds_sigterm_may_tidy_up(tmp_path: Path) -> None:
+    script = f"trap 'echo tidy; touch {tmp_path}/tidied; exit 0' TERM; touch {tmp_path}/ready; sleep 1000 & wait"
+    with floor(tmp_path, entry=command(SH, "-c", script)) as here:
+        (n,) = here.put(b"null", options={"timeout": 0.3})
+        (ended,) = here.finish(n)
+        assert ended.outcome is Outcome.TIMED_OUT
+        assert (tmp_path / "tidied").exists() and here.output(ended) == b"tidy\n"
+
+
+def test_a_command_that_wants_too_much_memory_ran_out_of_it(tmp_path: Path) -> None:
+    import sys
+
+    at_once = "b = bytes(800 << 20)"
+    bit_by_bit = "import mmap, time; m = mmap.mmap(-1, 400 << 20); m.write(b'x' * (399 << 20)); time.sleep(60)"
+    with floor(tmp_path, entry=command("true"), resources=Resources(memory=100 << 20)) as here:
+        for script in (at_once, bit_by_bit):
+            ended = here.one(b"null", options={"command": [sys.executable, "-c", script]})
+            assert ended.outcome is Outcome.OUT_OF_MEMORY, script
+
+
+def test_when_the_agent_dies_its_commands_die_too(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    program = f"""
+import sys
+sys.path[:0] = [{str(Path(__file__).parent.parent)!r}]
+from pathlib import Path
+from slot.floor import floor
+from elsewhere.model.job import Entry
+entry = Entry("command", command=("sh", "-c", "echo $$ >> {tmp_path}/pids; (setsid sleep 1000 & echo $! >> {tmp_path}/pids); wait; sleep 1000"))
+with floor(Path({str(tmp_path)!r}), entry=entry) as here:
+    here.finish(*here.put(b"null"), bound=1000)
+"""
+    pids = tmp_path / "pids"
+    with subprocess.Popen([sys.executable, "-c", program]) as agent:
+        eventually(lambda: pids.exists() and len(pids.read_text().split()) == 2)
+        agent.kill()
+    left = [int(pid) for pid in pids.read_text().split()]
+    eventually(lambda: not any(map(is_alive, left)), 5)
