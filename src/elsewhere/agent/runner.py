@@ -72,9 +72,11 @@ class Slots:
             return 0
         if self.broken:
             return _MOST
-        held = len(self._pending) + sum(len(child.given) for child in self._children)
-        room = self.count * self._depth() - held
-        return max(0, min(room, int(_BYTES / self._size) - held + self.count))
+        depth, levels = self._depth(), [len(child.given) for child in self._children]
+        if len(levels) >= self.count and min(levels) * 2 > depth:
+            return 0  # nobody is hungry: hand-outs cost much the same for one as for many
+        held = len(self._pending) + sum(levels)
+        return max(0, min(self.count * depth - held, int(_BYTES / self._size) - held + self.count))
 
     def put(self, deliveries: Sequence[Delivery]) -> None:
         """Take these; they are run once, about in this order."""
