@@ -169,7 +169,7 @@ FAULTS: list[tuple[str, str | bytes, list[str]]] = [
     ("f.yaml", "- task_id: a\n  data: *x\n", ["2: the anchor &x is not known"]),
     ("g.yaml", "- task_id: 7\n  data: {}\n", ['1: task_id must be a string, not the number 7; write "7"']),
     ("h.yaml", b"- task_id: a\n  data: {x: \xff}\n", ["2: is not UTF-8"]),
-    ("i.yaml", "- task_id: a\n  data: {x: \"1}\n- task_id: b\n  data: {x: \"y\"}\n- x: 1\n", ["4: broken", "5: unk"]),
+    ("i.yaml", "- task_id: a\n  data: {x: \"1}\n- task_id: b\n  data: {x: \"y\"}\n- x\n", ["4: broken", "5: a task"]),
     ("j.yaml", "- task_id: a\n\tdata: {}\n- task_id: b\n  data: @x\n", ["2: broken YAML", "4: broken YAML (column 9)"]),
     ("k.yaml", "# nothing\n", ["holds no task"]),
     ("l.yaml", "- task_id: a\n  data: {}\n---\n- b\n", ["3: a second document"]),

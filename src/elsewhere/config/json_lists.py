@@ -25,6 +25,7 @@ _SPACE = re.compile(rb"[ \t\r\n]*")
 _SEAM = re.compile(rb"\}[ \t\r\n]*,[ \t\r\n]*(?=\{)")
 _FIRST_KEY = re.compile(rb'\{[ \t\r\n]*("(?:[^"\\]|\\.){1,40}")')
 _TAIL = 8 * 1024
+_TOKEN = 16
 _TRIES = 4
 """So many seams, from the end, are tried before elements are found one by one."""
 
@@ -245,12 +246,17 @@ class _Walk:
         try:
             end = json_rows.value_end(self._view[start:])
         except (msgspec.DecodeError, RecursionError) as error:
-            if self.over or json_rows.TRUNCATED not in str(error):
+            if self.over or not self._may_go_on(start, error):
                 self._break(start, error)
             return None
         if end is not None:
             return start + end
         return len(self.text) if self.over else None
+
+    def _may_go_on(self, start: int, error: Exception) -> bool:
+        """Half a number or escape at the end of a window is called malformed, but may be whole in the file."""
+        at, _ = explain(self.text[start:], error)
+        return not isinstance(error, RecursionError) and start + at > len(self.text) - _TOKEN
 
     def _break(self, start: int, error: Exception) -> None:
         at, reason = explain(self.text[start:], error)
