@@ -41,7 +41,7 @@ fast: $(DEV_STAMP)
 	@$(BIN)/python -m pytest -q -m "not slow and not soak" -n $(WORKERS) --dist loadfile $(ARGS)
 
 bench: $(DEV_STAMP)
-	@$(BIN)/python -m benchmarks $(ARGS)
+	@$(BIN)/python -m benchmarks --peers $(ARGS)
 
 soak: $(DEV_STAMP)
 	@.ci/programs

@@ -25,7 +25,7 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 def main() -> int:
     asked = _arguments()
-    ground = Ground(asked.under)
+    ground = Ground(asked.under, asked.small)
     try:
         found = rows.all_rows(ground, full=asked.full, peers=asked.peers)
         wanted = [row for row in found if not asked.only or row.key.startswith(tuple(asked.only.split(",")))]
@@ -33,8 +33,9 @@ def main() -> int:
             print("\n".join(f"{row.key:16} {row.title}" for row in wanted))
             return 0
         began = time.time()
-        measured = [_measure(row, asked.repeat) for row in wanted]
-        text = "\n".join([machine.described(began), "", *[table.markdown(one) for one in measured]])
+        loads: list[float] = []
+        measured = [_measure(row, asked.repeat, loads) for row in wanted]
+        text = "\n".join([machine.described(began, loads), "", *[table.markdown(one) for one in measured]])
     finally:
         ground.close()
     print(text)
@@ -50,6 +51,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("--full", action="store_true", help="also the rows of a million tasks")
+    parser.add_argument("--small", action="store_true", help="only to see that it runs: a few tasks in each row")
     parser.add_argument("--peers", action="store_true", help="also tools from the package index (installs them)")
     parser.add_argument("--only", default="", metavar="KEY,...", help="only rows whose key begins so")
     parser.add_argument("--repeat", type=int, default=5, help="repetitions of each row (5)")
@@ -60,7 +62,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measure(row: Row, repeat: int) -> Measured:
+def _measure(row: Row, repeat: int, loads: list[float]) -> Measured:
     """All who take part, in turns, so that a machine that slows down slows all of them."""
     measured = Measured(row)
     for turn in range(min(repeat, row.repeat or repeat)):
@@ -68,11 +70,13 @@ def _measure(row: Row, repeat: int) -> Measured:
             if one.name in measured.left_out:
                 continue
             print(f"{row.key}: {turn + 1}: {one.name}", file=sys.stderr, flush=True)
+            loads.append(machine.waiting())
             try:
                 measured.samples.setdefault(one.name, []).append(one.once())
             except Failed as error:
                 measured.left_out[one.name] = str(error).strip().splitlines()[0][:300]
-                measured.samples.pop(one.name, None)
+                if not measured.samples[one.name]:
+                    del measured.samples[one.name]
                 print(f"  left out: {error}", file=sys.stderr, flush=True)
     return measured
 

@@ -19,13 +19,18 @@ ELSEWHERE = str(Path(sys.executable).with_name("elsewhere"))
 class Ground:
     """One directory for one run; on a real disk, or syncing would cost nothing. Gone at the end."""
 
-    def __init__(self, under: Path | None = None) -> None:
+    def __init__(self, under: Path | None = None, small: bool = False) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="elsewhere-bench-", dir=under or os.environ.get("TMPDIR", "/var/tmp")))
+        self.small = small
         self.homes = 0
         self.home = self.path
 
     def close(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
+
+    def sized(self, n: int) -> int:
+        """How many tasks a row takes: `n`, or few where it is only to be seen that it runs."""
+        return min(n, 300) if self.small else n
 
     def program(self, name: str) -> Path:
         return PROGRAMS / name

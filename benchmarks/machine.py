@@ -5,17 +5,30 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import statistics
 import time
 from pathlib import Path
 
 
-def described(began: float) -> str:
-    """One paragraph; load is that of the end, our own included."""
+def described(began: float, loads: list[float]) -> str:
+    """One paragraph. `loads`: how many processes wanted to run before each measurement, ours not among them."""
     day = time.strftime("%Y-%m-%d", time.gmtime(began))
     minutes = (time.time() - began) / 60
     return (f"Measured on {day} in one run of {minutes:.0f} minutes: {os.cpu_count()} processors ({_processor()}), "
             f"{_memory():.0f} GiB, {platform.system()} {platform.release().partition('-')[0]}, Python "
-            f"{platform.python_version()}, elsewhere {importlib.metadata.version('elsewhere')}.")  # fmt: skip
+            f"{platform.python_version()}, elsewhere {importlib.metadata.version('elsewhere')}. "
+            f"Other processes that wanted a processor meanwhile: {_others(loads)}.")  # fmt: skip
+
+
+def waiting() -> float:
+    """How many processes other than this one run or want to run now."""
+    return float(Path("/proc/loadavg").read_text().split()[3].partition("/")[0]) - 1
+
+
+def _others(loads: list[float]) -> str:
+    if not loads:
+        return "not looked"
+    return f"{statistics.fmean(loads):.1f} on average"
 
 
 def _processor() -> str:

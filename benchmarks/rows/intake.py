@@ -12,7 +12,7 @@ from benchmarks.table import LIMIT, PEER, Contestant, Row, Sample, Target
 
 
 def rows(ground: Ground, full: bool) -> list[Row]:
-    return [_json(ground, 1_000_000 if full else 100_000), _yaml(ground, 100_000)]
+    return [_json(ground, ground.sized(1_000_000 if full else 100_000)), _yaml(ground, ground.sized(100_000))]
 
 
 def _once(ground: Ground, n: int, form: str, run: Callable[[Path], Usage], own: bool = False) -> Callable[[], Sample]:

@@ -14,9 +14,8 @@ POOL = "ProcessPoolExecutor, chunk 1"
 
 
 def rows(ground: Ground, full: bool) -> list[Row]:
-    return [_noop(ground, n) for n in ((10_000, 100_000, 1_000_000) if full else (10_000, 100_000))] + [
-        _isolated(ground)
-    ]
+    sizes = sorted({ground.sized(n) for n in (10_000, 100_000, 1_000_000)[: 3 if full else 2]})
+    return [*(_noop(ground, n) for n in sizes), _isolated(ground)]
 
 
 def ours(ground: Ground, n: int, *flags: str) -> Usage:
@@ -71,7 +70,7 @@ def _noop(ground: Ground, n: int) -> Row:
 
 
 def _isolated(ground: Ground) -> Row:
-    n = 2_000
+    n = ground.sized(2_000)
     who, one, two = "elsewhere run --isolate", "a bare fork per call", "a bare fork per call, two at a time"
     return Row(
         "isolate",
