@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 LINUX = sys.platform.startswith("linux")
-MARK = "ELSEWHERE_SLOTS"
+MARK = "ELSEWHERE_SLOT_OF"
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -102,7 +102,7 @@ def end_tree(root: int, bound: float = 10.0) -> bool:
 
 
 def marked(mark: str) -> list[int]:
-    """Living processes that were started, at whatever remove, with ELSEWHERE_SLOTS=`mark` in their environment.
+    """Living processes that were started, at whatever remove, with ELSEWHERE_SLOT_OF=`mark` in their environment.
 
     The mark of an agent's directory is that of all its slots, too: theirs have a dot and a number behind it.
     """
