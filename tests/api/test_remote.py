@@ -127,9 +127,11 @@ def test_an_exception_that_cannot_be_unpickled_is_a_task_failed() -> None:
 
 
 def test_a_task_that_ends_its_process_fails_and_the_caller_goes_on() -> None:
-    for leave, status in ((sys.exit, 4), (os._exit, 5)):
+    ways: list[tuple[Any, int]] = [(sys.exit, 4), (os._exit, 5)]
+    for leave, status in ways:
+        far: Any = remote(leave)
         with pytest.raises(TaskFailed) as told:
-            remote(leave)(status)
+            far(status)
         assert told.value.exit_code == status
 
 

@@ -61,11 +61,11 @@ class Job:
 
     @property
     def state(self) -> str:
-        """running, succeeded, failed, cancelled; or paused: it is not over and nobody runs it."""
+        """running, succeeded, failed, cancelled; or stopped: it is not over and nobody runs it."""
         counts = self.counts
         if counts.ended == counts.total and (counts.complete or not self._held()):
             return "failed" if counts.failed else "cancelled" if counts.cancelled else "succeeded"
-        return "running" if self._held() else "paused"
+        return "running" if self._held() else "stopped"
 
     @property
     def ok(self) -> bool:

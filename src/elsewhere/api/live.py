@@ -88,6 +88,7 @@ class Pool:
 
 _pools: dict[Key, Pool] = {}
 _lock = threading.Lock()
+LEFT = "Running calls are left to finish, the others are cancelled; Ctrl-C again stops now."
 _inherited: list[Any] = []
 """A forked child must neither use nor close its parent's: it keeps them out of the garbage collector's reach."""
 
@@ -163,6 +164,8 @@ def close_all() -> None:
         pools = list(_pools.values())
         _pools.clear()
     drop = getattr(sys, "last_type", None) is KeyboardInterrupt
+    if drop and any(each.live.unfinished for each in pools):
+        sys.stderr.write(LEFT + "\n")
     try:
         for each in pools:
             each.close(drop=drop)
