@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import json
 import os
-import shutil
 import socket
-import subprocess
 import sys
-import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,18 +19,17 @@ from elsewhere.controller.lock import read as read_lock
 from elsewhere.controller.stop import Stop
 from elsewhere.controller.view import View
 from elsewhere.errors import JobHeld, StateError, UnknownJob
-from elsewhere.ledger import Counts, Ledger
+from elsewhere.ledger.views import Counts
 from elsewhere.model.job import JobSpec
-from elsewhere.model.reports import Ended, Form
-from elsewhere.model.states import Outcome
+from elsewhere.model.reports import Ended
 from elsewhere.model.task import NewTask
-from elsewhere.slot import wire
 
 if TYPE_CHECKING:
-    from elsewhere.controller.controller import Controller
+    from elsewhere.controller.live import Live
+    from elsewhere.ledger.ledger import Ledger
 
 # fmt: off
-__all__ = ["Counts", "Holder", "JobFiles", "Live", "Stop", "View",
+__all__ = ["Counts", "Holder", "JobFiles", "Stop", "View",
            "cancel", "create", "detach", "find", "hold", "holder", "listing", "remove", "retry", "run_here"]
 # fmt: on
 
@@ -48,6 +42,8 @@ def create(spec: JobSpec, tasks: Iterable[NewTask], *, complete: bool = True) ->
 
     InvalidTask: two tasks of one id, or what the iterable raises. `complete` False: more may be added later.
     """
+    import shutil
+
     jobs = _jobs()
     draft = jobs / f".new-{spec.id}"
     draft.mkdir(mode=0o700)
@@ -75,6 +71,8 @@ def _ledger_of(draft: Path, job: str) -> Path:
 
 
 def _fill(path: Path, spec: JobSpec, tasks: Iterable[NewTask], complete: bool) -> None:
+    from elsewhere.ledger.ledger import Ledger
+
     ledger = Ledger.create(path, spec)
     try:
         with ledger.moving():
@@ -109,6 +107,8 @@ def find(ref: str = "@last") -> JobFiles:
             raise UnknownJob(
                 f"{len(found)} jobs begin with {ref!r}", hint="give more of the id; `elsewhere jobs` lists them"
             )
+    import difflib
+
     names = [path.name for path in _jobs().parent.glob("names/*")] + [files.id for files in listing()]
     nearest = difflib.get_close_matches(ref, names, 1)
     hint = f"did you mean {nearest[0]}?" if nearest else "`elsewhere jobs` lists them"
@@ -170,6 +170,9 @@ def run_here(
 
 def detach(files: JobFiles) -> int:
     """Run a job in a process of its own, which outlives this one; its id, once it has the job. StateError: it fails."""
+    import subprocess
+    import threading
+
     reader, writer = os.pipe()
     with files.log.open("ab") as log:
         os.fchmod(log.fileno(), 0o600)
@@ -187,109 +190,11 @@ def detach(files: JobFiles) -> int:
     return process.pid
 
 
-class Live:
-    """A job whose controller is a thread of this process, fed as we go. Its calls come back through callbacks."""
-
-    def __init__(self, spec: JobSpec, watch: Callable[[View], None] | None = None) -> None:
-        self.files = create(spec, (), complete=False)
-        self.stop = Stop()
-        self.error: BaseException | None = None
-        self._calls: dict[int, tuple[str, Callable[[Ended], None]]] = {}
-        self._over = False
-        self._intake: deque[NewTask] = deque()
-        self._lock = threading.Lock()
-        self._n = 0
-        self._controller: Controller | None = None
-        self._up = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(watch,), name=f"elsewhere {spec.name}", daemon=True)
-        self._thread.start()
-        self._up.wait()
-        if self.error is not None:
-            raise self.error
-
-    def _run(self, watch: Callable[[View], None] | None) -> None:
-        from elsewhere.controller.drive import drive
-
-        try:
-            drive(self.files, self.stop, watch=watch, heard=self._heard, ready=self._ready)
-        except BaseException as error:
-            self.error = error
-        finally:
-            with self._lock:
-                self._over = True
-            self._give_up(list(self._calls), Outcome.INTERRUPTED, str(self.error or "its job was stopped"))
-            self._up.set()
-
-    def _ready(self, controller: Controller) -> None:
-        controller.intake, controller.swept = self._intake, self._swept
-        self._controller = controller
-        self._up.set()
-
-    def _heard(self, reports: Sequence[Ended]) -> None:
-        for report in reports:
-            call = self._calls.pop(report[0], None)
-            if call is not None:
-                call[1](report)
-
-    def _swept(self, ids: Sequence[str] | None) -> None:
-        wanted = None if ids is None else set(ids)
-        gone = [n for n, (name, _) in list(self._calls.items()) if wanted is None or name in wanted]
-        self._give_up(gone, Outcome.CANCELLED, "it was cancelled")
-
-    def _give_up(self, numbers: Sequence[int], outcome: Outcome, why: str) -> None:
-        """No report of these will be heard any more; their calls are answered all the same."""
-        for n in numbers:
-            call = self._calls.pop(n, None)
-            if call is not None:
-                call[1](Ended(n, 0, outcome, 0.0, 0.0, Form.FAILURE, wire.failure("", why)))
-
-    def submit(self, task: NewTask, done: Callable[[Ended], None]) -> int:
-        """Add a task; its number. `done` is called once, on the controller's thread.
-
-        With the report that ended it, or one that says CANCELLED, or INTERRUPTED if the controller ended before it.
-        """
-        with self._lock:
-            if self._over:
-                raise StateError(f"job {self.files.id} is not running any more ({self.error})")
-            self._n += 1
-            number = self._n
-            self._calls[number] = task.id, done
-            self._intake.append(task)
-        self.stop.wake()
-        return number
-
-    def cancel(self, task_id: str) -> None:
-        """Cancel one task; its `done` is called at once."""
-        control.ask(self.files.control, {"do": "cancel", "tasks": [task_id]})
-
-    @property
-    def alive(self) -> bool:
-        """Whether it takes tasks."""
-        return not self._over
-
-    @property
-    def is_its_thread(self) -> bool:
-        """Whether the caller is the controller's own thread, which must not wait for an answer of its own."""
-        return threading.current_thread() is self._thread
-
-    @property
-    def unfinished(self) -> int:
-        return len(self._calls)
-
-    def close(self, wait: bool = True) -> None:
-        """Take no more tasks; with `wait`, until all have ended, else what runs is given back. Twice: harmless."""
-        if self._controller is not None:
-            self._controller.closing = True
-        if not wait:
-            self.stop.hard()
-        self.stop.wake()
-        self._thread.join()
-        self.stop.close()
-
-
 def hold(spec: JobSpec, watch: Callable[[View], None] | None = None) -> Live:
     """A job that is fed as we go, run by a thread of this process."""
-    return Live(spec, watch)
+    from elsewhere.controller.live import Live
+
+    return Live(create(spec, (), complete=False), spec.name, watch)
 
 
 # --- changing -----------------------------------------------------------------------------------------------------
@@ -298,6 +203,8 @@ def hold(spec: JobSpec, watch: Callable[[View], None] | None = None) -> Live:
 @contextlib.contextmanager
 def _held(files: JobFiles) -> Iterator[Ledger]:
     """The ledger of a job that no controller has, for a change of ours."""
+    from elsewhere.ledger.ledger import Ledger
+
     files.require_here()
     with Lock(files.lock):
         ledger = Ledger.open(files.ledger)
@@ -341,6 +248,8 @@ def retry(files: JobFiles, tasks: Sequence[str] | None = None) -> int:
 
 def remove(files: JobFiles) -> None:
     """Remove a job and all its files. JobHeld: it is running. Twice: harmless."""
+    import shutil
+
     if not files.directory.exists():
         return
     with Lock(files.lock):

@@ -17,7 +17,7 @@ from elsewhere.controller.controller import Controller
 from elsewhere.controller.stop import Stop
 from elsewhere.controller.view import View
 from elsewhere.errors import InvalidTask
-from elsewhere.ledger import Ledger
+from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import Entry, JobSpec
 from elsewhere.model.reports import Ended, Form
 from elsewhere.model.states import Outcome

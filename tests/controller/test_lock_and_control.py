@@ -66,7 +66,7 @@ def served(tmp_path: Path) -> Iterator[Path]:
         return {"heard": request}
 
     server = control.Control(path, answer)
-    server.socket.settimeout(5)
+    server.socket.settimeout(0.1)
     over = threading.Event()
 
     def serve() -> None:
@@ -77,7 +77,6 @@ def served(tmp_path: Path) -> Iterator[Path]:
     thread.start()
     yield path
     over.set()
-    control.ask(path, {"do": "last"})
     thread.join()
     server.close()
 

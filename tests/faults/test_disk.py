@@ -8,12 +8,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from elsewhere import session
 from elsewhere.errors import StateError
-from elsewhere.ledger import Ledger, tables
+from elsewhere.ledger import tables
+from elsewhere.ledger.ledger import Ledger
 from elsewhere.model import ids
 from elsewhere.model.job import Entry, JobSpec
 from elsewhere.model.task import NewTask
@@ -43,10 +45,10 @@ def fill(home: Path) -> Path:
     return filler
 
 
-def spec(place: Path, name: str = "disk", **more: object) -> JobSpec:
+def spec(place: Path, name: str = "disk", **more: Any) -> JobSpec:
     return JobSpec(
         ids.new("job"), name, Entry("function", WORK), slots=2, python=sys.executable, cwd=str(place), **more
-    )  # type: ignore[arg-type]
+    )
 
 
 def tasks(place: Path, count: int, pause: float = 0.0) -> Iterator[NewTask]:

@@ -9,8 +9,8 @@ from decimal import Decimal
 import pytest
 
 from elsewhere.errors import InvalidMove
-from elsewhere.ledger import Ledger
 from elsewhere.ledger.allocations import Holdings
+from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import Entry, JobSpec
 from elsewhere.model.place import Allocation
 from elsewhere.model.reports import Claimed, Ended, Form

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from elsewhere.errors import JobHeld, NotFound, StateError, Unreachable
-from elsewhere.ledger import Ledger
 from elsewhere.ledger.journal import Journal
+from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import Entry, JobSpec
 from elsewhere.model.reports import Ended, Form
 from elsewhere.model.states import Outcome

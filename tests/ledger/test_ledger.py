@@ -11,7 +11,7 @@ import apsw
 import pytest
 
 from elsewhere.errors import InvalidTask, StateError
-from elsewhere.ledger import Ledger
+from elsewhere.ledger.ledger import Ledger
 from elsewhere.ledger.questions import Questions
 from elsewhere.model.job import Entry, JobSpec
 from elsewhere.model.reports import Ended, Form, Output

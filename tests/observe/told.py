@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from elsewhere.ledger import Ledger
+from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import Entry, JobSpec
 from elsewhere.model.reports import Ended, Form, Output
 from elsewhere.model.states import Outcome

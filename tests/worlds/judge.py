@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import apsw
 
-from elsewhere.ledger import Ledger
 from elsewhere.ledger.allocations import Holdings
+from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.orders import Orders
 from elsewhere.model.place import Allocation
 from elsewhere.model.reports import Ended, Report

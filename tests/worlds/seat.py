@@ -17,8 +17,8 @@ from elsewhere.controller.afar import Afar
 from elsewhere.controller.controller import Controller
 from elsewhere.controller.stop import Stop
 from elsewhere.errors import JobHeld, StateError, Unreachable
-from elsewhere.ledger import Ledger
 from elsewhere.ledger.journal import Journal
+from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.orders import Orders
 from elsewhere.model.resources import Resources
 from elsewhere.pool.pool import Pool

@@ -14,8 +14,8 @@ from unittest import mock
 from elsewhere.backends.base import Launch
 from elsewhere.controller import afar as afar_module
 from elsewhere.controller import controller as controller_module
-from elsewhere.ledger import Ledger
 from elsewhere.ledger.journal import Journal
+from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import Entry, JobSpec
 from elsewhere.model.reports import Report
 from elsewhere.model.task import Delivery, NewTask, RetryPolicy

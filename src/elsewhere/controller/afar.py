@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from elsewhere.channels.base import Channel, Receipt
 from elsewhere.controller.line import Line
-from elsewhere.ledger import Ledger
+from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.orders import Orders
 from elsewhere.model.ranges import Ranges
 from elsewhere.model.reports import Claimed, Ended, Heartbeat
@@ -24,6 +24,8 @@ AHEAD = 5.0
 """Seconds of work, at the rate that was measured, that are handed out ahead of the agents."""
 FIRST, MOST_AHEAD = 8, 20_000
 """Deliveries: for each slot while no rate is known; in all."""
+AGAIN = 2.0
+"""Seconds that agents get to say what they have, before what seems to be in nobody's hands is sent again."""
 LOOK = 1.0
 """Seconds between two looks at the place; the time that a look takes, ten times over, if that is more."""
 OVERDUE = 30.0
@@ -64,14 +66,14 @@ class Afar:
         self._quiet = QUIET[0]
         self._floor = 0
         self._closed = False
+        self._opened, self._orphans = clock(), set[tuple[int, int]]()
 
     def open(self) -> None:
-        """Make the channel, and send again what was handed out and is in nobody's hands. Twice: harmless."""
+        """Make the channel, and note what was handed out before us and is in nobody's hands as far as we know."""
         self.line.create()
-        now = self.clock()
+        now = self._opened = self.clock()
         self._held = {n: (attempt, now) for n, attempt, _ in self.pool.holdings.held()}
-        for page in self.pool.holdings.unclaimed():
-            self.line.send(page)
+        self._orphans = {d[:2] for page in self.pool.holdings.unclaimed() for d in page}
         if self.line.watch is not None:
             self.selector.register(self.line.watch, selectors.EVENT_READ, _nothing)
 
@@ -96,6 +98,8 @@ class Afar:
 
     def turn(self, wait: float) -> None:
         self.line.push()
+        if self._orphans and not self.line.news and self.clock() - self._opened >= AGAIN:
+            self._send_again()
         self._tend()
         if self.line.watch is None:
             self._quiet = QUIET[0] if self.line.news else min(self._quiet * 1.5, QUIET[1])
@@ -156,6 +160,12 @@ class Afar:
         if self._closed:
             return
         self._closed = self.over = True
+        try:
+            self._end()
+        finally:
+            self.line.close()
+
+    def _end(self) -> None:
         with self.ledger.moving():  # who was overtaken finds out here, and stops nothing
             self.ledger.note("closing", machines=len(self.pool.state.allocations))
         deadline = self.clock() + PATIENCE
@@ -168,6 +178,12 @@ class Afar:
             self.pause(0.1)
         if self.ledger.counts.over:
             self.line.destroy()
+
+    def _send_again(self) -> None:
+        """What a controller before us handed out and nobody has, now that what agents had to say has been heard."""
+        for page in self.pool.holdings.unclaimed():
+            self.line.send([d for d in page if d[:2] in self._orphans])
+        self._orphans = set()
 
     # --- what it does between -------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ Nothing is shown, sent or confirmed before the commit that it rests on has retur
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -17,7 +18,8 @@ from elsewhere.controller.crew import Crew
 from elsewhere.controller.stop import Stop
 from elsewhere.controller.view import View
 from elsewhere.errors import StateError
-from elsewhere.ledger import Counts, Ledger
+from elsewhere.ledger.ledger import Ledger
+from elsewhere.ledger.views import Counts
 from elsewhere.model.reports import Ended
 from elsewhere.model.task import Delivery, NewTask
 
@@ -246,6 +248,9 @@ class Controller:
 
     def _show(self) -> None:
         now = time.monotonic()
+        if now - self._told >= 1.0 and self.crew.running():
+            with contextlib.suppress(StateError), self.ledger.moving(sync=False):
+                self._tell_ledger()
         if self.copy is not None and now - self._copied >= COPY:
             self._copied = now
             self.ledger.copy_to(self.copy)

@@ -19,7 +19,8 @@ from elsewhere.controller.lock import Lock
 from elsewhere.controller.share import Share
 from elsewhere.controller.stop import Stop
 from elsewhere.controller.view import View
-from elsewhere.ledger import Counts, Ledger
+from elsewhere.ledger.ledger import Ledger
+from elsewhere.ledger.views import Counts
 from elsewhere.model.job import JobSpec
 from elsewhere.model.reports import Ended
 
@@ -47,6 +48,7 @@ def drive(
         selector = selectors.DefaultSelector()
         exits.callback(selector.close)
         crew = gather(files, ledger, epoch, selector)
+        exits.callback(_forget_if_over, files, ledger)
         exits.callback(crew.close, now=True)
         controller = Controller(ledger, crew, stop, heard=heard, watch=watch)
         if files.elsewhere() is not None:
@@ -90,6 +92,13 @@ def take_over(files: JobFiles, ledger: Ledger) -> int:
 def is_far(spec: JobSpec) -> bool:
     """Are its agents processes of their own, here or elsewhere?"""
     return spec.channel not in ("", "calls")
+
+
+def _forget_if_over(files: JobFiles, ledger: Ledger) -> None:
+    """When every task has ended, and is recorded, nobody will ask what the slots had written."""
+    if ledger.counts.over and not is_far(ledger.spec):
+        for path in files.slots.iterdir():
+            _forget(path)
 
 
 def _forget(directory: Path) -> None:

@@ -80,6 +80,12 @@ class Line:
     def destroy(self) -> None:
         self.attempt(self.inner.destroy)
 
+    def close(self) -> None:
+        """Let go of descriptors, where the channel has any; what waits in it stays there. Twice: harmless."""
+        close = getattr(self.inner, "close", None)
+        if close is not None:
+            close()
+
     # the far end's verbs, so that this is a channel; nobody calls them here
 
     def claim(self, agent: str, room: Room, lease: timedelta) -> Sequence[Claim]:

@@ -22,7 +22,7 @@ from elsewhere.channels.base import Channel
 from elsewhere.controller.afar import Afar
 from elsewhere.controller.files import JobFiles
 from elsewhere.errors import UsageError
-from elsewhere.ledger import Ledger
+from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import JobSpec
 from elsewhere.model.orders import Orders
 from elsewhere.model.place import Place
@@ -37,6 +37,8 @@ from elsewhere.ship.script import BootText, render
 _SOCKET = 100
 """Bytes that the path of a socket may have, a few less than the kernel's limit."""
 SHORT = timedelta(seconds=30)
+LEASE = timedelta(seconds=20)
+"""On a machine that is near: what an agent had that is gone is offered again after so long."""
 
 
 class Home(Channel, Protocol):
@@ -94,9 +96,11 @@ def _bounds(spec: JobSpec, backend: Backend) -> Bounds:
 def _order(files: JobFiles, bounds: Bounds, address: str) -> Callable[[Ask], Launch]:
     owner = f"{getpass.getuser()}@{socket.gethostname()}"
     directory = files.directory / "agents"
+    lease = LEASE if not bounds.lag else timedelta(minutes=2)
 
     def order(ask: Ask) -> Launch:
-        text = BootText(address, str(directory), sys.executable, ask.term, ask.start_by, slots=bounds.slots)
+        text = BootText(address, str(directory), sys.executable, ask.term, ask.start_by,
+                        slots=bounds.slots, lease=lease)  # fmt: skip
         labels = reaper.labels(bounds.job, ask.launch, owner, utc() + ask.term + bounds.asking + bounds.boot)
         return Launch(ask.launch, ask.count, render(text), Resources(), ask.term, ask.start_by, labels)
 

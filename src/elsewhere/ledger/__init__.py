@@ -1,6 +1,4 @@
-"""RECORD: the truth of one job in one SQLite file: its tables, its moves, its questions. One process writes it."""
+"""RECORD: the truth of one job in one SQLite file: its tables, its moves, its questions. One process writes it.
 
-from elsewhere.ledger.ledger import Ledger
-from elsewhere.ledger.views import Attempt, Counts, TaskView
-
-__all__ = ["Attempt", "Counts", "Ledger", "TaskView"]
+`ledger.Ledger` moves, `questions.Questions` only asks; readers load no more than the latter.
+"""

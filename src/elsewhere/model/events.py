@@ -8,7 +8,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`kind` is a word (created, resumed, drained, paused, launch, ...); `about` a task, allocation or "" for the job."""
+    """`kind` is a word (created, resumed, drained, launch, ...); `about` a task, an allocation, or "" for the job."""
 
     at: datetime
     kind: str

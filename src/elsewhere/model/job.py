@@ -13,7 +13,7 @@ from elsewhere.model.task import RetryPolicy
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """The software a task needs. `python` is an interpreter's path; empty: the user's own, found by ship/environment."""
+    """The software a task needs. `python` is an interpreter's path; empty: the user's, found by ship/environment."""
 
     python: str = ""
 

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 
 from elsewhere.backends.base import Backend, Launch, NativeId
 from elsewhere.errors import PlaceError, StateError, Unreachable
-from elsewhere.ledger import Ledger
 from elsewhere.ledger.allocations import Holdings
+from elsewhere.ledger.ledger import Ledger
 from elsewhere.pool.reactor import (
     Accepted,
     Ask,
