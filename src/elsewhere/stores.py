@@ -13,6 +13,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -226,13 +227,14 @@ class DirectoryStore:
         return path
 
     def _with_directory(self, path: Path, act: Callable[[], object]) -> None:
-        for last in (False, False, True):  # deleting the last object of a folder removes it: it may go at any moment
+        for left in range(19, -1, -1):  # deleting the last object of a folder removes it: it may go at any moment
             try:
                 act()
                 return
             except FileNotFoundError:
-                if last:
+                if not left:
                     raise
+            with suppress(FileNotFoundError):
                 private_directory(path.parent)
 
     def _settle(self, path: Path) -> None:

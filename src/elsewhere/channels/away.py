@@ -18,7 +18,7 @@ from elsewhere.channels import words
 from elsewhere.channels.base import Claim, Receipt, Room
 from elsewhere.channels.frames import pack_reports, unpack_deliveries, unpack_orders
 from elsewhere.channels.journal import Journal
-from elsewhere.channels.streams import Stream
+from elsewhere.channels.streams import MOST, Stream
 from elsewhere.channels.words import Pair
 from elsewhere.errors import InternalError, NotFound, Refused
 from elsewhere.model.orders import Orders
@@ -186,6 +186,7 @@ class Away:
         if ends is None:
             return
         self._stream = Stream(*ends, self._selector)
+        self._stream.most = MOST
         holding = sorted(self._holding | {pair for pairs in self._saying.values() for pair in pairs})
         hello = words.Hello(self._agent, self._process, self._journal.id, self._lease, holding)
         self._say(words.HELLO, words.encode(hello))

@@ -19,7 +19,7 @@ from pathlib import Path
 from elsewhere.channels import words
 from elsewhere.channels.base import Claim, Receipt, Room
 from elsewhere.channels.frames import pack_deliveries, pack_orders, unpack_reports
-from elsewhere.channels.streams import Stream
+from elsewhere.channels.streams import MOST, Stream
 from elsewhere.channels.words import Pair
 from elsewhere.errors import InternalError, Refused, StateError
 from elsewhere.model.orders import Orders
@@ -121,6 +121,10 @@ class Pipe:
         for peer in self._peers.values():
             peer.stream.write(words.ORDERS, self._orders)
 
+    def close(self) -> None:
+        """Let go of the streams and the socket: agents come back to the next controller. Twice: harmless."""
+        self.destroy()
+
     def destroy(self) -> None:
         for stream in [*self._strangers, *(peer.stream for peer in self._peers.values())]:
             stream.close()
@@ -203,6 +207,7 @@ class Pipe:
             self._later += [(due, d) for pair in back.pairs if (d := peer.held.pop(pair, None)) is not None]
 
     def _greet(self, stream: Stream, hello: words.Hello) -> None:
+        stream.most = MOST
         if stream in self._strangers:
             self._strangers.remove(stream)
         old = self._peers.get(hello.process)

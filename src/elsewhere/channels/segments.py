@@ -43,8 +43,10 @@ class Segment:
     name: str
     deliveries: Sequence[Delivery]
     log: ClaimLog
-    looked: float = float("-inf")
-    """When its claims were last read, by our clock."""
+    tried: float = float("-inf")
+    """When something of it was last asked for, by our clock."""
+    doubt: tuple[int, bytes] = (0, b"")
+    """A claim of ours that got no answer: its number and its bytes."""
 
     @property
     def alone(self) -> bool:
@@ -72,6 +74,8 @@ class Shelf:
     """Seconds after which what others hold is looked at again."""
     refused: list[str] = field(default_factory=list)
     """What was left alone because its signature is not the job's, one sentence each; the last hundred."""
+    orphans: list[tuple[str, int]] = field(default_factory=list)
+    """Claims (segment, number) that turned out to be ours though their making had no answer: nobody works on them."""
     _known: dict[str, Segment | None] = field(default_factory=dict)
     _bad: set[str] = field(default_factory=set)
     _listed: float = float("-inf")
@@ -114,7 +118,8 @@ class Shelf:
             except NotFound:
                 break
             log.apply(_read_claiming(data), now)
-        segment.looked = self.clock()
+            if segment.doubt == (log.read, data):
+                self.orphans.append((segment.name, log.read))
         if log.finished:
             self.sweep(segment)
 
@@ -126,7 +131,8 @@ class Shelf:
         try:
             made = self.store.create(key, data)
         except Unreachable:
-            made = self.store.get(key) == data  # the reply was lost: the nonce tells whose it is
+            segment.doubt = (log.read + 1, data)  # the nonce in it tells whose it is, now or when it is read
+            made = self._is(key, data)
         if not made:
             self.catch_up(segment)
             return False
@@ -170,6 +176,12 @@ class Shelf:
             return _beat.decode(self.store.get(BEATS + agent)).counter
         except (NotFound, msgspec.MsgspecError):
             return 0
+
+    def _is(self, key: str, data: bytes) -> bool:
+        try:
+            return self.store.get(key) == data
+        except NotFound:
+            return False
 
     def _there(self, key: str) -> bool:
         try:

@@ -7,6 +7,7 @@ No object is renamed, appended to or locked; listings may be stale; clocks and f
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import timedelta
@@ -27,7 +28,7 @@ from elsewhere.channels.frames import (
 )
 from elsewhere.channels.orders import read_orders, write_orders
 from elsewhere.channels.segments import ALONE, BEATS, CLAIMS, SEGMENTS, Beat, Segment, Shelf
-from elsewhere.errors import NotFound, Refused
+from elsewhere.errors import NotFound, PlaceError, Refused
 from elsewhere.model import ids
 from elsewhere.model.orders import Orders
 from elsewhere.model.ranges import ranges
@@ -72,6 +73,7 @@ class Spool:
         self._beats: dict[str, int] = {}
         self._beats_read = float("-inf")
         self._last_beat: dict[str, float] = {}
+        self._mark = os.urandom(4).hex()
 
     # --- the controller's end
 
@@ -138,13 +140,19 @@ class Spool:
 
     def claim(self, agent: str, room: Room, lease: timedelta) -> Sequence[Claim]:
         claims: list[Claim] = []
-        for segment in self._shelf.open(room.alone):
-            wanted = room.tasks - len(claims)
-            if wanted <= 0:
-                break
-            claims += self._take(segment, agent, wanted, lease.total_seconds())
-            if segment.alone and claims:
-                break  # it has the machine to itself
+        holder = self._holder(agent)
+        self._free_orphans(holder)
+        try:
+            for segment in self._shelf.open(room.alone):
+                wanted = room.tasks - len(claims)
+                if wanted <= 0:
+                    break
+                claims += self._take(segment, holder, wanted, lease.total_seconds())
+                if segment.alone and claims:
+                    break  # it has the machine to itself
+        except PlaceError:
+            if not claims:
+                raise
         return claims
 
     def renew(self, claims: Collection[Claim], lease: timedelta) -> Collection[Claim]:
@@ -167,7 +175,7 @@ class Spool:
 
     def report(self, reports: Sequence[Report], done: Collection[Claim] = ()) -> None:
         for beat in [report for report in reports if isinstance(report, Heartbeat)]:
-            self._pulse(beat.agent, pack_reports([beat]))
+            self._pulse(self._holder(beat.agent), pack_reports([beat]))
         rest = [report for report in reports if not isinstance(report, Heartbeat)]
         if rest:
             self._store.create(_REPORTS + _name(), pack_reports(rest))
@@ -175,6 +183,19 @@ class Spool:
         self._settle(done, lambda agent, items: Claiming(agent, done=items))
 
     # --- within
+
+    def _holder(self, agent: str) -> str:
+        """Its name in claims and beats: this process of it, so that what an earlier one held may lapse."""
+        return f"{agent}.{self._mark}"
+
+    def _free_orphans(self, holder: str) -> None:
+        """A claim that we made without hearing so would be kept alive by our own beats for ever."""
+        while self._shelf.orphans:
+            name, number = self._shelf.orphans[0]
+            segment = self._shelf.segment(name)
+            items = [i for i in range(len(segment.deliveries)) if segment.log.holds(number, i)] if segment else []
+            if segment is None or not items or self._shelf.append(segment, Claiming(holder, free=ranges(items))):
+                del self._shelf.orphans[0]
 
     def _parts(self, deliveries: Sequence[Delivery]) -> Iterator[tuple[Sequence[Delivery], str]]:
         """Cut into segments: large where tasks are short, small where each will be claimed by itself."""
@@ -237,8 +258,9 @@ class Spool:
 
     def _take(self, segment: Segment, agent: str, limit: int, lease: float) -> list[Claim]:
         now, log = self._clock(), segment.log
-        if log.exhausted() and now - segment.looked < self._patience:
+        if log.exhausted() and now - segment.tried < self._patience:
             return []
+        segment.tried = now
         for _ in range(2):  # who loses a race twice looks for work elsewhere
             self._shelf.catch_up(segment)
             items = log.free(self._clock(), limit) or log.held_by(self._lapsed(segment, agent), limit)

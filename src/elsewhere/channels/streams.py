@@ -15,6 +15,8 @@ _HEAD = struct.Struct("<IB")
 _CHUNK = 1 << 18
 MOST = 1 << 30
 """No frame is longer; a stream that announces one is not ours."""
+GREETING = 1 << 26
+"""Nor is the first, by which a stranger shows that it is one of us."""
 
 
 class Stream:
@@ -22,7 +24,7 @@ class Stream:
 
     def __init__(self, reader: int, writer: int, watch: selectors.BaseSelector) -> None:
         """Takes the descriptors over: they are made non-blocking, watched by `watch`, and closed by `close`."""
-        self.reader, self.writer, self.closed = reader, writer, False
+        self.reader, self.writer, self.closed, self.most = reader, writer, False, GREETING
         self._watch, self._in, self._out = watch, bytearray(), bytearray()
         self._writing = False
         for fd in {reader, writer}:
@@ -77,7 +79,7 @@ class Stream:
         found, start, data = [], 0, self._in
         while start + _HEAD.size <= len(data):
             length, kind = _HEAD.unpack_from(data, start)
-            if length > MOST:
+            if length > self.most:
                 self.close()
                 raise Refused("what comes down this pipe is not ours")
             end = start + _HEAD.size + length

@@ -58,6 +58,7 @@ def render(text: BootText) -> str:
 {_switch(left, text.step, end, shlex.quote(text.directory))}
 [ "$(date +%s)" -le {int(text.start_by.timestamp())} ] || {{ echo 'too late: its work was given to others' >&2; \
 {end}; kill -KILL $switch; exit 75; }}
+trap : TERM INT HUP
 umask 077
 mkdir -p "$HERE" && cd "$HERE" || exit 73
 {shlex.quote(text.python)} -m elsewhere.agent {shlex.quote(text.address)} {options}

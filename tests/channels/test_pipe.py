@@ -1,0 +1,217 @@
+"""A pipe beyond the suite: cuts at any moment, a journal that a crash tore, strangers at the door."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import stat
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from elsewhere.channels.away import Away, to_socket
+from elsewhere.channels.base import Claim, Room
+from elsewhere.channels.journal import Journal
+from elsewhere.channels.pipe import Pipe
+from elsewhere.errors import NotFound
+from elsewhere.model.orders import Orders
+from elsewhere.model.reports import Ended, Form
+from elsewhere.model.states import Outcome
+from elsewhere.model.task import Delivery
+from elsewhere.testing.fake import FakeClock
+
+LEASE = timedelta(seconds=60)
+
+
+def deliveries(count: int) -> list[Delivery]:
+    return [Delivery(n, 1, f"task-{n}", b"{}") for n in range(1, count + 1)]
+
+
+def ended(n: int) -> Ended:
+    return Ended(n, 1, Outcome.SUCCEEDED, 1.0, 0.01, Form.JSON, b"1", None, "a")
+
+
+class Line:
+    """Both ends, and a wire between them that can be cut."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.clock, self.whole = folder, FakeClock(), True
+        self.home = Pipe(clock=self.clock, charter=b"words")
+        self.away = self.start()
+        self.ran: list[int] = []
+
+    def start(self) -> Away:
+        return Away("a", self.connect, self.folder / "journal", lease=LEASE, clock=self.clock)
+
+    def connect(self) -> tuple[int, int] | None:
+        if not self.whole:
+            return None
+        ours, theirs = socket.socketpair()
+        fd = ours.detach()
+        self.home.attach(fd, fd)
+        fd = theirs.detach()
+        return fd, fd
+
+    def cut(self) -> None:
+        if self.away._stream is not None:
+            self.away._stream.close()
+
+    def close(self) -> None:
+        self.away.close()
+        self.home.destroy()
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Iterator[Line]:
+    made = Line(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_cuts_at_any_moment_lose_nothing_and_run_nothing_twice(line: Line, seed: int) -> None:
+    chance = random.Random(seed)
+    line.home.send(deliveries(300))
+    held: list[Claim] = []
+    heard: list[int] = []
+    for _ in range(5000):
+        line.clock.advance(0.5)
+        held += line.away.claim("a", Room(chance.randint(1, 20)), LEASE)
+        if chance.random() < 0.15:
+            line.cut()
+        if held and chance.random() < 0.5:
+            done, held = held[:9], held[9:]
+            line.ran += [claim.delivery.n for claim in done]
+            line.away.report([ended(claim.delivery.n) for claim in done], done)
+        receipts = line.home.collect(50)
+        if chance.random() < 0.5:
+            line.home.confirm(receipts)
+            heard += [r.report.n for r in receipts if isinstance(r.report, Ended)]
+        if set(heard) == set(range(1, 301)) and line.away.settled:
+            break
+    assert sorted(line.ran) == list(range(1, 301))
+    assert sorted(set(heard)) == list(range(1, 301))
+
+
+def test_what_was_done_while_the_line_was_cut_comes_home_afterwards(line: Line) -> None:
+    line.home.send(deliveries(5))
+    claims: list[Claim] = []
+    while len(claims) < 5:
+        claims += line.away.claim("a", Room(5 - len(claims)), LEASE)
+        line.home.collect(0)
+    line.whole = False
+    line.cut()
+    line.away.report([ended(c.delivery.n) for c in claims], claims)
+    assert line.home.collect(10) == []
+    line.whole = True
+    line.clock.advance(5)
+    line.away.claim("a", Room(1), LEASE)
+    assert {r.report for r in line.home.collect(10)} == {ended(n) for n in range(1, 6)}
+
+
+def test_what_a_killed_agent_had_said_is_said_by_the_next(line: Line) -> None:
+    line.whole = False
+    line.away.report([ended(1)])
+    line.away.close()
+    line.away = line.start()
+    line.whole = True
+    line.clock.advance(5)
+    line.away.claim("a", Room(0), LEASE)
+    (receipt,) = line.home.collect(10)
+    assert receipt.report == ended(1)
+    line.home.confirm([receipt])
+    assert line.away.settled
+
+
+def test_an_agent_that_cannot_reach_home_for_a_lease_knows_that_its_claims_lapsed(line: Line) -> None:
+    line.home.send(deliveries(1))
+    claims: list[Claim] = []
+    while not claims:
+        claims += line.away.claim("a", Room(1), LEASE)
+        line.home.collect(0)
+    line.whole = False
+    line.cut()
+    line.clock.advance(LEASE * 0.9)
+    assert list(line.away.renew(claims, LEASE)) == claims
+    line.clock.advance(LEASE * 0.2)
+    assert list(line.away.renew(claims, LEASE)) == []
+
+
+def test_orders_are_pushed_and_told_to_who_joins_later(line: Line) -> None:
+    orders = Orders("job-1", 3, drain=("a",))
+    line.home.order(orders)
+    line.away.claim("a", Room(0), LEASE)
+    line.home.collect(0)
+    assert line.away.told() == orders
+    line.home.order(Orders("job-1", 3, over=True))
+    assert line.away.told().over
+
+
+def test_the_charter_comes_down_the_pipe_or_it_is_said_that_nobody_answers(line: Line, tmp_path: Path) -> None:
+    assert line.away.read_charter() == b"words"
+    lonely = Away("b", lambda: None, tmp_path / "b", lease=LEASE)
+    with pytest.raises(NotFound):
+        lonely.read_charter(timedelta(seconds=0.1))
+    lonely.close()
+
+
+def test_the_door_is_ours_alone_and_a_stranger_is_shown_out(tmp_path: Path) -> None:
+    home = Pipe(tmp_path / "socket")
+    home.create()
+    home.create()
+    assert stat.S_IMODE((tmp_path / "socket").stat().st_mode) == 0o600
+    stranger = socket.socket(socket.AF_UNIX)
+    stranger.connect(str(tmp_path / "socket"))
+    home.collect(0)
+    stranger.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    home.collect(0)
+    stranger.settimeout(5)
+    while stranger.recv(100):
+        pass  # until it is closed
+    away = Away("a", to_socket(str(tmp_path / "socket")), tmp_path / "j", lease=LEASE)
+    home.send(deliveries(1))
+    claims: list[Claim] = []
+    while not claims:
+        claims += away.claim("a", Room(1), LEASE)
+        home.collect(0)
+    for thing in (stranger, away):
+        thing.close()
+    home.destroy()
+    assert not (tmp_path / "socket").exists()
+
+
+def test_a_journal_keeps_what_was_not_confirmed_through_any_tear(tmp_path: Path) -> None:
+    """Cut at every byte, it holds a beginning of what was written, and goes on from there."""
+    path = tmp_path / "journal"
+    journal = Journal(path)
+    for n in range(1, 6):
+        journal.add(b"x" * n * 10)
+    journal.confirm(2)
+    journal.close()
+    whole = path.read_bytes()
+    for size in range(len(whole) + 1):
+        path.write_bytes(whole[:size])
+        torn = Journal(path)
+        kept = sorted(torn.pending)
+        assert kept in ([], [1], [1, 2], [1, 2, 3], [1, 2, 3, 4], [1, 2, 3, 4, 5], [1, 3, 4, 5])
+        number = torn.add(b"more")
+        assert number not in kept
+        torn.close()
+        again = Journal(path)
+        assert sorted(again.pending) == [*kept, number]
+        assert again.pending[number] == b"more"
+        again.close()
+
+
+def test_a_journal_does_not_grow_for_ever(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j")
+    for _ in range(40):
+        journal.confirm(journal.add(os.urandom(100_000)))
+    assert (tmp_path / "j").stat().st_size < 1_300_000
+    last = journal.add(b"x")
+    journal.close()
+    assert last == 41
+    assert list(Journal(tmp_path / "j").pending) == [41]

@@ -1,0 +1,117 @@
+"""The boot text: golden files that a reviewer can read as shell, and what the text does when it is run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from elsewhere.ship.script import BootText, render
+
+GOLDEN = Path(__file__).with_name("golden")
+PLAIN = BootText(
+    "spool:/scratch/jobs/one?job=job-1&key=00ff",
+    "/scratch/machines",
+    "/usr/bin/python3",
+    timedelta(hours=12),
+    datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+    slots=4,
+)
+AWKWARD = replace(
+    PLAIN,
+    address='pipe:/tmp/it\'s $(here); `id` "x"',
+    directory="/tmp/a b'; rm -rf $HOME; '",
+    python="/opt/my python/bin/python",
+    term=timedelta(minutes=5),
+    end="shutdown -h now",
+)
+
+
+@pytest.mark.parametrize(("name", "text"), [("plain", PLAIN), ("awkward", AWKWARD)])
+def test_the_text_is_the_golden_one_and_a_shell_can_read_it(name: str, text: BootText) -> None:
+    golden = GOLDEN / f"{name}.sh"
+    if os.environ.get("WRITE_GOLDEN"):
+        golden.write_text(render(text))
+    assert render(text) == golden.read_text()
+    for shell in ("sh", "bash", "dash"):
+        if shutil.which(shell):
+            subprocess.run([shell, "-n"], input=render(text).encode(), check=True)
+
+
+def test_the_first_command_arms_the_switch_at_the_lesser_of_boot_limit_and_term() -> None:
+    first = next(line for line in render(PLAIN).splitlines() if not line.startswith("#"))
+    assert "left=1200 " in first and first.endswith("& switch=$!")
+    assert "left=300 " in render(AWKWARD).splitlines()[1]
+
+
+def run(text: BootText, folder: Path) -> subprocess.Popen[bytes]:
+    with (folder / "err").open("wb") as err:
+        return subprocess.Popen(
+            ["sh", "-c", render(text)],
+            env={**os.environ, "ELSEWHERE_MACHINE": "m"},
+            stdout=err,
+            stderr=err,
+            start_new_session=True,
+        )
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Callable[[str], str]:
+    def make(body: str) -> str:
+        """An interpreter that is a shell script: what the text starts in place of the agent."""
+        path = tmp_path / "it's python"
+        path.write_text(f"#!/bin/sh\n{body}\n")
+        path.chmod(0o700)
+        return str(path)
+
+    return make
+
+
+def soon() -> datetime:
+    return datetime.now(UTC) + timedelta(minutes=5)
+
+
+def test_the_agent_is_started_with_its_words_in_its_own_directory(tmp_path: Path, python: Callable[[str], str]) -> None:
+    text = replace(AWKWARD, directory=str(tmp_path / "a b'c"), python=python('printf "%s\\n" "$PWD" "$@"; exit 3'))
+    with run(replace(text, start_by=soon(), end=""), tmp_path) as process:
+        assert process.wait(20) == 3
+    words = (tmp_path / "err").read_text().splitlines()
+    here = str(tmp_path / "a b'c" / "m")
+    assert words[:4] == [here, "-m", "elsewhere.agent", AWKWARD.address]
+    assert words[4:] == ["--directory", here, "--agent", "m", "--slots", "4", "--term", "300", "--lease", "120",
+                         "--idle", "60"]  # fmt: skip
+
+
+def test_a_text_that_starts_too_late_runs_nothing(tmp_path: Path, python: Callable[[str], str]) -> None:
+    text = replace(PLAIN, directory=str(tmp_path / "d"), python=python(f"touch '{tmp_path}/ran'"))
+    text = replace(text, start_by=datetime.now(UTC) - timedelta(seconds=5))
+    with run(text, tmp_path) as process:
+        assert process.wait(20) == 75
+    assert not (tmp_path / "ran").exists()
+    assert b"too late" in (tmp_path / "err").read_bytes()
+
+
+def test_an_agent_that_does_not_move_the_switch_is_ended_by_it(tmp_path: Path, python: Callable[[str], str]) -> None:
+    body = f"trap '' TERM; echo $$ >'{tmp_path}/pid'; while :; do sleep 1; done"
+    text = replace(PLAIN, directory=str(tmp_path / "d"), python=python(body), start_by=soon())
+    text = replace(text, boot=timedelta(seconds=1), step=1)
+    with run(text, tmp_path) as process:
+        assert process.wait(40) == -signal.SIGKILL
+    assert b"dead man" in (tmp_path / "err").read_bytes()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_a_living_agent_moves_the_switch(tmp_path: Path, python: Callable[[str], str]) -> None:
+    body = 'for i in 1 2 3 4 5 6 7 8; do echo "3 $i" >"$HERE.new"; mv "$HERE.new" switch; sleep 0.5; done; exit 9'
+    text = replace(PLAIN, directory=str(tmp_path / "d"), python=python(body.replace("$HERE", "here")), start_by=soon())
+    text = replace(text, boot=timedelta(seconds=2), step=1)
+    with run(text, tmp_path) as process:
+        assert process.wait(40) == 9
