@@ -29,7 +29,9 @@ class Floor:
         self._keys: set[tuple[int, int]] = set()
         self._next = 1
 
-    def put(self, *bodies: Any, options: dict[str, Any] | None = None, alone: bool = False, attempt: int = 1) -> list[int]:
+    def put(
+        self, *bodies: Any, options: dict[str, Any] | None = None, alone: bool = False, attempt: int = 1
+    ) -> list[int]:
         """One delivery for each body; their numbers."""
         words = None if options is None else json.dumps(options).encode()
         new = []
@@ -87,12 +89,11 @@ def floor(tmp_path: Path, code: str = "", function: str = "f", count: int = 1, *
     work = tmp_path / "work"
     work.mkdir(exist_ok=True)
     (work / "user_work.py").write_text(textwrap.dedent(code))
-    boot = Boot(
-        **{
-            "entry": Entry("function", f"user_work.py:{function}"), "cwd": str(work), "store": str(tmp_path / "store"),
-            "scratch": str(tmp_path / "scratch"), "checkpoints": str(tmp_path / "checkpoints"), "key": b"k" * 32,
-        } | words
-    )  # fmt: skip
+    usual: dict[str, Any] = {
+        "entry": Entry("function", f"user_work.py:{function}"), "cwd": str(work), "store": str(tmp_path / "store"),
+        "scratch": str(tmp_path / "scratch"), "checkpoints": str(tmp_path / "checkpoints"), "key": b"k" * 32,
+    }  # fmt: skip
+    boot = Boot(**usual | words)
     directory = tmp_path / "slots" / "a1"
     with selectors.DefaultSelector() as selector:
         slots = Slots(boot, count, directory, selector)

@@ -6,11 +6,10 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from slot.floor import eventually, floor, is_alive, value
-
 from elsewhere.model.job import Entry
 from elsewhere.model.resources import Resources
 from elsewhere.model.states import Outcome
+from slot.floor import eventually, floor, is_alive, value
 
 SH = "/bin/sh"
 
@@ -55,7 +54,7 @@ def test_a_command_is_told_who_it_is_by_variables(tmp_path: Path) -> None:
     assert before + 90 < float(lines[1]) < before + 130
     assert (tmp_path / "checkpoints" / "task-1" / "kept").exists(), "a failed attempt's checkpoint stays"
     assert not (tmp_path / "checkpoints" / "task-2").exists(), "that of a finished task goes"
-    assert list((tmp_path / "scratch").iterdir()) == []
+    assert [left for place in (tmp_path / "scratch").iterdir() for left in place.iterdir()] == []
 
 
 def test_a_command_that_is_not_there_says_so_with_the_status_of_a_shell(tmp_path: Path) -> None:
@@ -87,7 +86,8 @@ def test_what_a_command_leaves_running_ends_with_it(tmp_path: Path) -> None:
 
 def test_a_command_that_ignores_sigterm_is_killed_after_the_grace(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
-    script = f"trap '' TERM; setsid sh -c 'trap \"\" TERM; echo $$ >> {pids}; sleep 1000 & wait; sleep 1000' & echo $$ >> {pids}; wait; sleep 1000"
+    deaf = f"trap '' TERM; echo $$ >> {pids}; sleep 1000; sleep 1000"
+    script = f"trap '' TERM; setsid sh -c \"{deaf}\" & echo $$ >> {pids}; wait; sleep 1000"
     with floor(tmp_path, entry=command(SH, "-c", script), grace=timedelta(seconds=0.3)) as here:
         (n,) = here.put(b"null")
         here.until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
@@ -128,7 +128,8 @@ sys.path[:0] = [{str(Path(__file__).parent.parent)!r}]
 from pathlib import Path
 from slot.floor import floor
 from elsewhere.model.job import Entry
-entry = Entry("command", command=("sh", "-c", "echo $$ >> {tmp_path}/pids; (setsid sleep 1000 & echo $! >> {tmp_path}/pids); wait; sleep 1000"))
+script = "echo $$ >> {tmp_path}/pids; (setsid sleep 1000 & echo $! >> {tmp_path}/pids); wait; sleep 1000"
+entry = Entry("command", command=("sh", "-c", script))
 with floor(Path({str(tmp_path)!r}), entry=entry) as here:
     here.finish(*here.put(b"null"), bound=1000)
 """

@@ -9,13 +9,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from slot.floor import floor, value
 
 from elsewhere.model.job import Entry
 from elsewhere.model.reports import Form
 from elsewhere.model.resources import Resources
 from elsewhere.model.states import Outcome
 from elsewhere.slot import values
+from slot.floor import floor, value
 
 KEY = b"k" * 32
 
@@ -91,7 +91,8 @@ def test_three_parameters_of_the_seed_s_names_are_called_so(tmp_path: Path) -> N
     code = """
     def f(task_id, task_data, worker_data):
         if task_data.get("odd"): return 5
-        return task_data["ok"], [task_id, worker_data.num_cpus, worker_data.args.depth, worker_data.received_termination_notice]
+        told = [task_id, worker_data.num_cpus, worker_data.args.depth, worker_data.received_termination_notice]
+        return task_data["ok"], told
     """
     with floor(tmp_path, code, worker={"num_cpus": 4, "args": {"depth": 2}}) as here:
         good, again, wrong = here.run({"ok": True}, {"ok": False}, {"odd": True})

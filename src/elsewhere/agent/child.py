@@ -50,8 +50,10 @@ class Child:
         self._switching = False
         path = directory / f"{number}.page"
         path.touch(mode=0o600)
-        os.truncate(path, wire.PAGE_SIZE)
-        with path.open("r+b") as file:
+        with path.open("r+b", buffering=0) as file:
+            # Real bytes, not a hole: on a full disk the first store into a mapped hole would end this process (SIGBUS).
+            if (size := file.seek(0, os.SEEK_END)) < wire.PAGE_SIZE:
+                file.write(bytes(wire.PAGE_SIZE - size))
             self.page = mmap.mmap(file.fileno(), wire.PAGE_SIZE)
         self._roll = self._last_roll()
 

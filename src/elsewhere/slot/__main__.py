@@ -26,7 +26,7 @@ def _adopt(directory):  # type: ignore[no-untyped-def]
     package.__package__ = "elsewhere.slot"
     package.__spec__ = ModuleSpec("elsewhere.slot", None, is_package=True)
     package.__spec__.submodule_search_locations = [directory]
-    package.__getattr__ = part
+    package.__getattr__ = part  # type: ignore[method-assign]
     sys.modules["elsewhere.slot"] = package
 
 

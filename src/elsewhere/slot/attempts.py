@@ -64,7 +64,6 @@ class Attempts:
     function: Callable[..., Any]
     invoke: Callable[[Any, Any], Any]
     attempt: Callable[[Any, Any, float], float]
-    ask: Callable[[], None]
     worker: Any
     broken: bytes
 
@@ -73,6 +72,7 @@ class Attempts:
         self.delivery: Any = None
         self.stopping = 0
         self.child = 0
+        self.pid = os.getpid()
         self.outcomes = -1
         self.wall = 0.0
         self.seed = False
@@ -165,10 +165,9 @@ class Attempts:
         """Run it in a fork of this process, in which the entry is loaded already."""
         before = os.lseek(self.outcomes, 0, os.SEEK_END)
         self.output.flush()
-        me = os.getpid()
         pid = os.fork()
         if pid == 0:
-            self.in_fork(me, delivery, data, started)
+            self.in_fork(delivery, data, started)
         self.child = pid
         try:
             os.setpgid(pid, pid)
@@ -187,17 +186,15 @@ class Attempts:
             self.give_up(wire.TROUBLE.unpack_from(self.page, wire.TROUBLE_AT)[0])
         return self.finish(delivery, self.died(status), started)
 
-    def in_fork(self, parent: int, delivery: Any, data: Any, started: float) -> None:
+    def in_fork(self, delivery: Any, data: Any, started: float) -> None:
+        # As little as can be: each page of memory that is touched here is copied, and that is most of the cost. That
+        # this process ends with its slot is the slot's care (on_orphaned), and the agent's.
         try:
-            os.setpgid(0, 0)
-            signal.signal(signal.SIGTERM, self.on_term)
-            self.ask()
-            if os.getppid() == parent:
+            slot, self.pid = self.pid, os.getpid()
+            if os.getppid() == slot:
                 self.attempt_here(delivery, data, started)
-                self.output.flush()
-            os._exit(0)
         finally:
-            os._exit(1)
+            os._exit(0)
 
     def refuse(self, delivery: Any, _data: Any, started: float) -> float:
         return self.finish(delivery, (REJECTED, FAILURE, self.broken), started)
@@ -426,6 +423,8 @@ class Attempts:
 
     def end_children(self) -> None:
         """Kill and reap whatever the task left behind: we are their reaper, so at last there are no children left."""
+        if os.getpid() != self.pid:
+            return
         while True:
             try:
                 if os.waitpid(-1, os.WNOHANG)[0]:

@@ -26,7 +26,7 @@ class Commands:
 
     def __init__(self, slot: Attempts) -> None:
         self._slot = slot
-        self._env = dict(os.environ)
+        self._env = dict(os.environb)
 
     def attempt(self, delivery: Any, _data: Any, started: float) -> float:
         """Run it and append its record; when it ended (CLOCK_MONOTONIC)."""
@@ -36,22 +36,25 @@ class Commands:
         options = loads(delivery[4]) if delivery[4] is not None else {}
         command = options.get("command") or slot.words["command"]
         directories = Directories(slot.words, delivery[2])
-        env = self._env | (options.get("env") or {}) | {
+        words = {
             "ELSEWHERE_TASK_ID": delivery[2],
             "ELSEWHERE_ATTEMPT": str(delivery[1]),
             "ELSEWHERE_SCRATCH": directories.scratch(),
             "ELSEWHERE_CHECKPOINT": directories.checkpoint(),
-        }  # fmt: skip
+        }
         limit = options.get("timeout") or slot.words["timeout"]
         if limit:
-            env["ELSEWHERE_DEADLINE"] = f"{started + slot.wall + limit:.3f}"
+            words["ELSEWHERE_DEADLINE"] = f"{started + slot.wall + limit:.3f}"
+        words.update(options.get("env") or {})
+        env = self._env.copy()
+        env.update([(os.fsencode(name), os.fsencode(word)) for name, word in words.items()])
         memory = options.get("memory") or slot.words["memory"]
         told = self._spawn(command, env, memory)
         slot.end_children()
-        directories.tidy(succeeded=told[0] == SUCCEEDED)
+        directories.tidy(succeeded=told[0] == SUCCEEDED, keep_scratch=True)
         return slot.finish(delivery, told, started)
 
-    def _spawn(self, command: list[str], env: dict[str, str], memory: int) -> tuple[int, int, bytes]:
+    def _spawn(self, command: list[str], env: dict[bytes, bytes], memory: int) -> tuple[int, int, bytes]:
         slot = self._slot
         if memory:
             wire.BASELINE.pack_into(slot.page, wire.BASELINE_AT, kernel.statm()[0])

@@ -32,16 +32,21 @@ class Directories:
         self._checkpoint = os.path.join(words["checkpoints"], safe(name))
 
     def scratch(self) -> str:
-        os.makedirs(self._scratch, mode=0o700, exist_ok=True)
+        if not os.path.isdir(self._scratch):
+            os.makedirs(self._scratch, mode=0o700, exist_ok=True)
         return self._scratch
 
     def checkpoint(self) -> str:
-        os.makedirs(self._checkpoint, mode=0o700, exist_ok=True)
+        try:
+            os.mkdir(self._checkpoint, 0o700)
+        except OSError:
+            os.makedirs(self._checkpoint, mode=0o700, exist_ok=True)
         return self._checkpoint
 
-    def tidy(self, succeeded: bool) -> None:
-        """After an attempt: the scratch directory goes, the checkpoint when it is empty or the task has succeeded."""
-        remove(self._scratch)
+    def tidy(self, succeeded: bool, keep_scratch: bool = False) -> None:
+        """After an attempt: scratch is emptied, or goes; the checkpoint goes when it is empty or the task succeeded."""
+        if not keep_scratch or not _is_empty(self._scratch):
+            remove(self._scratch)
         if succeeded:
             remove(self._checkpoint)
         else:
@@ -49,6 +54,13 @@ class Directories:
                 os.rmdir(self._checkpoint)
             except OSError:
                 pass
+
+
+def _is_empty(directory: str) -> bool:
+    try:
+        return not os.listdir(directory)
+    except OSError:
+        return False
 
 
 def remove(directory: str) -> None:

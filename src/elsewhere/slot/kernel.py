@@ -10,7 +10,6 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
 _PDEATHSIG, _SUBREAPER = 1, 36
@@ -28,20 +27,11 @@ def _libc() -> Any:
         return None
 
 
-def die_with_parent(signal: int) -> Callable[[], None]:
-    """Ask to be sent `signal` when the thread that started this process ends; returns how a fork of ours asks again.
-
-    The kernel forgets the wish at fork, and fulfils it for the death of the *thread*, not of the process.
-    """
+def die_with_parent(signal: int) -> None:
+    """Ask to be sent `signal` when the thread that started this process ends: the *thread*, not the process."""
     libc = _libc()
-    if libc is None:
-        return lambda: None
-
-    def ask() -> None:
+    if libc is not None:
         libc.prctl(_PDEATHSIG, signal, 0, 0, 0)
-
-    ask()
-    return ask
 
 
 def adopt_orphans() -> None:

@@ -12,6 +12,7 @@ import mmap
 import os
 import signal
 import sys
+from _signal import pthread_sigmask  # type: ignore[import-not-found]  # without the enums: it runs in each fork
 from time import monotonic, time
 from typing import TYPE_CHECKING
 
@@ -72,7 +73,7 @@ class Slot(Attempts):
         self.agent = words["parent"] or os.getppid()
         gentle = words["kind"] == "command" or words["isolate"]
         signal.signal(signal.SIGHUP, self.on_orphaned)
-        self.ask = kernel.die_with_parent(signal.SIGHUP if gentle else signal.SIGKILL)
+        kernel.die_with_parent(signal.SIGHUP if gentle else signal.SIGKILL)
         if os.getppid() != self.agent:
             os._exit(1)
         kernel.adopt_orphans()
@@ -81,8 +82,10 @@ class Slot(Attempts):
         self.open_outcomes(words["outcomes"])
         signal.signal(signal.SIGTERM, self.on_term)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        block = functools.partial(signal.pthread_sigmask, signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGHUP))
-        os.register_at_fork(before=block, after_in_parent=self.unblock, after_in_child=self.forked)
+        # While a process forks, CPython forgets what has come for the child: a signal waits until that is over.
+        ours = (signal.SIGTERM, signal.SIGHUP)
+        hold, let = (functools.partial(pthread_sigmask, how, ours) for how in (signal.SIG_BLOCK, signal.SIG_UNBLOCK))
+        os.register_at_fork(before=hold, after_in_parent=let, after_in_child=let)
         task.asked.append(self.task)
         atexit.register(self.end_children)  # the first to be registered is the last to be called
         self.show(BOOTING, 0, 0, monotonic())
@@ -161,6 +164,8 @@ class Slot(Attempts):
 
     def on_term(self, _signal: int, _frame: object) -> None:
         """The running task shall end, or all of us. A late signal, for a task that ended, is nothing."""
+        if os.getpid() != self.pid:
+            self.die_as_others(signal.SIGTERM)
         if self.stopping:
             return
         if self.phase == self.WAITING:
@@ -178,21 +183,17 @@ class Slot(Attempts):
 
     def on_orphaned(self, _signal: int, _frame: object) -> None:
         """The agent is gone: nothing of ours may stay behind."""
+        if os.getpid() != self.pid:
+            self.die_as_others(signal.SIGHUP)
         if self.child:
             self.signal_child(signal.SIGKILL)
         self.end_children()
         os._exit(1)
 
-    def forked(self) -> None:
-        """In a child that the user's code forks: our ways with signals, and of leaving, are not the child's."""
-        atexit.unregister(self.end_children)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
-        # Only now, or a signal that comes early would find our handler and be forgotten with it.
-        self.unblock()
-
-    def unblock(self) -> None:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGHUP))
+    def die_as_others(self, number: int) -> None:
+        """In a process that the user's code has forked: a signal does there what it does anywhere."""
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
 
     def load(self) -> None:
         """Find what tasks call. Whatever the user's code raises now becomes the answer to every task."""
