@@ -9,6 +9,7 @@ from typing import Any
 
 from elsewhere.api import live
 from elsewhere.api.options import Options
+from elsewhere.errors import StateError
 from elsewhere.model.reports import Ended
 from elsewhere.model.states import Outcome
 
@@ -90,7 +91,13 @@ def opened(pool: live.Pool, task: str, report: Ended) -> tuple[bool, Any]:
 
 def submit(function: Callable[..., Any], options: Options, args: Any, kwargs: Any) -> TaskFuture:
     """PayloadError, UsageError: nothing was sent."""
-    return submit_to(live.pool(options), function, options.own, args, kwargs)
+    pool = live.pool(options)
+    try:
+        return submit_to(pool, function, options.own, args, kwargs)
+    except StateError:
+        if pool.alive:
+            raise
+        return submit_to(live.pool(options), function, options.own, args, kwargs)  # it was cancelled that very moment
 
 
 def submit_to(pool: live.Pool, function: Callable[..., Any], own: bytes | None, args: Any, kwargs: Any) -> TaskFuture:

@@ -66,6 +66,10 @@ class Live:
                 call[1](report)
 
     def _swept(self, ids: Sequence[str] | None) -> None:
+        if ids is None:  # the job is complete: what is submitted from here on belongs into another
+            with self._lock:
+                self._over = True
+            self._intake.clear()
         wanted = None if ids is None else set(ids)
         gone = [n for n, (name, _) in list(self._calls.items()) if wanted is None or name in wanted]
         self._give_up(gone, Outcome.CANCELLED, "it was cancelled")
