@@ -27,6 +27,12 @@ def test_parts_of_a_path_have_names() -> None:
     assert made == {"line-2": ["x", "in/cat.png", "cat.jpg", ".jpg", "2"]}
 
 
+def test_the_short_forms_of_gnu_parallel_are_known() -> None:
+    made = commands(["convert", "{}", "{.}.png", "{/}", "{//}", "{/.}"], [b"in/a b.jpg\n"])
+
+    assert made == {"line-1": ["convert", "in/a b.jpg", "in/a b.png", "a b.jpg", "in", "a b"]}
+
+
 def test_empty_lines_are_left_out_and_ids_keep_the_number_of_the_line() -> None:
     assert list(commands(["x", "{}"], [b"\n", b"a\r\n", b"\n", b"b"])) == ["line-2", "line-4"]
 

@@ -1,7 +1,7 @@
 """`--each-line`: a file of lines and a command with braces become one command task for each line. No shell anywhere.
 
-`{}` or `{line}` is the line; `{number}` counts from 1; `{name}`, `{stem}`, `{suffix}` and `{parent}` are parts of the
-line as a path; `{{` and `}}` are literal braces. Pure, but for the reading of lines.
+`{}` or `{line}` is the line, `{.}` the line without its suffix; `{number}` counts from 1; `{name}`, `{stem}`, `{suffix}`
+and `{parent}` are parts of the line as a path; `{{` and `}}` are literal braces. Pure, but for the reading of lines.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ FIELDS: dict[str, Callable[[str, int], str]] = {
     "stem": lambda line, number: os.path.splitext(os.path.basename(line))[0],  # noqa: PTH119, PTH122
     "suffix": lambda line, number: os.path.splitext(line)[1],  # noqa: PTH122
     "parent": lambda line, number: os.path.dirname(line) or ".",  # noqa: PTH120
+    ".": lambda line, number: os.path.splitext(line)[0],  # noqa: PTH122
 }
+# The other short forms that users of GNU parallel know.
+FIELDS |= {"/": FIELDS["name"], "//": FIELDS["parent"], "/.": FIELDS["stem"]}
 _BRACE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|\{|\}")
 LONGEST = 128 * 1024
 """Bytes of one argument of a command: what Linux takes (MAX_ARG_STRLEN)."""
@@ -38,7 +41,7 @@ class Template:
         if self.faults:
             raise UsageError(
                 self.faults[0] if len(self.faults) == 1 else "; ".join(self.faults),
-                hint="Known: {} or {line}, {number}, {name}, {stem}, {suffix}, {parent}; write {{ and }} for braces.",
+                hint="Known: {} or {line}, {.}, {number}, {name}, {stem}, {suffix}, {parent}; write {{ and }} for braces.",
             )
         if not any(isinstance(piece, tuple) for word in self._words for piece in word):
             raise UsageError(
@@ -57,7 +60,7 @@ class Template:
             elif match[1] is None:
                 self.faults.append(f"a lone {match[0]} in {word!r}")
             elif match[1] not in FIELDS:
-                self.faults.append(f"{match[0]} in {word!r} is unknown" + nearest(match[1], [f for f in FIELDS if f]))
+                self.faults.append(f"{match[0]} in {word!r} is unknown" + nearest(match[1], [f for f in FIELDS if f.isalpha()]))
             else:
                 pieces.append((match[1],))
         pieces.append(word[last:])
