@@ -56,6 +56,7 @@ class Local:
         given = (settings or LocalSettings()).directory
         self.directory = Path(given).absolute() if given else home() / "machines"
         self._asked: dict[NativeId, float] = {}
+        self._children: dict[NativeId, int] = {}
 
     def offers(self, need: Resources) -> Sequence[Offer]:
         import psutil
@@ -153,15 +154,13 @@ class Local:
         argv = ["sh", "-c", _START, "sh", str(place)]
         null = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
         pid = os.posix_spawnp("sh", argv, environment, file_actions=null, setsid=True)
-        (place / f"child.{pid}").touch(mode=0o600)
+        self._children[native] = pid
 
     def _see(self, native: NativeId) -> Sighting | None:
         place = self._place(native)
         if place is None or not place.is_dir():
             return None
-        for child in place.glob("child.*"):
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(int(child.suffix[1:]), os.WNOHANG)
+        self._bury(native)
         labels = _labels(place)
         started, ended = _time(place / "pid"), _time(place / "ended")
         if started is None:
@@ -178,6 +177,17 @@ class Local:
         when = _time(place / "cancelled") or _time(place / "log") or started
         reason = "stopped" if stopped else "killed"
         return Sighting(native, Condition.STOPPED if stopped else Condition.FAILED, labels, started, when, reason)
+
+    def _bury(self, native: NativeId) -> None:
+        """Take note of the death of a child of ours; those of other processes are theirs to bury."""
+        child = self._children.get(native)
+        if child is not None:
+            try:
+                gone, _ = os.waitpid(child, os.WNOHANG)
+            except ChildProcessError:
+                gone = child
+            if gone:
+                del self._children[native]
 
     def _place(self, native: NativeId) -> Path | None:
         launch, _, number = native.rpartition(".")
