@@ -1,7 +1,7 @@
 """`--each-line`: a file of lines and a command with braces become one command task for each line. No shell anywhere.
 
-`{}` or `{line}` is the line, `{.}` the line without its suffix; `{number}` counts from 1; `{name}`, `{stem}`, `{suffix}`
-and `{parent}` are parts of the line as a path; `{{` and `}}` are literal braces. Pure, but for the reading of lines.
+`{}` or `{line}` is the line, `{.}` the line without its suffix; `{number}` counts from 1; `{name}`, `{stem}`,
+`{suffix}` and `{parent}` are parts of the line as a path; `{{` and `}}` are literal braces.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Template:
         if self.faults:
             raise UsageError(
                 self.faults[0] if len(self.faults) == 1 else "; ".join(self.faults),
-                hint="Known: {} or {line}, {.}, {number}, {name}, {stem}, {suffix}, {parent}; write {{ and }} for braces.",
+                hint="Known: {} or {line}, {.}, {number}, {name}, {stem}, {suffix}, {parent}; {{ and }} are braces.",
             )
         if not any(isinstance(piece, tuple) for word in self._words for piece in word):
             raise UsageError(
@@ -60,7 +60,8 @@ class Template:
             elif match[1] is None:
                 self.faults.append(f"a lone {match[0]} in {word!r}")
             elif match[1] not in FIELDS:
-                self.faults.append(f"{match[0]} in {word!r} is unknown" + nearest(match[1], [f for f in FIELDS if f.isalpha()]))
+                near = nearest(match[1], [field for field in FIELDS if field.isalpha()])
+                self.faults.append(f"{match[0]} in {word!r} is unknown{near}")
             else:
                 pieces.append((match[1],))
         pieces.append(word[last:])

@@ -40,7 +40,7 @@ COMMAND = Command(
         ("elsewhere run tasks.json --entry my_worker:process_task --slots 4 --retries 2 --timeout 30s", ""),
         ("elsewhere run tasks.jsonl --entry ./my_worker.py:process_task --detach", "returns at once"),
         ("elsewhere run -- python train.py --epochs 3", ""),
-        ("elsewhere run --each-line files.txt -- convert {} {}.png", ""),
+        ("elsewhere run --each-line files.txt -- convert {} {.}.png", ""),
     ],
 )  # fmt: skip
 
@@ -68,7 +68,7 @@ def _refuse_mixtures(asked: SimpleNamespace, what: str | None) -> None:
     if asked.each_line is not None and not asked.rest:
         raise UsageError(
             "--each-line needs a command",
-            hint="Write for example: elsewhere run --each-line files.txt -- convert {} {}.png",
+            hint="Write for example: elsewhere run --each-line files.txt -- convert {} {.}.png",
         )
     if not asked.rest and not what:
         raise UsageError(
