@@ -89,8 +89,8 @@ def test_an_asking_that_was_killed_half_way_is_completed_by_the_next(
 def test_what_survives_the_loss_of_its_record_is_still_seen_and_stopped(place: Local) -> None:
     import shutil
 
-    (native,) = place.submit(launch("lch-1", "exec sleep 300"))
-    until(lambda: any(s.condition is Condition.RUNNING for s in place.owned()))
+    (native,) = place.submit(launch("lch-1", "echo it is up; exec sleep 300"))
+    until(lambda: b"up" in place.logs(native))
     shutil.rmtree(place.directory)
     (seen,) = [s for s in place.owned() if s.native == native]
     assert (seen.condition, seen.labels["job"], seen.labels["launch"]) == (Condition.RUNNING, "job-1", "lch-1")

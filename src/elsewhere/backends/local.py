@@ -33,10 +33,12 @@ _NAME = re.compile(r"[A-Za-z0-9_=-][A-Za-z0-9._=-]*")
 
 # `ln` is the one step that decides who starts it: of two askings for the same launch one finds the name taken.
 # A signal to the group is for the agent: both shells stay until it has ended, so that the switch goes with them.
-_START = """trap : TERM INT HUP; umask 077; cd "$1" || exit 73
-[ -e cancelled ] && exit 0
+# Whoever stops a machine first leaves word and then looks for the pid; here it is the other way round, and word is
+# looked for again behind the fork, where a signal is no longer kept from anybody.
+_START = """umask 077; cd "$1" || exit 73
 echo $$ >pid.$$; ln pid.$$ pid 2>/dev/null; first=$?; rm -f pid.$$; [ $first -eq 0 ] || exit 0
-sh ../boot </dev/null >>log 2>&1; echo $? >ended"""
+trap : TERM INT HUP
+sh -c '[ -e cancelled ] && exit 143; exec sh ../boot' </dev/null >>log 2>&1; echo $? >ended"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,8 @@ class Local:
                 self._sweep(native)  # its record is gone, it may not be
                 continue
             (place / "cancelled").touch(mode=0o600)
+            with contextlib.suppress(FileExistsError):
+                (place / "pid").touch(mode=0o600, exist_ok=False)  # what has not begun never will
             first = self._asked.setdefault(native, time.monotonic())
             pid = _pid(place, native)
             if pid:
@@ -164,8 +168,9 @@ class Local:
         labels = _labels(place)
         started, ended = _time(place / "pid"), _time(place / "ended")
         if started is None:
-            condition = Condition.STOPPED if (place / "cancelled").exists() else Condition.PENDING
-            return Sighting(native, condition, labels)
+            return Sighting(native, Condition.PENDING, labels)
+        if not (place / "pid").stat().st_size:
+            return Sighting(native, Condition.STOPPED, labels, reason="stopped before it began")
         if ended is None and _pid(place, native):
             return Sighting(native, Condition.RUNNING, labels, started)
         ended = _time(place / "ended")  # it may have ended between the two looks
