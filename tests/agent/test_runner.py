@@ -167,7 +167,8 @@ class TestTimeouts:
                     with open(pids, "a") as file: file.write(f"{os.getpid()}\\n")
                     time.sleep(1000)
                 os._exit(0)
-            with open(pids, "a") as file: file.write(f"{os.getpid()}\\n")
+            unmarked = subprocess.Popen(["setsid", "sleep", "1000"], env={}).pid
+            with open(pids, "a") as file: file.write(f"{os.getpid()} {unmarked}\\n")
             while True: time.sleep(1)
         """
         from elsewhere.agent import processes
@@ -175,7 +176,7 @@ class TestTimeouts:
         pids = tmp_path / "pids"
         with floor(tmp_path, code, grace=SHORT) as here:
             (n,) = here.put({"pids": str(pids)}, options={"timeout": 0.8})
-            here.until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
+            here.until(lambda: pids.exists() and len(pids.read_text().split()) == 3)
             mark = here.slots._mark
             assert len(processes.marked(mark)) >= 5
             (ended,) = here.finish(n)
@@ -318,6 +319,19 @@ with floor(Path({tmp!r}), {code!r}, count=2) as here:
         assert at_death - 2 <= len(found) <= at_death == begun()
         assert len({one.n for one in found}) == len(found)
         assert recover(slots) == found
+
+    def test_a_task_that_runs_long_ends_with_its_agent(self, tmp_path: Path) -> None:
+        import subprocess
+        import sys
+
+        where = str(tmp_path / "pid")
+        code = f"import os, time\ndef f(k):\n    if k: open({where!r}, 'w').write(str(os.getpid())); time.sleep(1000)"
+        program = self.PROGRAM.format(tests=str(Path(__file__).parent.parent), tmp=str(tmp_path), code=code)
+        with subprocess.Popen([sys.executable, "-c", program]) as agent:
+            eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+            agent.kill()
+        pid = int((tmp_path / "pid").read_text())
+        eventually(lambda: not is_alive(pid), 3)
 
     def test_recover_ends_what_was_left_of_a_dead_agent_s_processes(self, tmp_path: Path) -> None:
         code = """
