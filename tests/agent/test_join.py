@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 
 from elsewhere.agent.join import JobKey, OwnKey
@@ -35,6 +38,9 @@ def double(x): return x * 2
 def linger(x):
     open(x, "w").close()
     while True: time.sleep(0.05)
+def wait_for(x):
+    open(f"{x}/began.{os.getpid()}", "w").close()
+    while not os.path.exists(f"{x}/go"): time.sleep(0.02)
 def flaky(path):
     with open(path, "a") as file: file.write("x")
     if os.path.getsize(path) < 3: raise ValueError("not yet")
@@ -181,3 +187,48 @@ def _running(directory: Path, native: str) -> list[tuple[int, int]]:
         if fields[3] == 1:
             found.append((fields[1], fields[2]))
     return sorted(found)
+
+
+@pytest.mark.parametrize("function", ["linger"])
+@pytest.mark.parametrize("job", ["spool"], indirect=True)
+def test_what_a_killed_machine_held_is_run_by_another_after_its_lease(job: Job) -> None:
+    marks = [job.directory / f"began-{n}" for n in (1, 2)]
+    job.channel.send([Delivery(n, 1, f"t{n}", json.dumps({"x": str(m)}).encode()) for n, m in enumerate(marks, 1)])
+    job.boot(lease=1.5)
+    job.until(lambda: all(mark.exists() for mark in marks))
+    os.killpg(_leader(job, job.natives[0]), signal.SIGKILL)
+    for mark in marks:
+        mark.unlink()
+    job.boot(lease=1.5)
+    job.until(lambda: all(mark.exists() for mark in marks))
+    assert job.ended == []
+    assert {c.agent for c in job.claimed if c.deliveries} == set(job.natives)
+
+
+@pytest.mark.parametrize("function", ["wait_for"])
+def test_an_agent_that_was_frozen_past_its_lease_says_nothing_of_what_it_did(job: Job) -> None:
+    """Both machines finish the same attempt; the one whose claim had lapsed keeps silent."""
+    job.channel.send([Delivery(1, 1, "t", json.dumps({"x": str(job.directory)}).encode())])
+    job.boot(lease=1.0)
+    job.until(lambda: len(list(job.directory.glob("began.*"))) == 1)
+    frozen = _agent(job, job.natives[0])
+    frozen.suspend()
+    job.boot(lease=1.0)
+    job.until(lambda: len(list(job.directory.glob("began.*"))) == 2)
+    (job.directory / "go").touch()
+    job.until(lambda: bool(job.ended))
+    frozen.resume()
+    job.channel.order(Orders("job-1", 1, over=True))
+    job.until(lambda: all(job.condition(native) is Condition.STOPPED for native in job.natives))
+    assert [(e.n, e.agent, e.outcome) for e in job.ended] == [(1, job.natives[1], Outcome.SUCCEEDED)]
+
+
+def _leader(job: Job, native: str) -> int:
+    launch, _, number = native.rpartition(".")
+    return int((job.machines.directory / launch / number / "pid").read_text())
+
+
+def _agent(job: Job, native: str) -> psutil.Process:
+    children = psutil.Process(_leader(job, native)).children(recursive=True)
+    (agent,) = [child for child in children if "elsewhere.agent" in child.cmdline()]
+    return agent
