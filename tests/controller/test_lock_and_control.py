@@ -47,6 +47,27 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     lock.Lock(path).take().release()
 
 
+def test_a_fork_of_its_holder_does_not_hold_it(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    code = f"""
+import os, sys, time
+from pathlib import Path
+from elsewhere.controller.lock import Lock
+held = Lock(Path({str(path)!r})).take()
+if os.fork() == 0:
+    print("forked", flush=True)
+    sys.stdin.read()
+else:
+    os.wait()
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.readline() == b"forked\n"
+    process.kill()
+    process.wait()
+    lock.Lock(path).take().release()
+    process.communicate()
+
+
 def test_a_lock_left_by_another_host_is_told(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     path.write_text(json.dumps({"host": "far", "pid": 7}))

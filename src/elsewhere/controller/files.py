@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -78,16 +79,18 @@ class JobFiles:
     def seal_key(self) -> bytes:
         """The job's own secret, under which its pickles are sealed; made at first use, never written elsewhere."""
         path = self.directory / "seal"
-        try:
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        except FileExistsError:
+        if path.exists():
             return path.read_bytes()
-        key = secrets.token_bytes(32)
+        draft = self.directory / f".seal-{secrets.token_hex(8)}"
+        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "wb") as file:
-            file.write(key)
+            file.write(secrets.token_bytes(32))
             file.flush()
             os.fsync(file.fileno())
-        return key
+        with contextlib.suppress(FileExistsError):  # whole, or not there: of two that make it at once, the first wins
+            path.hardlink_to(draft)
+        draft.unlink()
+        return path.read_bytes()
 
 
 def local_directory(job: str) -> Path:

@@ -21,6 +21,19 @@ class Holder:
     alive: bool
 
 
+_held: set[int] = set()
+
+
+def _let_go_in_child() -> None:
+    """A fork of the user's process is not the controller: the lock must be free when that one dies."""
+    for fd in _held:
+        os.close(fd)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_let_go_in_child)
+
+
 class Lock:
     """Held from `take` to `release`, or to the end of the process."""
 
@@ -46,12 +59,14 @@ class Lock:
         os.ftruncate(fd, 0)
         os.pwrite(fd, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode(), 0)
         self._fd = fd
+        _held.add(fd)
         return self
 
     def release(self) -> None:
         """Twice: harmless."""
         if self._fd >= 0:
             os.ftruncate(self._fd, 0)
+            _held.discard(self._fd)
             os.close(self._fd)
             self._fd = -1
 
