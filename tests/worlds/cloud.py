@@ -79,6 +79,8 @@ class Desk:
 
     def __init__(self, world: World, seat: Seat) -> None:
         self.world, self.seat, self.cloud = world, seat, world.cloud
+        self.to_stop: set[str] = set()
+        """What the last answer showed that must not live on."""
 
     def offers(self, need: Resources) -> Sequence[Offer]:
         return []
@@ -113,6 +115,8 @@ class Desk:
                 machine.hidden = world.now + LAG
         found = [m for m in self.cloud.machines.values()
                  if m.hidden < world.now and (m.alive or world.now - m.ended < 30)]  # fmt: skip
+        world.judge.stopped(self.to_stop)
+        self.to_stop = {m.native for m in found if m.alive and world.judge.dooms(m.native, m.launch)}
         answer = [self._sighting(m) for m in found]
         self.seat.step()
         return answer
@@ -131,6 +135,7 @@ class Desk:
     def cancel(self, ids: Collection[NativeId]) -> None:
         for native in ids:
             self.seat.step()
+            self.to_stop.discard(native)
             self.world.judge.old(self.seat, native in self.world.judge.stops, "stop")
             if self.world.rng.random() > 0.3 * self.world.evil:  # else asked, and not heeded
                 self.cloud.machines[native].end("user")

@@ -51,7 +51,7 @@ class Judge:
         self.held: dict[str, Allocation] = {}
         self.spent = 0.0
         self._seen_events = 0
-        self._strange: Counter[str] = Counter()
+        self._nowhere: Counter[tuple[int, int]] = Counter()
         self._over: Counter[str] = Counter()
         self._useless: Counter[tuple[str, int]] = Counter()
         self._told: tuple[int, Orders] = (0, Orders(world.job))
@@ -87,12 +87,28 @@ class Judge:
         if seat.epoch < self.epoch and not known:
             raise Broken("an old epoch changes nothing", what)
 
-    def published(self, seat: Seat, orders: Orders) -> None:
+    def publishes(self, seat: Seat, orders: Orders) -> None:
+        """Somebody is about to tell agents this."""
         self.old(seat, not orders.over, "says that all is over")
         for native, term in orders.terms.items():
             self.old(seat, native in self.held and term <= self.held[native].term, "buys time")
+
+    def published(self, seat: Seat, orders: Orders) -> None:
+        """They can read it now."""
         if seat.epoch == self.epoch:
             self._told = (self.world.now, orders)
+
+    def dooms(self, native: str, launch: str) -> bool:
+        """Must this living machine be stopped: a stranger, or one whose stop is written down?"""
+        held = self.held.get(native)
+        if held is not None and not held.state.ended:
+            return held.state is AllocationState.STOPPING
+        return not any(a.launch == launch and not a.native for a in self._allocations())
+
+    def stopped(self, missed: set[str]) -> None:
+        """A controller looks again; `missed`: what it saw the last time and did not stop."""
+        if missed:
+            raise Broken("what must not live on is stopped at once, and again until it is gone", sorted(missed)[0])
 
     def confirmed(self, report: Report) -> None:
         """A report was acknowledged: what it says is in the log, or can never count, or comes again."""
@@ -141,6 +157,10 @@ class Judge:
         if minded and self.world.now - since > SWITCH and bought > machine.switch / TICK + 1:
             raise Broken("time that was bought is used", machine.native)
 
+    def minded(self) -> bool:
+        """Is there a controller at work that was not overtaken?"""
+        return any(seat.awake and seat.epoch == self.epoch for seat in self.world.seats)
+
     # --- after each tick ------------------------------------------------------------------------------------------
 
     def machines(self) -> None:
@@ -152,23 +172,34 @@ class Judge:
             raise Broken("never more machines than the most", f"{len(working)}")
         if self.spent > world.budget + 1e-6:
             raise Broken("money within the budget", f"{self.spent} of {world.budget}")
-        minded = any(seat.awake and seat.epoch == self.epoch for seat in world.seats)
+        minded = self.minded()
         for m in alive:
             self._bounds(m)
             self._usefulness(m)
-            self._count(self._strange, m, minded and self._is_strange(m), "strangers are stopped soon")
             over = minded and self.epoch == self._told[1].epoch and self._told[1].over and m.hidden < world.now
             self._count(self._over, m, over, "what is over is stopped soon")
+
+        self._whereabouts(minded)
+
+    def _whereabouts(self, minded: bool) -> None:
+        """What is handed out is on offer, in somebody's hands, or reported; or it is sent again."""
+        world = self.world
+        if not minded:
+            self._nowhere.clear()
+            return
+        about = {item.body[:2] for item in world.out.items.values()}
+        about |= {i.body[:2] for i in world.home.items.values() if isinstance(i.body, Ended)}
+        about |= {claim.delivery[:2] for m in world.machines() if m.alive for claim in m.hands.claims}
+        for n, state, attempt in [(n, *self.truth._current(n)[:2]) for n in world.kinds]:
+            lost = state is TaskState.HANDED_OUT and (n, attempt) not in about
+            self._nowhere[n, attempt] = self._nowhere[n, attempt] + 1 if lost else 0
+            if self._nowhere[n, attempt] > SOON:
+                raise Broken("what is handed out is somewhere", f"task {n} attempt {attempt}")
 
     def _count(self, ticks: Counter[str], m: Machine, so: bool, what: str) -> None:
         ticks[m.native] = ticks[m.native] + 1 if so else 0
         if ticks[m.native] > SOON:
             raise Broken(what, m.native)
-
-    def _is_strange(self, m: Machine) -> bool:
-        held = self.held.get(m.native)
-        coming = any(a.launch == m.launch and not a.native and not a.state.ended for a in self._allocations())
-        return m.hidden < self.world.now and (held is None or held.state.ended) and not coming
 
     def _allocations(self) -> list[Allocation]:
         return Holdings(self.truth).allocations(open_only=True)

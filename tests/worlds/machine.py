@@ -155,7 +155,7 @@ class Machine:
             return  # it lapsed
         kind = world.kinds[n]
         if kind == "killer":
-            world.kills[n] += 1
+            world.kills[n] += world.judge.minded()  # where nobody is, nobody stops it
             return self.end("crash", n)
         bad = kind == "bad" or (kind.startswith("flaky") and world.failed[n] < int(kind[5:]))
         world.failed[n] += bad

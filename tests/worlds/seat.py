@@ -207,8 +207,9 @@ class Seat:
 
     def _publish(self, store: Store) -> Callable[[Orders], None]:
         def publish(orders: Orders) -> None:
-            self.world.judge.published(self, orders)
+            self.world.judge.publishes(self, orders)
             write_orders(store, orders)
+            self.world.judge.published(self, orders)
 
         return publish
 

@@ -1,0 +1,59 @@
+"""Seeded worlds that drive the project's own code: with every rule in force nothing that must not happen happens;
+without any one of them something does."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from worlds.survey import Shown, broken, shown, table
+from worlds.world import World
+
+BUNCH = 25
+BUNCHES, MANY = 12, 400
+"""Of 25 worlds: so many in each run, and with `-m soak`."""
+DOCUMENT = Path(__file__).parents[2] / "docs" / "worlds.md"
+
+
+def play(bunch: int) -> None:
+    for seed in range(bunch * BUNCH, (bunch + 1) * BUNCH):
+        found = broken(seed)
+        assert found is None, f"world {seed}: {found}"
+
+
+@pytest.mark.parametrize("bunch", range(BUNCHES))
+def test_every_invariant_holds_while_every_rule_does(bunch: int) -> None:
+    play(bunch)
+
+
+@pytest.mark.soak
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("bunch", range(BUNCHES, MANY))
+def test_every_invariant_holds_in_thousands_of_worlds(bunch: int) -> None:
+    play(bunch)
+
+
+@pytest.mark.parametrize("mutant", shown(), ids=lambda mutant: mutant.title)
+def test_a_rule_that_is_taken_out_is_missed(mutant: Shown) -> None:
+    assert broken(mutant.seed) is None
+    found = broken(mutant.seed, mutant.rules)
+    assert found is not None, f"nothing breaks without {mutant.title}"
+    assert found[0] == mutant.invariant
+
+
+def test_a_world_is_the_same_each_time_it_is_played() -> None:
+    def tale(seed: int) -> tuple[object, ...]:
+        world = World(seed).play()
+        return world.now, dict(world.runs), world.judge.shown, world.judge.spent
+
+    assert tale(7) == tale(7)
+
+
+def test_the_documents_table_is_that_of_the_rules() -> None:
+    if os.environ.get("REWRITE"):
+        head, _, _ = DOCUMENT.read_text().partition("| rule |")
+        DOCUMENT.write_text(head + table())
+    assert DOCUMENT.read_text().endswith(table()), "run it once with REWRITE=1 and look at what changed"
