@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 TYPE_CHECKING = False  # as type checkers read it; typing itself would double the cost of importing us
 __version__ = "0.1.0"
 
@@ -50,6 +52,9 @@ __all__ = ["__version__", *_PLACES]  # noqa: PLE0604 (strings they are)
 def __getattr__(name: str) -> object:
     module = _PLACES.get(name)
     if module is None:
+        loaded = sys.modules.get(f"{__name__}.{name}")
+        if loaded is not None:  # in a slot, parts of this package are loaded before it is
+            return loaded
         if name != "errors":
             raise AttributeError(f"module 'elsewhere' has no attribute {name!r}")
         module, value = "elsewhere.errors", __import__("elsewhere.errors", fromlist=["_"])
