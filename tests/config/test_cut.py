@@ -44,8 +44,8 @@ VALUE = st.recursive(
     | st.lists(st.fixed_dictionaries({"task_id": TEXT, "data": inner}), max_size=3),
     max_leaves=8,
 )  # fmt: skip
-ROW = st.fixed_dictionaries(
-    {"task_id": st.text(st.characters(exclude_categories=("C",)), min_size=1, max_size=8),
+ROW: Any = st.fixed_dictionaries(
+    {"task_id": st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=8),
      "data": st.dictionaries(TEXT, VALUE, max_size=3)},
     optional={"retries": st.integers(0, 3), "env": st.dictionaries(st.sampled_from("AB"), st.just("},{"))},
 )  # fmt: skip
@@ -58,7 +58,9 @@ def plain(found: list[NewTask]) -> list[tuple[str, Any]]:
 
 def in_windows(size: int, text: bytes) -> tuple[list[NewTask], list[int], Faults]:
     """What the reader makes of an array when it sees so many bytes of it at a time."""
-    faults, found, lines = Faults("t.json"), [], []
+    faults = Faults("t.json")
+    found: list[NewTask] = []
+    lines: list[int] = []
     with patch.object(json_lists, "CHUNK", size), patch.object(json_lists, "_TAIL", max(1, size // 8)):
         for batch in json_lists.array(io.BytesIO(text), faults):
             lines += batch.lines()
@@ -78,7 +80,8 @@ def test_an_array_is_read_whole_wherever_its_windows_end(rows: list[Any], layout
 
 def lines_by_hand(text: str) -> list[int]:
     """Where the elements of an array begin, by the standard library's decoder."""
-    decoder, at, lines = json.JSONDecoder(), text.index("[") + 1, []
+    decoder, at = json.JSONDecoder(), text.index("[") + 1
+    lines: list[int] = []
     while True:
         while text[at] in " \t\r\n,":
             at += 1

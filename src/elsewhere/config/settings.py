@@ -1,5 +1,135 @@
-"""The settings of a person, a project and a call: which exist, what they hold, what each means.
+"""What can be set in elsewhere.yaml, in [tool.elsewhere] of pyproject.toml, in your own file and by ELSEWHERE_*.
 
-Frozen dataclasses only, for they are also the schema of the settings file; nothing here reads a file,
-and nothing heavy (pydantic, ruamel.yaml) is imported here.
+The keys stand in these dataclasses; messages, JSON schemas and the reference page are made from them. None: not set.
+load.py finds and merges the files. Nothing heavy may be imported here.
 """
+
+# ruff: noqa: RUF009  (`key` makes a dataclass field)
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from elsewhere.config import kinds
+from elsewhere.config.kinds import Kind
+from elsewhere.config.secret import Secret
+
+CHANNEL = kinds.choice("calls", "pipe", "spool")
+
+
+def key(kind: Kind, about: str) -> Any:
+    """A key that may be left out."""
+    return field(default=None, metadata={"kind": kind, "about": about})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """How jobs run: under `default:`, in a profile, in a job, or at the top of a file. Options of a call win."""
+
+    on: str | None = key(kinds.TEXT, "The place to run in.")
+    channel: str | None = key(CHANNEL, "How agents are reached.")
+    slots: int | None = key(kinds.POSITIVE, "How many tasks run at a time.")
+    python: str | None = key(kinds.TEXT, "The interpreter that runs tasks; a path is seen from the file's directory.")
+    env: Mapping[str, str | Secret] | None = key(kinds.VARIABLES, "Variables for tasks; env:, file:, keyring: refer.")
+    resources: Mapping[str, Any] | None = key(kinds.MAPPING, "What one task needs: the keys of Needs.")
+    timeout: timedelta | None = key(kinds.LIMIT, "How long a task may run.")
+    grace: timedelta | None = key(kinds.DURATION, "Between SIGTERM and SIGKILL.")
+    retries: int | Mapping[str, Any] | None = key(kinds.MAPPING, "A count, or a mapping of the keys of Retries.")
+    isolate: bool | None = key(kinds.FLAG, "A fresh process for each task.")
+    max_failures: int | Decimal | None = key(kinds.SHARE, "The job stops after more failures than this count or share.")
+    priority: int | None = key(kinds.INTEGER, "Jobs of a higher one get more slots.")
+    recycle: int | str | None = key(kinds.RECYCLE, "One of the next two: a bare number is of tasks, else a size.")
+    recycle_tasks: int | None = key(kinds.POSITIVE, "A slot's process is replaced after so many tasks.")
+    recycle_memory: int | None = key(kinds.SIZE, "A slot's process is replaced when it is larger than this.")
+    keep: timedelta | None = key(kinds.DURATION, "How long a job that is over is kept.")
+    max_state: int | None = key(kinds.SIZE, "How large all kept jobs together may be.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """`resources:`, what one task needs. These keys may also stand without `resources:` around them."""
+
+    cpus: float | None = key(kinds.ABOVE_ZERO, "CPUs.")
+    memory: int | None = key(kinds.SIZE, "Memory; a task that takes more is ended as out of memory.")
+    gpus: str | int | None = key(kinds.GPUS, "GPUs: a count, or TYPE:N.")
+    gpu_type: str | None = key(kinds.TEXT, "Their type.")
+    disk: int | None = key(kinds.SIZE, "Room for files.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retries:
+    """`retries:` as a mapping. As a number it is the first of these keys."""
+
+    retries: int | None = key(kinds.COUNT, "Tries after the first that follow an error.")
+    timeouts: int | None = key(kinds.COUNT, "Tries that follow a timeout; else they count as errors.")
+    memory: int | None = key(kinds.COUNT, "Tries that follow want of memory; else they count as errors.")
+    losses: int | None = key(kinds.COUNT, "Tries that follow the death of its process from outside.")
+    asks: int | None = key(kinds.COUNT, "Tries that the task itself may ask for.")
+    exit_codes: tuple[int, ...] | None = key(kinds.STATUSES, "Of commands: only these exit statuses are tried again.")
+    delay: timedelta | None = key(kinds.DURATION, "Before the first new try.")
+    factor: float | None = key(kinds.ABOVE_ZERO, "How the delay grows from try to try.")
+    max_delay: timedelta | None = key(kinds.DURATION, "What it grows to.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """An entry of `jobs:`: what `elsewhere run NAME` runs. It may also hold every key of Run."""
+
+    tasks: str | None = key(kinds.TEXT, "Its task list, seen from the file's directory.")
+    entry: str | None = key(kinds.TEXT, "The function that does a task: module:function, or path.py:function.")
+    command: tuple[str, ...] | None = key(kinds.COMMAND, "The command it runs, or runs for each line.")
+    script: str | None = key(kinds.TEXT, "Lines for `sh -e`, instead of a command.")
+    each_line: str | None = key(kinds.TEXT, "One command for each line of this file.")
+    name: str | None = key(kinds.TEXT, "What to call it, if not as here.")
+    about: str | None = key(kinds.TEXT, "For people.")
+    profile: str | None = key(kinds.TEXT, "A profile whose settings it begins with.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """An entry of `places:`. Every other key is one of its backend's."""
+
+    backend: str | None = key(kinds.TEXT, "Which kind of place; without it the entry's own name.")
+    limits: Mapping[str, Any] | None = key(kinds.MAPPING, "Its ceilings: the keys of Ceilings.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ceilings:
+    """`limits:` of a place."""
+
+    machines: int | None = key(kinds.COUNT, "Machines at a time.")
+    price_per_hour: Decimal | None = key(kinds.MONEY, "Dollars an hour, of all machines.")
+    budget: Decimal | None = key(kinds.MONEY, "Dollars in all.")
+    regions: tuple[str, ...] | None = key(kinds.WORDS, "Only these.")
+
+
+LATER = (
+    "environment",
+    "image",
+    "inputs",
+    "outputs",
+    "mounts",
+    "matrix",
+    "needs",
+    "budget",
+    "spot",
+    "places",
+    "machine",
+)
+"""Keys of jobs that are kept as they stand: what they mean is not built yet."""
+SECTIONS = ("default", "profiles", "places", "environments", "jobs")
+
+
+def keys(kind: type) -> dict[str, Kind]:
+    """The keys of one of these dataclasses."""
+    return {found.name: found.metadata["kind"] for found in fields(kind) if "kind" in found.metadata}
+
+
+def profile(name: str) -> dict[str, Any]:
+    """A profile's settings by the names of a call's options. UnknownPlace names the nearest; ConfigError as in load."""
+    from elsewhere.config import load
+
+    return load.current().options(name)

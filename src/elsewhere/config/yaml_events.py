@@ -56,9 +56,33 @@ def parser(stream: Any) -> Any:
 class Builder:
     """Values of a document whose events come from `next_event`."""
 
-    def __init__(self, next_event: Callable[[], Any], anchors: dict[str, tuple[Any, int]]) -> None:
-        self._next, self._anchors = next_event, anchors
+    def __init__(
+        self,
+        next_event: Callable[[], Any],
+        anchors: dict[str, tuple[Any, int]],
+        lines: dict[int, dict[str, int]] | None = None,
+    ) -> None:
+        """`lines`, when given, is told the line (from 1) of each key of each mapping, by the mapping's id."""
+        self._next, self._anchors, self._lines = next_event, anchors, lines
         self._size = 0
+        self._kept: list[Any] = []
+        """Mappings whose ids stand in `lines`: an id is given anew once its owner is gone."""
+
+    def document(self) -> Any:
+        """The value of the one document; None when it is empty. Unfit, YAMLError as `items`."""
+        event: Any = self._next()
+        while isinstance(event, yaml.StreamStartEvent | yaml.DocumentStartEvent):
+            event = self._next()
+        if isinstance(event, yaml.StreamEndEvent):
+            return None
+        value = self._item(event)
+        if isinstance(value, Unfit):
+            raise value
+        while isinstance(event := self._next(), yaml.DocumentEndEvent):
+            pass
+        if not isinstance(event, yaml.StreamEndEvent):
+            raise Unfit(_line(event), "a second document begins here; one is all there may be")
+        return value
 
     def items(self) -> Iterator[tuple[int, Any]]:
         """(line from 0, value or Unfit) of each item of the outermost list. YAMLError: the text is broken."""
@@ -75,7 +99,7 @@ class Builder:
         while isinstance(event, yaml.SequenceEndEvent | yaml.DocumentEndEvent):
             event = self._next()
         if not isinstance(event, yaml.StreamEndEvent):
-            raise Unfit(event.start_mark.line, "a second document begins here; a task list is one list")
+            raise Unfit(_line(event), "a second document begins here; a task list is one list")
 
     def _item(self, event: Any) -> Any:
         """The value, or the first Unfit of it; its events are used up in either case."""
@@ -120,27 +144,34 @@ class Builder:
     def _mapping(self, event: Any, feed: Iterator[Any], depth: int) -> dict[str, Any]:
         _check_tag(event, "mapping")
         found: dict[str, Any] = {}
+        marks: dict[str, int] = {}
         merged: list[Any] = []
         while type(key := next(feed)) is not yaml.MappingEndEvent:
             if type(key) is not yaml.ScalarEvent:
-                raise Unfit(key.start_mark.line, "a key must be text")
+                raise Unfit(_line(key), "a key must be text")
             name = key.value
             value = self._value(next(feed), feed, depth + 1)
             if name == "<<" and key.implicit[0]:
                 merged += self._merge(key, value)
             elif name in found:
-                raise Unfit(key.start_mark.line, f"the key {name!r} is there twice")
+                raise Unfit(_line(key), f"the key {name!r} is there twice")
             else:
                 found[name] = value
+                if self._lines is not None:
+                    marks[name] = _line(key) + 1
         for other in merged:
             found = {**other, **found}
+        if self._lines is not None:
+            own = {name: line for other in merged for name, line in self._lines.get(id(other), {}).items()}
+            self._lines[id(found)] = {**own, **marks}
+            self._kept.append(found)
         return found
 
     @staticmethod
     def _merge(key: Any, value: Any) -> list[Any]:
         several = value if isinstance(value, list) else [value]
         if not all(isinstance(one, dict) for one in several):
-            raise Unfit(key.start_mark.line, "<< takes a mapping, or a list of mappings")
+            raise Unfit(_line(key), "<< takes a mapping, or a list of mappings")
         return several
 
     def _alias(self, event: Any) -> Any:
@@ -151,6 +182,10 @@ class Builder:
         if self._size > LARGEST:
             raise Unfit(event.start_mark.line, f"its aliases stand for more than {LARGEST:,} values")
         return value
+
+
+def _line(event: Any) -> int:
+    return int(event.start_mark.line)
 
 
 def _is_empty(event: Any) -> bool:

@@ -1,0 +1,236 @@
+"""The settings in force here: files found and merged, ELSEWHERE_* over them, and where each value comes from.
+
+The weakest first: your own file (elsewhere.yaml in the platform's configuration directory), elsewhere.yaml upward from
+the working directory, [tool.elsewhere] of pyproject.toml, the profile, ELSEWHERE_*, the call. A project's file stands
+over your own one because it knows more of the work at hand; what you want for one run, you say in the call.
+Without a file and a variable nothing but the standard library is imported.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from elsewhere.errors import ConfigError, UnknownPlace
+
+if TYPE_CHECKING:
+    from elsewhere.config.shape import Tree
+    from elsewhere.model.place import Place
+
+PREFIX = "ELSEWHERE_"
+_NOT_SETTINGS = frozenset(
+    PREFIX + name
+    for name in (
+        "HOME", "PROFILE", "TASK_ID", "ATTEMPT", "SCRATCH", "CHECKPOINT", "DEADLINE", "SLOT_OF", "MACHINE", "LABELS",
+    )
+)  # fmt: skip
+_CALL = ("on", "slots", "python", "env", "timeout", "isolate", "priority", "channel", "max_failures")
+_SPEC = ("slots", "timeout", "grace", "isolate", "max_failures", "priority", "channel", "keep", "recycle_tasks",
+         "recycle_memory")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class JobEntry:
+    """An entry of `jobs:`. Paths are as the file has them, seen from `directory`."""
+
+    name: str
+    directory: Path
+    what: Mapping[str, Any]
+    """tasks, entry, command, script, each_line, name, about, profile, and keys of later versions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What files and variables say. UnknownPlace, naming the nearest, for a profile or job that is not there."""
+
+    tree: Tree = field(default_factory=dict)
+    environ: Tree = field(default_factory=dict)
+    """What ELSEWHERE_* say, over everything of the files."""
+    files: tuple[str, ...] = ()
+    directories: Mapping[str, Path] = field(default_factory=dict)
+    profile: str = ""
+    """ELSEWHERE_PROFILE."""
+
+    def names(self, section: str) -> list[str]:
+        """The entries of profiles, places, environments or jobs, sorted."""
+        return sorted(self.tree.get(section, ()))
+
+    def run(self, profile: str = "", job: str = "") -> Tree:
+        """How jobs run: `default:`, then the job's own profile, its keys, the profile asked for, ELSEWHERE_*."""
+        from elsewhere.config.shape import RUN, merged
+
+        found: Tree = self.tree.get("default", {})
+        if job:
+            entry = self._entry("jobs", job)
+            if "profile" in entry:
+                found = merged(found, self._entry("profiles", entry["profile"].value))
+            found = merged(found, {key: value for key, value in entry.items() if key in RUN})
+        if wanted := profile or self.profile:
+            found = merged(found, self._entry("profiles", wanted))
+        return merged(found, self.environ)
+
+    def options(self, profile: str = "", job: str = "") -> dict[str, Any]:
+        """`run` by the names of a call's options; only what is set. Secrets are revealed."""
+        found = self.run(profile, job)
+        values = {key: found[key].value for key in _CALL if key in found and key != "env"}
+        values.update({key: leaf.value for key, leaf in found.get("resources", {}).items()})
+        if "env" in found:
+            values["env"] = _variables(found["env"])
+        if "retries" in found:
+            retries = {key: leaf.value for key, leaf in found["retries"].items()}
+            values["retries"] = retries["retries"] if set(retries) == {"retries"} else _policy(retries)
+        return values
+
+    def spec(self, profile: str = "", job: str = "") -> dict[str, Any]:
+        """`run` as fields of a JobSpec; only what is set, without place and interpreter. Secrets are revealed."""
+        from elsewhere.model.resources import Resources
+
+        found = self.run(profile, job)
+        values = {key: found[key].value for key in _SPEC if key in found}
+        if "env" in found:
+            values["env"] = _variables(found["env"])
+        if "retries" in found:
+            values["retry"] = _policy({key: leaf.value for key, leaf in found["retries"].items()})
+        if "resources" in found:
+            values["resources"] = Resources(**{key: leaf.value for key, leaf in found["resources"].items()})
+        return values
+
+    def value(self, key: str, profile: str = "", job: str = "") -> Any:
+        """One key of `run` (on, python, keep, max_state, ...); None when it is not set."""
+        leaf = self.run(profile, job).get(key)
+        return None if leaf is None else leaf.value
+
+    def job(self, name: str) -> JobEntry:
+        """What `elsewhere run NAME` runs; how it runs is `spec(job=name)`."""
+        from elsewhere.config.shape import RUN
+
+        entry = self._entry("jobs", name)
+        what = {key: leaf.value for key, leaf in entry.items() if key not in RUN}
+        # Paths are seen from the file that says what is run, also where another adds how.
+        says: list[str] = [key for key in ("tasks", "entry", "command", "script", "each_line") if key in what]
+        file = entry[(says or list(what))[0]].origin.rpartition(":")[0] if what else ""
+        return JobEntry(name, self.directories.get(file, Path.cwd()), what)
+
+    def places(self) -> dict[str, Place]:
+        """The places that files define."""
+        from elsewhere.model.place import Limits, Place
+
+        found = {}
+        for name in self.names("places"):
+            entry = self.tree["places"][name]
+            limits = {key: leaf.value for key, leaf in entry.get("limits", {}).items()}
+            values = {key: leaf.value for key, leaf in entry.get("settings", {}).items()}
+            backend = entry["backend"].value if "backend" in entry else name
+            found[name] = Place(name, backend, values, Limits(**limits))
+        return found
+
+    def shown(self, profile: str = "", call: Mapping[str, Any] | None = None) -> list[tuple[str, str, str]]:
+        """(key, value, where it comes from) of all that is in force: what is built in, files, variables, the call.
+
+        Values are written as files have them; a secret is only its reference.
+        """
+        from elsewhere.config import show
+
+        return show.rows(self, profile, call or {})
+
+    def _entry(self, section: str, name: str) -> Tree:
+        entries: Tree = self.tree.get(section, {})
+        if name not in entries:
+            near = difflib.get_close_matches(name, entries, 1)
+            known = ", ".join(sorted(entries)) or "none is defined"
+            raise UnknownPlace(
+                f"there is no {section.removesuffix('s')} {name!r}",
+                hint=f"Did you mean {near[0]}?" if near else f"Known: {known}.",
+            )
+        found: Tree = entries[name]
+        return found
+
+
+def _variables(tree: Tree) -> dict[str, str]:
+    return {key: leaf.value if isinstance(leaf.value, str) else leaf.value.reveal() for key, leaf in tree.items()}
+
+
+def _policy(retries: dict[str, Any]) -> Any:
+    from elsewhere.model.task import RetryPolicy
+
+    return RetryPolicy(**retries)
+
+
+def current(
+    cwd: Path | None = None, environ: Mapping[str, str] | None = None, backends: Mapping[str, type] | None = None
+) -> Settings:
+    """The settings that hold in a directory. May be called as often as you like; files are read each time.
+
+    `backends`: the dataclass of the settings of each backend whose places are to be checked. ConfigError: all faults of
+    all files and variables, each with its file and line.
+    """
+    from elsewhere.config import files
+
+    known = os.environ if environ is None else environ
+    paths = files.find(cwd or Path.cwd(), _user_directory(known))
+    variables = {name: text for name, text in known.items() if name.startswith(PREFIX) and name not in _NOT_SETTINGS}
+    profile = known.get(PREFIX + "PROFILE", "")
+    if not paths and not variables:
+        return Settings(profile=profile)
+    return _read(paths, variables, profile, backends or {}, cwd or Path.cwd())
+
+
+def _read(
+    paths: list[Path], variables: dict[str, str], profile: str, backends: Mapping[str, type], cwd: Path
+) -> Settings:
+    from elsewhere.config import files
+    from elsewhere.config import variables as spoken
+    from elsewhere.config.shape import Checker, merged
+
+    faults: list[str] = []
+    tree: Tree = {}
+    directories: dict[str, Path] = {}
+    for path in paths:
+        shown = _short(path, cwd)
+        directories[shown] = path.parent
+        source = files.read(path, shown, faults)
+        if source is not None:
+            tree = merged(tree, Checker(source, faults, backends).file())
+    environ = spoken.tree(variables, faults)
+    if faults:
+        raise files.error(faults)
+    return Settings(tree, environ, tuple(directories), directories, profile)
+
+
+def _short(path: Path, cwd: Path) -> str:
+    """As people would name it from here."""
+    if path.is_relative_to(cwd):
+        return str(path.relative_to(cwd))
+    home = Path.home()
+    return (
+        f"~/{path.relative_to(home)}"
+        if path.is_relative_to(home) and not cwd.is_relative_to(path.parent)
+        else str(path)
+    )
+
+
+def _user_directory(environ: Mapping[str, str]) -> Path:
+    base = environ.get("XDG_CONFIG_HOME", "")
+    if os.name == "posix" and os.uname().sysname == "Linux":
+        # What platformdirs says, without its import in each start of a command.
+        return Path(base if base.startswith("/") else Path.home() / ".config") / "elsewhere"
+    import platformdirs
+
+    return platformdirs.user_config_path("elsewhere", appauthor=False)
+
+
+def check(backends: Mapping[str, type] | None = None) -> tuple[str, ...]:
+    """The files that hold here, all good. ConfigError as `current`, and for a job's profile that is not there."""
+    found = current(backends=backends)
+    faults = []
+    for name in found.names("jobs"):
+        entry = found.tree["jobs"][name]
+        if "profile" in entry and entry["profile"].value not in found.tree.get("profiles", {}):
+            faults.append(f"{entry['profile'].origin}: there is no profile {entry['profile'].value!r}")
+    if faults:
+        raise ConfigError(faults[0] if len(faults) == 1 else f"{len(faults)} faults", faults=tuple(faults))
+    return found.files

@@ -1,0 +1,68 @@
+"""Secrets by reference: files say where a secret is kept, and nothing that we print or write shows what it is."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from elsewhere.errors import ConfigError, MissingExtra
+
+
+def is_reference(text: str) -> bool:
+    """Whether `text` is `env:NAME`, `file:PATH` or `keyring:service/name`; `file://...` is an address, not a secret."""
+    kind, colon, rest = text.partition(":")
+    return bool(colon and rest) and kind in ("env", "file", "keyring") and not rest.startswith("//")
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A reference; `str` and `repr` show only that."""
+
+    reference: str
+
+    def __str__(self) -> str:
+        return self.reference
+
+    def reveal(self) -> str:
+        """What it is, asked anew each time. ConfigError: it is not where the reference says."""
+        kind, _, rest = self.reference.partition(":")
+        if kind == "env":
+            return _of_environment(rest, self.reference)
+        if kind == "file":
+            return _of_file(Path(rest).expanduser(), self.reference)
+        return _of_keyring(rest, self.reference)
+
+
+def _of_environment(name: str, reference: str) -> str:
+    value = os.environ.get(name)
+    if value is None:
+        raise ConfigError(f"the secret {reference} is not there: {name} is not set", hint=f"Set it: export {name}=...")
+    return value
+
+
+def _of_file(path: Path, reference: str) -> str:
+    try:
+        mode = path.stat().st_mode
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        said = getattr(error, "strerror", None) or "it is not text"
+        raise ConfigError(f"the secret {reference} cannot be read: {said}") from error
+    if stat.S_IMODE(mode) & 0o077:
+        raise ConfigError(f"the secret {reference} can be read by others", hint=f"chmod 600 {path}")
+    return text.rstrip("\r\n")
+
+
+def _of_keyring(name: str, reference: str) -> str:
+    service, slash, user = name.partition("/")
+    if not slash:
+        raise ConfigError(f"the secret {reference} has no name", hint="Write keyring:service/name.")
+    try:
+        import keyring  # type: ignore[import-not-found,unused-ignore]
+    except ImportError as error:
+        raise MissingExtra(f"the secret {reference} needs the package keyring", hint="pip install keyring") from error
+    value = keyring.get_password(service, user)
+    if value is None:
+        raise ConfigError(f"the secret {reference} is not in the keyring", hint=f"keyring set {service} {user}")
+    return str(value)

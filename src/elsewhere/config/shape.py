@@ -1,0 +1,186 @@
+"""From the mapping of a file to checked settings, each leaf with its origin. Every fault is collected. Pure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from elsewhere.config import kinds, settings
+from elsewhere.config.faults import article, nearest
+from elsewhere.config.files import Source
+from elsewhere.config.kinds import Kind
+
+RUN, NEEDS, RETRIES = settings.keys(settings.Run), settings.keys(settings.Needs), settings.keys(settings.Retries)
+JOB, PLACE, CEILINGS = settings.keys(settings.Job), settings.keys(settings.Place), settings.keys(settings.Ceilings)
+
+
+class Leaf(NamedTuple):
+    """A value, and where it comes from: `elsewhere.yaml:3`, `ELSEWHERE_SLOTS`, `default`."""
+
+    value: Any
+    origin: str
+
+
+Tree = dict[str, Any]
+"""Leaves, and trees of leaves."""
+
+
+def merged(under: Tree, over: Tree) -> Tree:
+    """Both, key by key and deep; `over` wins. Neither is changed."""
+    found = dict(under)
+    for key, value in over.items():
+        below = found.get(key)
+        found[key] = merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return found
+
+
+class Checker:
+    """One file. `backends`: the dataclass of the settings of each backend that is known."""
+
+    def __init__(self, source: Source, faults: list[str], backends: Mapping[str, type]) -> None:
+        self.source, self.faults, self.backends = source, faults, backends
+
+    def file(self) -> Tree:
+        """The sections. Keys of a run that stand at the top are those of `default:`."""
+        tree = self.source.tree
+        known = {*settings.SECTIONS, *RUN, *NEEDS}
+        found: Tree = {}
+        top = {key: value for key, value in tree.items() if _plain(key) not in settings.SECTIONS}
+        found["default"] = self._run(top, tree, "", known)
+        for key, value in tree.items():
+            section = _plain(key)
+            if section in settings.SECTIONS and self._is_mapping(tree, key, value):
+                found[section] = merged(found.get(section, {}), self._section(section, value))
+        return found
+
+    def _section(self, section: str, tree: dict[str, Any]) -> Tree:
+        if section == "default":
+            return self._run(tree, tree, "default.", {*RUN, *NEEDS})
+        entries = {key: value for key, value in tree.items() if self._is_mapping(tree, key, value, section)}
+        checked = {key: self._entry(section, key, value) for key, value in entries.items()}
+        # `default:` inside a section stands under each of its other entries.
+        base = checked.pop("default", {})
+        return {key: merged(base, value) for key, value in checked.items()}
+
+    def _entry(self, section: str, name: str, tree: dict[str, Any]) -> Tree:
+        where = f"{section}.{name}."
+        if section == "profiles":
+            return self._run(tree, tree, where, {*RUN, *NEEDS})
+        if section == "jobs":
+            own = {key: value for key, value in tree.items() if _plain(key) in JOB}
+            kept = {key: value for key, value in tree.items() if _plain(key) in settings.LATER}
+            rest = {key: value for key, value in tree.items() if key not in own and key not in kept}
+            known = {*JOB, *RUN, *NEEDS, *settings.LATER}
+            return {
+                **self._leaves(own, tree, JOB, where), **self._kept(kept, tree), **self._run(rest, tree, where, known),
+            }  # fmt: skip
+        if section == "places":
+            return self._place(name, tree, where)
+        return self._kept(tree, tree)
+
+    def _place(self, name: str, tree: dict[str, Any], where: str) -> Tree:
+        own = {key: value for key, value in tree.items() if _plain(key) in PLACE and _plain(key) != "limits"}
+        found = self._leaves(own, tree, PLACE, where)
+        limits = tree.get("limits")
+        if limits is not None and self._is_mapping(tree, "limits", limits, where[:-1]):
+            found["limits"] = self._leaves(limits, limits, CEILINGS, where + "limits.")
+        rest = {key: value for key, value in tree.items() if _plain(key) not in PLACE}
+        backend = found["backend"].value if "backend" in found else name
+        schema = self.backends.get(backend)
+        found["settings"] = (
+            self._kept(rest, tree) if schema is None else self._leaves(rest, tree, _fields(schema), where)
+        )
+        return found
+
+    def _run(self, tree: dict[str, Any], lines: dict[str, Any], where: str, known: set[str]) -> Tree:
+        """Keys of a run. `lines` is the mapping of the file that they stand in."""
+        found: Tree = {}
+        for key, value in tree.items():
+            name = _plain(key)
+            if name not in known or name in settings.SECTIONS:
+                self._fault(lines, key, f"unknown key {where}{key}{nearest(key, known)}")
+            elif name in ("resources", "env") or (name == "retries" and isinstance(value, dict)):
+                if value is not None and self._is_mapping(lines, key, value, where[:-1]):
+                    found[name] = merged(found.get(name, {}), self._nested(name, value, f"{where}{key}."))
+            elif name == "retries":
+                found[name] = merged(found.get(name, {}), self._leaves({key: value}, lines, RETRIES, where))
+            elif name in NEEDS:
+                inner = self._leaves({key: value}, lines, NEEDS, where)
+                found["resources"] = merged(inner, found.get("resources", {}))
+            else:
+                found.update(self._leaves({key: value}, lines, RUN, where))
+        return found
+
+    def _nested(self, name: str, value: dict[str, Any], where: str) -> Tree:
+        if name != "env":
+            return self._leaves(value, value, NEEDS if name == "resources" else RETRIES, where)
+        good = {key: text for key, text in value.items() if self._is_variable(value, key, where)}
+        return self._leaves(good, value, dict.fromkeys(good, kinds.VARIABLE), where, names=False)
+
+    def _is_variable(self, tree: dict[str, Any], name: str, where: str) -> bool:
+        if not name or "=" in name or "\0" in name:
+            self._fault(tree, name, f"{where[:-1]}: {name!r} is not a name of a variable")
+            return False
+        return True
+
+    def _leaves(
+        self, tree: dict[str, Any], lines: dict[str, Any], known: Mapping[str, Kind], where: str, names: bool = True
+    ) -> Tree:
+        """Keys and values of one level; null counts as absent."""
+        found: Tree = {}
+        for key, value in tree.items():
+            name = _plain(key) if names else key
+            if name not in known:
+                self._fault(lines, key, f"unknown key {where}{key}{nearest(key, known)}")
+                continue
+            if value is None:
+                continue
+            try:
+                read = known[name].read(value)
+            except ValueError as error:
+                self._fault(lines, key, f"{where}{key} {_said(error)}")
+                continue
+            if name == "python" and os.sep in read:
+                read = os.path.normpath(self.source.directory / os.path.expanduser(read))  # noqa: PTH111
+            if name == "recycle":
+                name, read = read
+            found[name] = Leaf(read, f"{self.source.name}:{self.source.line(lines, key)}")
+        return found
+
+    def _kept(self, tree: dict[str, Any], lines: dict[str, Any]) -> Tree:
+        """As it stands: what it means is known elsewhere, or not yet."""
+        return {
+            _plain(key): Leaf(value, f"{self.source.name}:{self.source.line(lines, key)}")
+            for key, value in tree.items()
+            if value is not None
+        }
+
+    def _is_mapping(self, lines: dict[str, Any], key: str, value: Any, where: str = "") -> bool:
+        if isinstance(value, dict):
+            return True
+        if value is not None:
+            self._fault(lines, key, f"{where}{'.' if where else ''}{key} must be a mapping, not {article(value)}")
+        return False
+
+    def _fault(self, lines: dict[str, Any], key: str, what: str) -> None:
+        self.faults.append(f"{self.source.name}:{self.source.line(lines, key)}: {what}")
+
+
+def _said(error: ValueError) -> str:
+    """`must be...` follows the key at once; the sentences of model/units stand after a colon."""
+    text = str(error)
+    return text if text.startswith(("must", "holds")) else f"is wrong: {text}"
+
+
+def _plain(key: str) -> str:
+    return key.replace("-", "_")
+
+
+def _fields(schema: type) -> dict[str, Kind]:
+    """The keys of a backend's dataclass, by its types."""
+    import dataclasses
+    import typing
+
+    hints = typing.get_type_hints(schema)
+    return {found.name: kinds.of_type(hints[found.name]) for found in dataclasses.fields(schema) if found.init}
