@@ -21,9 +21,10 @@ DEV_STAMP := .venv/.installed-dev
 demo: $(PACKAGE_STAMP)
 	@bash examples/stdlib_metrics/demo.sh
 
+# worksteal, not loadfile: with loadfile a test that kills its worker makes pytest-xdist 3.8 wait for ever.
 test: $(DEV_STAMP)
 	@.ci/programs
-	@$(BIN)/python -m pytest -m "not soak" -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -m "not soak" -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: lint types layers fast
 
@@ -38,7 +39,7 @@ layers: $(DEV_STAMP)
 	@$(BIN)/lint-imports
 
 fast: $(DEV_STAMP)
-	@$(BIN)/python -m pytest -q -m "not slow and not soak" -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -q -m "not slow and not soak" -n $(WORKERS) --dist worksteal $(ARGS)
 
 bench: $(DEV_STAMP)
 	@$(BIN)/python -m benchmarks --peers $(ARGS)

@@ -9,10 +9,8 @@ import ast
 import dataclasses
 import inspect
 import re
-import typing
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 NOTE = "<!-- Drawn from the code by docs/reference.py: change it there. -->\n\n"
@@ -119,47 +117,23 @@ def folded(name: str, signature: str) -> str:
 
 
 def settings() -> str:
-    """The keys of elsewhere.yaml, from the dataclasses that hold the settings."""
-    parts = ["# Settings\n"]
-    module = present("elsewhere.config.settings")
-    if module is None:
-        return "\n".join([*parts, "Settings files are not part of this version yet.\n"])
-    parts.append((inspect.getdoc(module) or "").split("\n\n")[0] + "\n")
+    """The keys of elsewhere.yaml, from the dataclasses that hold them."""
+    from elsewhere.config import settings as module
+
+    parts = ["# Settings\n", (inspect.getdoc(module) or "").split("\n\n")[0] + "\n"]
+    parts += ["Hyphens and underscores in keys are one.\n"]
     for name, thing in vars(module).items():
         own = inspect.isclass(thing) and dataclasses.is_dataclass(thing) and thing.__module__ == module.__name__
-        if own and not name.startswith("_"):
-            parts += [f"## {name}\n", (inspect.getdoc(thing) or "") + "\n", keys(thing)]
+        rows = [key(field) for field in dataclasses.fields(thing) if "about" in field.metadata] if own else []
+        if rows:
+            about = inspect.getdoc(thing) or ""
+            parts += [f"## {name}\n", about + "\n", "| key | value | |", "|---|---|---|", *rows, ""]
     return "\n".join(parts)
 
 
-def present(name: str) -> ModuleType | None:
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as missing:
-        if missing.name is not None and name.startswith(missing.name):
-            return None
-        raise
-
-
-def keys(thing: type) -> str:
-    """A table of a dataclass: key, type, default. Hyphens and underscores are one in settings files."""
-    try:
-        types = typing.get_type_hints(thing)
-    except NameError:
-        types = {}
-    rows = ["| key | type | default |", "|---|---|---|"]
-    for field in dataclasses.fields(thing):
-        kind = inspect.formatannotation(types.get(field.name, field.type)).replace("|", "\\|")
-        rows.append(f"| `{field.name.replace('_', '-')}` | {kind} | {default(field)} |")
-    return "\n".join([*rows, ""])
-
-
-def default(field: dataclasses.Field[Any]) -> str:
-    if field.default is not dataclasses.MISSING:
-        return "" if field.default is None else f"`{field.default!r}`"
-    if field.default_factory is not dataclasses.MISSING:
-        return f"`{field.default_factory()!r}`"
-    return "(required)"
+def key(field: dataclasses.Field[Any]) -> str:
+    """One row: the key, what its value may be, what it means."""
+    return f"| `{field.name.replace('_', '-')}` | {field.metadata['kind'].name} | {field.metadata['about']} |"
 
 
 def errors() -> str:
