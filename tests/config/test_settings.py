@@ -15,7 +15,7 @@ from typing import Literal
 import pytest
 
 from elsewhere.config import load, schemas, settings, show
-from elsewhere.config.secret import Secret, is_reference
+from elsewhere.config.secret import Secret, is_reference, revealed
 from elsewhere.errors import ConfigError, UnknownPlace
 from elsewhere.model.resources import Resources
 from elsewhere.model.task import RetryPolicy
@@ -267,10 +267,11 @@ def test_secrets_are_references_until_they_are_used(
     everything = repr(found) + str(found.shown())
     assert "-secret" not in everything
     assert ("env.A", "env:MY_TOKEN", "elsewhere.yaml:1") in found.shown()
-    assert found.spec()["env"] == {"A": "env-secret", "B": "file-secret", "C": "file:///x"}
+    assert found.spec() == {"env": {"C": "file:///x"}, "secrets": {"A": "env:MY_TOKEN", "B": f"file:{key}"}}
+    assert revealed(found.spec()["secrets"]) == {"A": "env-secret", "B": "file-secret"}
     key.chmod(0o644)
     with pytest.raises(ConfigError, match="can be read by others"):
-        found.spec()
+        revealed(found.spec()["secrets"])
     with pytest.raises(ConfigError, match="NO_SUCH is not set"):
         Secret("env:NO_SUCH").reveal()
     with pytest.raises(ConfigError, match="cannot be read"):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import elsewhere.slot
+from elsewhere.config.secret import revealed
 from elsewhere.model.job import Entry, JobSpec
 from elsewhere.model.resources import Resources
 
@@ -58,9 +59,10 @@ class Boot:
 
     @classmethod
     def of(cls, spec: JobSpec, job_directory: Path, seal_key: bytes, wrapper: tuple[str, ...] = ()) -> Boot:
-        """That of a job whose files lie in `job_directory`."""
+        """That of a job whose files lie in `job_directory`. ConfigError: a secret is not where the job says."""
         return cls(
-            entry=spec.entry, python=spec.python or sys.executable, cwd=spec.cwd, path=spec.path, env=spec.env,
+            entry=spec.entry, python=spec.python or sys.executable, cwd=spec.cwd, path=spec.path,
+            env={**spec.env, **revealed(spec.secrets)} if spec.secrets else spec.env,
             timeout=spec.timeout, grace=spec.grace, resources=spec.resources, isolate=spec.isolate, exact=spec.exact,
             seed_door=spec.seed_door, worker=spec.worker, recycle_tasks=spec.recycle_tasks,
             recycle_memory=spec.recycle_memory, store=str(job_directory / "store"),

@@ -74,25 +74,23 @@ class Settings:
         return merged(found, self.environ)
 
     def options(self, profile: str = "", job: str = "") -> dict[str, Any]:
-        """`run` by the names of a call's options; only what is set. Secrets are revealed."""
+        """`run` by the names of a call's options, and `secrets` as in a JobSpec; only what is set."""
         found = self.run(profile, job)
         values = {key: found[key].value for key in _CALL if key in found and key != "env"}
         values.update({key: leaf.value for key, leaf in found.get("resources", {}).items()})
-        if "env" in found:
-            values["env"] = _variables(found["env"])
+        values.update(_variables(found.get("env", {})))
         if "retries" in found:
             retries = {key: leaf.value for key, leaf in found["retries"].items()}
             values["retries"] = retries["retries"] if set(retries) == {"retries"} else _policy(retries)
         return values
 
     def spec(self, profile: str = "", job: str = "") -> dict[str, Any]:
-        """`run` as fields of a JobSpec; only what is set, without place and interpreter. Secrets are revealed."""
+        """`run` as fields of a JobSpec; only what is set, without place and interpreter. Secrets stay references."""
         from elsewhere.model.resources import Resources
 
         found = self.run(profile, job)
         values = {key: found[key].value for key in _SPEC if key in found}
-        if "env" in found:
-            values["env"] = _variables(found["env"])
+        values.update(_variables(found.get("env", {})))
         if "retries" in found:
             values["retry"] = _policy({key: leaf.value for key, leaf in found["retries"].items()})
         if "resources" in found:
@@ -150,8 +148,11 @@ class Settings:
         return found
 
 
-def _variables(tree: Tree) -> dict[str, str]:
-    return {key: leaf.value if isinstance(leaf.value, str) else leaf.value.reveal() for key, leaf in tree.items()}
+def _variables(tree: Tree) -> dict[str, dict[str, str]]:
+    """`env`, and `secrets` with references instead of values; each only where there is one."""
+    plain = {key: leaf.value for key, leaf in tree.items() if isinstance(leaf.value, str)}
+    kept = {key: str(leaf.value) for key, leaf in tree.items() if key not in plain}
+    return {name: values for name, values in (("env", plain), ("secrets", kept)) if values}
 
 
 def _policy(retries: dict[str, Any]) -> Any:

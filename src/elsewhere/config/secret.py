@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,11 @@ class Secret:
         if kind == "file":
             return _of_file(Path(rest).expanduser(), self.reference)
         return _of_keyring(rest, self.reference)
+
+
+def revealed(secrets: Mapping[str, str]) -> dict[str, str]:
+    """What references stand for, by the same names. ConfigError as Secret.reveal."""
+    return {name: Secret(reference).reveal() for name, reference in secrets.items()}
 
 
 def _of_environment(name: str, reference: str) -> str:

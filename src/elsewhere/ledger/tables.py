@@ -128,7 +128,7 @@ def spec_to_json(spec: JobSpec) -> str:
         raise TypeError(type(value))
 
     values = asdict(spec)
-    values["env"], values["worker"] = dict(spec.env), dict(spec.worker)
+    values["env"], values["secrets"], values["worker"] = dict(spec.env), dict(spec.secrets), dict(spec.worker)
     return json.dumps(values, default=plain)
 
 

@@ -46,6 +46,10 @@ class JobSpec:
     entry: Entry
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
     place: str = "local"
+    backend: str = ""
+    """Of a place that the settings define; empty: the place's own name. What they said then holds for the whole job."""
+    settings: Mapping[str, object] = field(default_factory=dict)
+    """That place's settings."""
     channel: str = ""
     """Empty: the first that the place prefers."""
     slots: int = 1
@@ -55,6 +59,8 @@ class JobSpec:
     path: tuple[str, ...] = ()
     """Directories that are importable in slots, first of all."""
     env: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """Variables whose values are never written down: name -> where the value is kept (config/secret.py)."""
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     timeout: timedelta | None = None
     grace: timedelta = timedelta(seconds=5)
