@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from elsewhere.errors import UsageError
+from elsewhere.config.home import home
+from elsewhere.errors import StateError, UsageError
 from elsewhere.model.job import Entry
 
 OLDEST = (3, 9)
@@ -85,6 +86,8 @@ def _python_of(prefix: Path) -> str:
 def _version(path: str, why: str) -> tuple[int, int]:
     if path == sys.executable:
         return sys.version_info[0], sys.version_info[1]
+    if known := _remembered(path):
+        return known
     try:
         done = subprocess.run(
             [path, "-I", "-S", "-c", _VERSION], capture_output=True, text=True, timeout=60, check=True
@@ -101,7 +104,36 @@ def _version(path: str, why: str) -> tuple[int, int]:
             f"the interpreter {path} ({why}) is Python {major}.{minor}; tasks need 3.9 or newer",
             hint="give --python another one",
         )
+    _remember(path, (major, minor))
     return major, minor
+
+
+def _sheet(path: str) -> Path:
+    """Where the version of an interpreter is remembered: named by its path and by what it is now."""
+    import hashlib
+
+    found = Path(path).stat()
+    about = f"{path}\0{found.st_ino}\0{found.st_size}\0{found.st_mtime_ns}"
+    return home() / "cache" / "interpreters" / hashlib.sha256(about.encode()).hexdigest()[:32]
+
+
+def _remembered(path: str) -> tuple[int, int] | None:
+    """None: not asked yet, or no longer the file that was asked."""
+    try:
+        major, minor = map(int, _sheet(path).read_text().split())
+    except (OSError, ValueError, StateError):
+        return None
+    return major, minor
+
+
+def _remember(path: str, version: tuple[int, int]) -> None:
+    """Best effort: what cannot be remembered is asked again."""
+    try:
+        sheet = _sheet(path)
+        sheet.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        sheet.write_text(f"{version[0]} {version[1]}\n")
+    except (OSError, StateError):
+        pass
 
 
 def check_entry(target: str, python: Interpreter, cwd: Path | None = None) -> tuple[Entry, tuple[str, ...]]:

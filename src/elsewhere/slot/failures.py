@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_IMPORTLIB = os.path.join(os.path.dirname(os.__file__), "importlib") + os.sep
 _SYSTEM_PATH = [place for place in sys.path if place]
 
 
@@ -31,7 +32,8 @@ def _traceback() -> Any:
 
 
 def _without_ours(trace: TracebackType | None) -> TracebackType | None:
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OURS):
+    """From the first frame on that is neither ours nor of the machinery by which we import the user's module."""
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith((_OURS, _IMPORTLIB, "<frozen importlib")):
         trace = trace.tb_next
     return trace
 
