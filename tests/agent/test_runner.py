@@ -51,7 +51,7 @@ def test_room_follows_the_length_of_the_tasks(tmp_path: Path) -> None:
     with floor(tmp_path, SLEEPY, count=2) as here:
         assert here.slots.room() == 2, "nothing is known of them"
         here.run(*[{}] * 200)
-        assert here.slots.room() > 200
+        assert here.slots.room() > 10
         here.run({"seconds": 0.3}, {"seconds": 0.3})
         here.run({"seconds": 0.3}, {"seconds": 0.3})
         assert here.slots.room() == 2
