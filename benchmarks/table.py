@@ -120,7 +120,11 @@ def markdown(measured: Measured) -> str:
         lines.append(f"| {_named(one)} | " + " | ".join(cells) + " |")
     lines.append("")
     lines += [f"- {line}" for line in judged(measured)]
-    lines += [f"- not measured: {who}: {why}" for who, why in measured.left_out.items()]
+    for who, why in measured.left_out.items():
+        times = len(measured.samples.get(who, []))
+        lines.append(
+            f"- {who}: " + (f"measured {times} times, then it failed: {why}" if times else f"not measured: {why}")
+        )
     return "\n".join([*lines, ""])
 
 
