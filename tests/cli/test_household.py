@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from datetime import timedelta
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -180,7 +179,6 @@ def test_places_lists_local_and_checks_it(shell: Shell) -> None:
     assert "did you mean local?" in shell("places", "check", "locl").err
 
 
-@pytest.mark.skipif(find_spec("elsewhere.config.settings") is None, reason="settings files are not read yet")
 def test_settings_are_shown_with_where_they_come_from(shell: Shell) -> None:
     shell.write("elsewhere.yaml", "default:\n  retries: 2\n")
 
@@ -190,7 +188,6 @@ def test_settings_are_shown_with_where_they_come_from(shell: Shell) -> None:
     assert shell("config", "check").status == 0
 
 
-@pytest.mark.skipif(find_spec("elsewhere.config.settings") is None, reason="settings files are not read yet")
 def test_mistakes_of_a_settings_file_are_named_with_their_lines(shell: Shell) -> None:
     shell.write("elsewhere.yaml", "default:\n  retrys: 2\n  timeout: soon\n")
 

@@ -113,7 +113,7 @@ def _given(named: dict[str, Any], *without: str) -> dict[str, Any]:
 def _one(command: Command, shell: bool, cwd: str | os.PathLike[str] | None, given: dict[str, Any]) -> session.JobFiles:
     options = Options.of({**given, "slots": 1})
     words = _words(command, shell)
-    if not shell and shutil.which(words[0], path=dict(given.get("env") or {}).get("PATH")) is None:
+    if not shell and shutil.which(words[0], path={**dict(options.env), **(given.get("env") or {})}.get("PATH")) is None:
         raise UsageError(f"there is no program {words[0]!r}" + ("" if "/" in words[0] else " in PATH"))
     label = str(command).split()[0] if shell and str(command).split() else words[0]
     entry = Entry("command", command=tuple(words), name=Path(label).name)

@@ -18,10 +18,15 @@ from elsewhere.config import rows
 from elsewhere.errors import UnknownPlace, UsageError
 from elsewhere.model import ids
 from elsewhere.model.job import Entry, JobSpec
+from elsewhere.model.place import Place
 from elsewhere.model.task import RetryPolicy
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_TASK = ("timeout", "retries", "cpus", "memory", "gpus", "env")
+_JOB = ("on", "slots", "python", "isolate", "priority", "name", "channel")
+_NEEDS = ("cpus", "memory", "gpus", "gpu_type", "disk")
+_TASK = ("timeout", "retries", "env", *_NEEDS)
+_TERMS = ("grace", "keep", "max_failures", "recycle_tasks", "recycle_memory")
+"""What only settings files and variables say, of the job as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +43,25 @@ class Options:
     name: str = ""
     channel: str = ""
     own: bytes | None = None
+    terms: tuple[tuple[str, Any], ...] = ()
+    """Other fields of the job, from the settings."""
+    env: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[tuple[str, str], ...] = ()
+    """Variables of all tasks, from the settings, and references to secret ones; those of a call stand in `own`."""
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Options:
-        """UsageError names every option that is wrong."""
-        given = dict(settings)
-        if profile := given.pop("profile", None):
-            given = {**_profile(profile), **given}
+        """What the settings files, variables and a profile say, and over it what the call does.
+
+        UsageError names every option that is wrong; ConfigError, UnknownPlace: so are the files, or the profile.
+        """
+        given, settled = _over_settings(dict(settings))
         problems: list[str] = []
-        known = {f.name for f in fields(cls)} - {"own", "retry"} | set(_TASK)
+        known = {f.name for f in fields(cls)} - {"own", "retry", "terms", "secrets"} | set(_TASK)
         for name in given.keys() - known:
             near = difflib.get_close_matches(name, known, 1)
             problems.append(f"unknown option {name!r}" + (f"; did you mean {near[0]}?" if near else ""))
-        made = cls(own=_own(given, problems), **_ours(given, problems))
+        made = cls(own=_own(given, problems), **settled, **_ours(given, problems))
         if problems:
             raise UsageError("; ".join(problems), hint="help(elsewhere.remote) explains the options.")
         return made
@@ -59,11 +70,13 @@ class Options:
         self, entry: Entry, *, name: str, path: tuple[str, ...] = (), cwd: str = "", exact: bool = False
     ) -> JobSpec:
         """A job of these options, in this process's directory and interpreter. UnknownPlace names the nearest."""
-        _check_place(self.on)
+        place = _place(self.on)
         return JobSpec(
-            id=ids.new("job"), name=self.name or name, entry=entry, place=self.on, channel=self.channel,
+            id=ids.new("job"), name=self.name or name, entry=entry, place=place.name, channel=self.channel,
+            backend="" if place.backend == place.name else place.backend, settings=dict(place.settings),
             slots=self.slots or default_slots()[0], python=self.python or sys.executable, cwd=cwd or os.getcwd(),  # noqa: PTH109
             path=path, retry=self.retry, isolate=self.isolate, priority=self.priority, exact=exact,
+            env=dict(self.env), secrets=dict(self.secrets), **dict(self.terms),
         )  # fmt: skip
 
     @property
@@ -78,29 +91,62 @@ def job_name(text: str) -> str:
     return name if _NAME.fullmatch(name) and not name.startswith("job-") else "job"
 
 
-def _check_place(name: str) -> None:
+def _over_settings(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`given` over what the settings say, and the fields of Options that only settings fill.
+
+    In a slot nothing is read: what runs there was asked for elsewhere.
+    """
+    from elsewhere.api.remote import inside
+
+    profile = given.pop("profile", None) or ""
+    if inside():
+        return given, {}
+    from elsewhere.config import load
+
+    found = load.current()
+    whole = found.spec(profile)
+    below = {name: value for name, value in found.options(profile).items() if name not in _TERMS}
+    typed = given.get("env") or {}
+    settled = {
+        "terms": tuple((name, whole[name]) for name in _TERMS if name in whole),
+        "env": tuple(below.pop("env", {}).items()),
+        "secrets": tuple((name, kept) for name, kept in below.pop("secrets", {}).items() if name not in typed),
+    }
+    count, policy = given.get("retries"), below.get("retries")
+    if isinstance(policy, RetryPolicy) and type(count) is int and count >= 0:
+        given["retries"] = replace(policy, retries=count)
+    return {**below, **given}, settled
+
+
+def _place(name: str) -> Place:
     """An unknown place is an error, never a silent run here."""
+    from elsewhere.config import load
+
+    if name in (found := load.current().places()):
+        return found[name]
     if name == "local":
-        return
+        return Place(name, name)
     from elsewhere.backends import registry
 
-    names = registry.names()
+    names = [*registry.names(), *found]
     if name not in names:
         near = difflib.get_close_matches(name, names, 1)
         raise UnknownPlace(
             f"there is no place {name!r}" + (f"; did you mean {near[0]}?" if near else ""),
             hint="`elsewhere places` lists them.",
         )
+    return Place(name, name)
 
 
 def _ours(given: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
-    found = {name: given[name] for name in ("on", "slots", "python", "isolate", "priority", "name") if name in given}
+    found = {name: given[name] for name in _JOB if name in given}
     for key, kind, said in (
         ("on", str, "a place's name"),
         ("slots", int, "a whole number of 1 or more"),
         ("python", str | os.PathLike, "a path"),
         ("isolate", bool, "True or False"),
         ("priority", int, "a whole number"),
+        ("channel", str, "a channel's name"),
         ("name", str, "a job's name: letters, digits, '.', '_' and '-'"),
     ):
         if key in found and (not isinstance(found[key], kind) or (kind is int and isinstance(found[key], bool))):
@@ -124,13 +170,6 @@ def _own(given: Mapping[str, Any], problems: list[str]) -> bytes | None:
         terms["timeout"] = terms["timeout"].total_seconds()
     if not isinstance(given.get("retries"), RetryPolicy | None):
         terms["retries"] = given["retries"]
-    if sizes := {name: given[name] for name in ("cpus", "memory", "gpus") if given.get(name) is not None}:
+    if sizes := {name: given[name] for name in _NEEDS if given.get(name) is not None}:
         terms["resources"] = sizes
     return rows.options(terms, problems)
-
-
-def _profile(name: str) -> dict[str, Any]:
-    from elsewhere.config import settings  # type: ignore[attr-defined,unused-ignore]
-
-    found: dict[str, Any] = settings.profile(name)
-    return found

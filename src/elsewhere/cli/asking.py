@@ -36,7 +36,7 @@ OPTIONS = (
     Option("--each-line", value="FILE", group="What to run",
            help="One command for each line of FILE (- for standard input); {} stands for the line."),
     Option("--name", value="NAME", parse=named, group="What to run", help="What to call the job."),
-    Option("--on", value="PLACE", default="local", group="Where", help="The place to run in."),
+    Option("--on", value="PLACE", group="Where", help="The place to run in. [local]"),
     Option("--channel", value="CHANNEL", choices=("calls", "pipe", "spool"), group="Where",
            help="How agents are reached; by default as the place prefers."),
     Option("--slots", "-s", value="N", parse=positive, group="Where",
@@ -57,32 +57,39 @@ OPTIONS = (
            help="How often a task is tried again after an error. [0]"),
     Option("--max-failures", value="N|P%", parse=share, group="The job", help="Stop after more failures."),
     Option("--priority", value="N", parse=whole, group="The job", help="Higher gets more slots beside other jobs."),
+    Option("--profile", value="NAME", group="The job",
+           help="With this profile of the settings (elsewhere.yaml); options win over it."),
     Option("--yes", "-y", group="The job", help="Do not ask; places that cost money want this or a budget."),
 )  # fmt: skip
 
 
-def settings(asked: SimpleNamespace, defaults: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The fields of a JobSpec that options set, over those that a settings file did."""
+def settings(asked: SimpleNamespace) -> dict[str, Any]:
+    """The fields of a JobSpec that options set, over those that the settings do (cli/projects.py put them there)."""
     from dataclasses import replace
 
     from elsewhere.model.resources import Resources
     from elsewhere.model.task import RetryPolicy
 
-    found = dict(defaults or {})
+    found = dict(getattr(asked, "defaults", {}))
     plain = ("slots", "timeout", "grace", "max_failures", "priority", "channel")
     found.update({name: getattr(asked, name) for name in plain if getattr(asked, name) is not None})
     if asked.recycle:
         found[asked.recycle[0]] = asked.recycle[1]
     if asked.isolate:
         found["isolate"] = True
-    if asked.env:
-        found["env"] = {**found.get("env", {}), **dict(asked.env)}
+    found["env"] = variables(asked)
+    found["secrets"] = {name: kept for name, kept in found.get("secrets", {}).items() if name not in found["env"]}
     if asked.retries is not None:
         found["retry"] = replace(found.get("retry") or RetryPolicy(), retries=asked.retries)
     given = {name: getattr(asked, name) for name in ("cpus", "memory") if getattr(asked, name) is not None}
     if given:
         found["resources"] = replace(found.get("resources") or Resources(), **given)
     return found
+
+
+def variables(asked: SimpleNamespace) -> dict[str, str]:
+    """The variables of tasks: those of the settings, and over them those that were typed."""
+    return {**getattr(asked, "defaults", {}).get("env", {}), **dict(asked.env)}
 
 
 def name_from(text: str) -> str:

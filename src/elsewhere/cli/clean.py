@@ -28,7 +28,10 @@ COMMAND = Command(
             help="Remove those that ended longer ago than this, such as 7d.",
         ),
         Option(
-            "--max-state", value="SIZE", parse=size, help="Then remove the oldest until all jobs take at most SIZE."
+            "--max-state",
+            value="SIZE",
+            parse=size,
+            help="Then remove the oldest until all jobs take at most SIZE; by default `max-state:` of the settings.",
         ),
         Option("--dry-run", "-n", help="Only say what would be removed."),
         which.JSON,
@@ -39,11 +42,13 @@ COMMAND = Command(
 
 def main(asked: SimpleNamespace) -> int:
     from elsewhere import session
+    from elsewhere.config import load
     from elsewhere.errors import ElsewhereError
 
+    most = asked.max_state if asked.max_state is not None else load.current().value("max_state")
     rows = [_look(files) for files in session.listing()]
     gone = []
-    for row in chosen(rows, asked.older_than, asked.max_state):
+    for row in chosen(rows, asked.older_than, most):
         try:
             if not asked.dry_run:
                 session.remove(session.JobFiles(row["id"], row.pop("directory")))

@@ -24,13 +24,38 @@ def main(asked: SimpleNamespace) -> int:
     if asked.action not in ("show", "check"):
         raise UsageError(f"config cannot {asked.action!r}" + nearest(asked.action, ["show", "check"]),
                          hint="Write `elsewhere config show` or `elsewhere config check`.")  # fmt: skip
-    rows, files = _shown(asked.profile)  # ConfigError names every fault, and ends with status 2
-    if asked.action == "check":
-        if asked.json:
-            say_json({"ok": True, "files": files})
-        else:
-            say(*(f"ok  {file}" for file in files) if files else ("There is no settings file.",))
-        return 0
+    return _check(asked) if asked.action == "check" else _show(asked)
+
+
+def _check(asked: SimpleNamespace) -> int:
+    from elsewhere.config import load
+
+    files = load.check(_schemas())  # ConfigError names every fault, and ends with status 2
+    if asked.json:
+        say_json({"ok": True, "files": files})
+    else:
+        say(*(f"ok  {file}" for file in files) if files else ("There is no settings file.",))
+    return 0
+
+
+def _schemas() -> dict[str, type]:
+    """What the settings of each backend that can be loaded are, so that the keys of places are checked too."""
+    from elsewhere.backends import registry
+    from elsewhere.errors import MissingExtra
+
+    found = {}
+    for name in registry.names():
+        try:
+            found[name] = registry.load(name).Settings
+        except MissingExtra:
+            continue
+    return found
+
+
+def _show(asked: SimpleNamespace) -> int:
+    from elsewhere.config import load
+
+    rows = load.current().shown(asked.profile or "")
     if asked.json:
         say_json([{"key": key, "value": value, "source": source} for key, value, source in rows])
         return 0
@@ -39,11 +64,3 @@ def main(asked: SimpleNamespace) -> int:
     head, *lines = table(("key", "value", "from"), rows)
     say(paint(head, "bold", coloured()), *lines)
     return 0
-
-
-def _shown(profile: str | None) -> tuple[list[tuple[str, str, str]], list[str]]:
-    """((key, value, source) of every setting in force, the files that were read). ConfigError names every fault."""
-    from importlib import import_module
-
-    found: tuple[list[tuple[str, str, str]], list[str]] = import_module("elsewhere.config.settings").shown(profile)
-    return found

@@ -34,7 +34,7 @@ def one_command(asked: SimpleNamespace) -> int:
     from elsewhere.cli.surroundings import spec_of_command
     from elsewhere.model.task import NewTask
 
-    asking.find_command(asked.rest, dict(asked.env))
+    asking.find_command(asked.rest, asking.variables(asked))
     asked.slots = 1
     name = asked.name or asking.name_from(Path(asked.rest[0]).name)
     spec = spec_of_command(asked, name, place(asked), tuple(asked.rest))

@@ -42,9 +42,10 @@ def main(asked: SimpleNamespace) -> int:
 def known() -> dict[str, Place]:
     """Every place by name: those that settings define, and the backends that are installed."""
     from elsewhere.backends import registry
+    from elsewhere.config import load
     from elsewhere.model.place import Place
 
-    return {name: Place(name, name) for name in registry.names()}
+    return {**{name: Place(name, name) for name in registry.names()}, **load.current().places()}
 
 
 def find(name: str, places: dict[str, Place] | None = None) -> Place:

@@ -1,13 +1,20 @@
-"""What the word after `run` means: a task list, or a job of the settings file."""
+"""What the settings add to what was typed: defaults, a profile, and the jobs that `elsewhere run NAME` runs.
+
+Files are found and read by config/load.py; nothing is made or run here.
+"""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 from elsewhere.cli.grammar import nearest
 from elsewhere.errors import UsageError
+
+if TYPE_CHECKING:
+    from elsewhere.config.load import JobEntry, Settings
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".yaml", ".yml", ".csv", ".tsv")
 PACKED = (".gz", ".zst")
@@ -26,15 +33,75 @@ def stem(word: str) -> str:
     return "stdin" if word == "-" else Path(word).name.split(".")[0] or Path(word).name
 
 
-def no_such_job(word: str, names: list[str], file: str) -> UsageError:
+def no_such_job(word: str, names: list[str], files: tuple[str, ...]) -> UsageError:
     """The error for a word that is neither; it shows the three ways to write it."""
-    where = f" of {file}" if file else ": there is no elsewhere.yaml upward from here"
+    where = f" of {' or '.join(files)}" if files else ": there is no elsewhere.yaml upward from here"
     return UsageError(
         f"{word!r} is neither a task list nor a job{where}{nearest(word, names)}",
         hint=f"A task list ends in .json, .jsonl, .yaml or .csv; a command comes after --: elsewhere run -- {word}",
     )
 
 
+def filled(asked: SimpleNamespace, job: str = "") -> SimpleNamespace:
+    """`asked` with what the settings say wherever nothing was typed. ConfigError: all faults of all files."""
+    from elsewhere.config import load
+
+    return _filled(asked, load.current(), job)
+
+
+def _filled(asked: SimpleNamespace, found: Settings, job: str) -> SimpleNamespace:
+    profile = asked.profile or ""
+    asked.defaults = found.spec(profile, job)
+    asked.places = found.places()
+    asked.on = asked.on or found.value("on", profile, job) or "local"
+    asked.python = asked.python or found.value("python", profile, job)
+    return asked
+
+
 def job_of_file(asked: SimpleNamespace, word: str) -> SimpleNamespace:
-    """`asked`, filled up with what the settings file says of its job `word`; what was typed wins."""
-    raise no_such_job(word, [], "")
+    """`asked`, filled up with what the settings say of their job `word`; what was typed wins.
+
+    A job of a project runs in the directory of its file: this process goes there.
+    """
+    from elsewhere.config import load
+
+    found = load.current()
+    if word not in found.names("jobs"):
+        raise no_such_job(word, found.names("jobs"), found.files)
+    job = found.job(word)
+    _refuse_later(job)
+    _refuse_unclear(job)
+    asked = _filled(asked, found, word)
+    what = job.what
+    asked.tasks_name = what.get("tasks")
+    asked.entry = asked.entry or what.get("entry")
+    asked.name = asked.name or what.get("name") or word
+    asked.each_line = what.get("each_line")
+    if "script" in what:
+        asked.rest = ["sh", "-ec", what["script"]]
+    elif "command" in what:
+        asked.rest = list(what["command"])
+    if Path.cwd().is_relative_to(job.directory):  # not so for one of your own file, which runs where you are
+        if asked.results:
+            asked.results = Path(asked.results).absolute()
+        os.chdir(job.directory)
+    return asked
+
+
+def _refuse_later(job: JobEntry) -> None:
+    """What is read and kept, but means nothing yet, must not be passed over in silence."""
+    from elsewhere.config.settings import LATER
+
+    if later := [key for key in job.what if key in LATER]:
+        raise UsageError(
+            f"job {job.name!r} has {' and '.join(later)}, which this version cannot do yet",
+            hint="Nothing was started.",
+        )
+
+
+def _refuse_unclear(job: JobEntry) -> None:
+    ways = [key for key in ("tasks", "command", "script") if key in job.what]
+    if len(ways) == 1:
+        return
+    said = "says not what to run" if not ways else f"has {' and '.join(ways)}; one of them is enough"
+    raise UsageError(f"job {job.name!r} {said}", hint="A job has tasks: and entry:, or command:, or script:.")

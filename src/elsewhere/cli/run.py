@@ -15,6 +15,7 @@ from elsewhere.errors import InvalidTask, UsageError
 
 if TYPE_CHECKING:
     from elsewhere.model.job import JobSpec
+    from elsewhere.model.place import Place
     from elsewhere.model.task import NewTask
     from elsewhere.session import JobFiles
 
@@ -46,15 +47,25 @@ COMMAND = Command(
 
 
 def main(asked: SimpleNamespace) -> int:
-    what = asked.tasks_name
-    _refuse_mixtures(asked, what)
+    _refuse_mixtures(asked, asked.tasks_name)
+    asked = _settled(asked)
     if asked.each_line is not None:
         return _each_line(asked)
     if asked.rest is not None:
         from elsewhere.cli.one import one_command
 
         return one_command(asked)
-    return _listed(asked, what)
+    return _listed(asked)
+
+
+def _settled(asked: SimpleNamespace) -> SimpleNamespace:
+    """With everything that the settings say of it."""
+    from elsewhere.cli import projects
+
+    word = asked.tasks_name
+    if word and not projects.is_tasks_file(word):
+        return projects.job_of_file(asked, word)
+    return projects.filled(asked)
 
 
 def _refuse_mixtures(asked: SimpleNamespace, what: str | None) -> None:
@@ -80,23 +91,24 @@ def _refuse_mixtures(asked: SimpleNamespace, what: str | None) -> None:
         raise UsageError("--results wants the job in the foreground, --detach does not", hint=hint)
 
 
-def place(asked: SimpleNamespace) -> str:
+def place(asked: SimpleNamespace) -> Place:
     """The place that was asked for; UnknownPlace names the nearest of those that are known."""
-    if asked.on != "local":
-        from elsewhere.cli import places
+    from elsewhere.model.place import Place
 
-        places.find(asked.on)
-    return str(asked.on)
+    if asked.on in asked.places:
+        found: Place = asked.places[asked.on]
+        return found
+    if asked.on == "local":
+        return Place("local", "local")
+    from elsewhere.cli import places
+
+    return places.find(asked.on)
 
 
 # --- a task list ----------------------------------------------------------------------------------------------------
 
 
-def _listed(asked: SimpleNamespace, what: str) -> int:
-    from elsewhere.cli import projects
-
-    if not projects.is_tasks_file(what):
-        asked = projects.job_of_file(asked, what)
+def _listed(asked: SimpleNamespace) -> int:
     if not asked.entry:
         raise UsageError(
             f"{asked.tasks_name} needs an entry function", hint="Say which does a task: --entry my_worker:process_task"
@@ -145,7 +157,7 @@ def _each_line(asked: SimpleNamespace) -> int:
 
     template = each_line.Template(asked.rest)
     if "{" not in asked.rest[0]:
-        asking.find_command(asked.rest, dict(asked.env))
+        asking.find_command(asked.rest, asking.variables(asked))
     name = asked.name or asking.name_from(Path(asked.rest[0]).name)
     spec = spec_of_command(asked, name, place(asked), tuple(asked.rest))
     if asked.each_line == "-":

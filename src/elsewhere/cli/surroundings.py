@@ -16,10 +16,11 @@ from elsewhere.cli import asking
 
 if TYPE_CHECKING:
     from elsewhere.model.job import JobSpec
+    from elsewhere.model.place import Place
     from elsewhere.ship.environment import Interpreter
 
 
-def spec_of_command(asked: SimpleNamespace, name: str, place: str, words: tuple[str, ...]) -> JobSpec:
+def spec_of_command(asked: SimpleNamespace, name: str, place: Place, words: tuple[str, ...]) -> JobSpec:
     """The job of one command, or of one for each line. Our own interpreter starts them; whose it is does not matter."""
     import sys
 
@@ -31,7 +32,7 @@ def spec_of_command(asked: SimpleNamespace, name: str, place: str, words: tuple[
 
 
 def _spec(
-    asked: SimpleNamespace, name: str, place: str, entry: Any, python: str, path: tuple[str, ...], cwd: str = ""
+    asked: SimpleNamespace, name: str, place: Place, entry: Any, python: str, path: tuple[str, ...], cwd: str = ""
 ) -> JobSpec:
     import sys
 
@@ -44,7 +45,9 @@ def _spec(
         id=ids.new("job"),
         name=name,
         entry=entry,
-        place=place,
+        place=place.name,
+        backend="" if place.backend == place.name else place.backend,
+        settings=dict(place.settings),
         python=python,
         cwd=cwd or str(Path.cwd()),
         path=path,
@@ -60,7 +63,7 @@ def interpreter(python: str | None) -> Interpreter:
     return environment.interpreter(python or "")
 
 
-def spec_of_function(asked: SimpleNamespace, name: str, place: str) -> JobSpec:
+def spec_of_function(asked: SimpleNamespace, name: str, place: Place) -> JobSpec:
     """The job of a task list; its function is looked for in the interpreter that will call it, before anything runs."""
     from elsewhere.ship import environment
 

@@ -9,7 +9,7 @@ GROUPS = {
     "Run": ("run",),
     "Look": ("jobs", "status", "watch", "logs", "results", "explain"),
     "Change": ("cancel", "resume", "retry", "rm"),
-    "Places": ("places", "key"),
+    "Places": ("places", "config", "key"),
     "Clean": ("clean",),
     "Try": ("demo", "init", "doctor"),
 }
@@ -27,6 +27,7 @@ COMMANDS = {
     "retry": ("elsewhere.cli.retry", "Run the failed tasks of a job again, and keep the rest."),
     "rm": ("elsewhere.cli.rm", "Remove a job and all its files."),
     "places": ("elsewhere.cli.places", "List the places where work may run, or check them."),
+    "config": ("elsewhere.cli.config", "Show the settings in force and where each comes from, or check their files."),
     "key": ("elsewhere.cli.key", "Export, import or rotate the key that signs your jobs."),
     "clean": ("elsewhere.cli.clean", "Remove jobs that ended long ago."),
     "demo": ("elsewhere.cli.demo", "Run a small job here and show its results, to see how it goes."),

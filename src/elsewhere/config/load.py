@@ -61,6 +61,8 @@ class Settings:
 
     def run(self, profile: str = "", job: str = "") -> Tree:
         """How jobs run: `default:`, then the job's own profile, its keys, the profile asked for, ELSEWHERE_*."""
+        if not (self.tree or self.environ or self.profile or profile or job):
+            return {}  # the usual case, which should load nothing
         from elsewhere.config.shape import RUN, merged
 
         found: Tree = self.tree.get("default", {})

@@ -52,7 +52,7 @@ def afar(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.BaseSe
     spec = ledger.spec
     charter = pack(Charter(spec, str(files.directory), files.seal_key()))
     channel = CHANNELS[_channel(spec)](files, spec, charter)
-    backend = backends.build(Place(spec.place, spec.place))
+    backend = backends.build(Place(spec.place, spec.backend or spec.place, spec.settings))
     bounds = _bounds(spec, backend)
     pool = Pool(backend, ledger, bounds, epoch, _order(files, bounds, channel.address))
     crew = Afar(ledger, channel, pool, channel.order, selector, epoch)

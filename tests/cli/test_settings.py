@@ -1,0 +1,290 @@
+"""Settings as a user meets them: defaults, profiles, places and jobs of elsewhere.yaml, under what is typed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from cli.command import Ran, Shell
+from elsewhere.model.job import JobSpec
+
+WORKER = """
+import os, pathlib
+
+def look(x):
+    return {"x": x, "directory": pathlib.Path.cwd().name, "mark": os.environ.get("MARK")}
+
+def flaky(x):
+    raise ValueError("never")
+"""
+
+
+@pytest.fixture(autouse=True)
+def worker(shell: Shell) -> None:
+    shell.write("worker.py", WORKER)
+    shell.tasks(2)
+
+
+def spec_of(shell: Shell, ref: str = "@last") -> JobSpec:
+    """What the ledger says of a job."""
+    code = "import sys; from elsewhere import session; from elsewhere.ledger.tables import spec_to_json\n"
+    code += "print(spec_to_json(session.find(sys.argv[1]).open().spec))"
+    told = subprocess.run([sys.executable, "-c", code, ref], env=shell.env, capture_output=True, text=True, check=True)
+    from elsewhere.ledger.tables import spec_from_json
+
+    return spec_from_json(told.stdout)
+
+
+def run(shell: Shell, *words: str, env: dict[str, str] | None = None) -> JobSpec:
+    """The job that a command made, which went well."""
+    ran = shell("run", *words, "--quiet", "--", "true", env=env)
+    assert ran.status == 0, ran.err
+    return spec_of(shell)
+
+
+def rows(ran: Ran) -> dict[str, dict[str, str]]:
+    return {row["key"]: row for row in ran.json()}
+
+
+# --- the order ------------------------------------------------------------------------------------------------------
+
+
+def test_each_source_stands_over_the_one_before_and_what_it_does_not_say_stays(shell: Shell) -> None:
+    own = shell.directory.parent / ".config" / "elsewhere"
+    own.mkdir(parents=True)
+    (own / "elsewhere.yaml").write_text("default: {priority: 1, timeout: 1m, grace: 1s, max-failures: 9}\n")
+    shell.write("elsewhere.yaml", "default: {priority: 2, timeout: 2m, grace: 2s}\nprofiles: {warm: {timeout: 4m}}\n")
+
+    spec = run(shell, "--priority", "5", "--profile", "warm", env={"ELSEWHERE_GRACE": "3s"})
+
+    assert (spec.max_failures, spec.grace) == (9, timedelta(seconds=3))
+    assert (spec.timeout, spec.priority) == (timedelta(minutes=4), 5)
+
+
+def test_a_setting_is_found_from_a_directory_below(shell: Shell) -> None:
+    shell.write("elsewhere.yaml", "default:\n  priority: 7\n")
+    shell.directory = shell.directory / "below" / "it"
+    shell.directory.mkdir(parents=True)
+
+    assert run(shell).priority == 7
+
+
+def test_retries_typed_keep_the_rest_of_the_policy(shell: Shell) -> None:
+    shell.write("elsewhere.yaml", "default:\n  retries: {retries: 2, delay: 20ms}\n")
+
+    policy = run(shell, "--retries", "4").retry
+
+    assert (policy.retries, policy.delay) == (4, timedelta(milliseconds=20))
+
+
+def test_variables_of_settings_reach_the_task_and_those_typed_win(shell: Shell) -> None:
+    shell.write("elsewhere.yaml", 'default:\n  env: {MARK: file, OTHER: "1"}\n')
+
+    ran = shell("run", "--env", "MARK=typed", "--", "sh", "-c", "echo $MARK $OTHER")
+
+    assert (ran.status, ran.out) == (0, "typed 1\n")
+
+
+def test_a_program_is_looked_for_in_the_path_that_the_settings_give(shell: Shell) -> None:
+    tools = shell.directory / "tools"
+    tools.mkdir()
+    (tools / "greet").write_text("#!/bin/sh\necho hello\n")
+    (tools / "greet").chmod(0o755)
+    shell.write("elsewhere.yaml", f"default:\n  env: {{PATH: '{tools}:/usr/bin:/bin'}}\n")
+
+    assert shell("run", "--", "greet").out == "hello\n"
+
+
+# --- names ----------------------------------------------------------------------------------------------------------
+
+
+def test_names_that_are_not_there_are_errors_with_the_nearest_and_nothing_runs(shell: Shell) -> None:
+    shell.write("elsewhere.yaml", "profiles: {careful: {slots: 1}}\nplaces: {near: {backend: local}}\n"
+                "jobs: {fit: {command: ['true']}}\n")  # fmt: skip
+
+    for words, near in (
+        (("tasks.jsonl", "--entry", "worker:look", "--profile", "careflu"), "careful"),
+        (("tasks.jsonl", "--entry", "worker:look", "--on", "naer"), "near"),
+        (("fti",), "fit"),
+    ):
+        ran = shell("run", *words)
+        assert (ran.status, near in ran.err) == (2, True), ran.err
+    assert shell("jobs", "--json").json() == []
+
+
+def test_a_place_of_the_settings_is_listed_checked_and_run_on(shell: Shell) -> None:
+    shell.write("elsewhere.yaml", "places:\n  near: {backend: local}\ndefault: {on: near}\n")
+
+    assert {row["name"]: row["backend"] for row in shell("places", "--json").json()}["near"] == "local"
+    assert shell("places", "check", "near").status == 0
+    spec = run(shell)
+    assert (spec.place, spec.backend) == ("near", "local")
+
+
+def test_a_place_of_the_settings_gives_its_backend_its_own_settings(shell: Shell) -> None:
+    records = shell.directory / "records"
+    shell.write("elsewhere.yaml", f"places:\n  near: {{backend: local, directory: '{records}'}}\n")
+
+    ran = shell("run", "--on", "near", "--channel", "pipe", "--", "touch", "there")
+
+    assert ran.status == 0, ran.err
+    assert (shell.directory / "there").exists()
+    assert list(records.iterdir())
+
+
+# --- jobs -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_job_of_the_settings_runs_in_the_directory_of_its_file(shell: Shell) -> None:
+    shell.write("elsewhere.yaml", "default: {env: {MARK: a}}\njobs:\n  fit:\n    tasks: tasks.jsonl\n"
+                "    entry: worker.py:look\n    env: {MARK: b}\n    slots: 1\n")  # fmt: skip
+    shell.directory = shell.directory / "below"
+    shell.directory.mkdir()
+
+    ran = shell("run", "fit", "--results", "out.jsonl")
+
+    assert ran.status == 0, ran.err
+    results = [json.loads(line)["result"] for line in (shell.directory / "out.jsonl").read_text().splitlines()]
+    assert results == [{"x": k, "directory": "work", "mark": "b"} for k in (1, 2)]
+    assert spec_of(shell, "fit").slots == 1
+
+
+def test_what_is_typed_wins_over_the_job(shell: Shell) -> None:
+    shell.write("elsewhere.yaml", "jobs:\n  fit: {tasks: tasks.jsonl, entry: worker.py:look, priority: 1, retries: 1}\n")
+
+    ran = shell("run", "fit", "--entry", "worker.py:flaky", "--retries", "0", "--name", "other", "--quiet")
+
+    assert ran.status == 1
+    spec = spec_of(shell, "other")
+    assert (spec.retry.retries, spec.priority, spec.entry.name) == (0, 1, "flaky")
+
+
+def test_a_job_may_be_a_command_with_its_own_output_and_status(shell: Shell) -> None:
+    shell.write("elsewhere.yaml", "jobs:\n  say: {command: [sh, -c, 'echo said; exit 3']}\n")
+
+    ran = shell("run", "say")
+
+    assert (ran.status, ran.out) == (3, "said\n")
+
+
+def test_a_job_s_script_stops_at_the_first_command_that_fails(shell: Shell) -> None:
+    shell.write("elsewhere.yaml", "jobs:\n  steps:\n    script: |\n      echo one\n      false\n      echo two\n")
+
+    ran = shell("run", "steps")
+
+    assert (ran.status, ran.out) == (1, "one\n"), ran.err
+
+
+def test_a_job_may_be_a_command_for_each_line(shell: Shell) -> None:
+    shell.write("names.txt", "ann\nbob\n")
+    shell.write("elsewhere.yaml", "jobs:\n  greet: {each-line: names.txt, command: [echo, 'hello {}']}\n")
+
+    assert shell("run", "greet", "--quiet").status == 0
+    assert "hello bob" in shell("logs", "greet/line-2").out
+
+
+@pytest.mark.parametrize(
+    ("job", "said"),
+    [
+        ("{command: ['true'], matrix: {a: [1]}}", "matrix, which this version cannot do yet"),
+        ("{tasks: tasks.jsonl, entry: 'worker:look', inputs: [data]}", "inputs, which this version cannot do yet"),
+        ("{slots: 2}", "says not what to run"),
+        ("{tasks: tasks.jsonl, command: ['true']}", "has tasks and command"),
+        ("{tasks: tasks.jsonl}", "needs an entry function"),
+    ],
+)
+def test_a_job_that_cannot_be_run_says_why_and_nothing_starts(shell: Shell, job: str, said: str) -> None:
+    shell.write("elsewhere.yaml", f"jobs:\n  fit: {job}\n")
+
+    ran = shell("run", "fit")
+
+    assert (ran.status, said in ran.err) == (2, True), ran.err
+    assert shell("jobs", "--json").json() == []
+
+
+# --- looking --------------------------------------------------------------------------------------------------------
+
+
+def test_config_show_names_the_line_the_variable_and_the_default(shell: Shell) -> None:
+    shell.write("elsewhere.yaml", "default:\n  timeout: 30s\nprofiles:\n  warm:\n    slots: 3\n")
+
+    found = rows(shell("config", "show", "--profile", "warm", "--json", env={"ELSEWHERE_PRIORITY": "4"}))
+
+    assert (found["timeout"]["value"], found["timeout"]["source"]) == ("30s", "elsewhere.yaml:2")
+    assert (found["slots"]["value"], found["slots"]["source"]) == ("3", "elsewhere.yaml:5")
+    assert (found["priority"]["value"], found["priority"]["source"]) == ("4", "ELSEWHERE_PRIORITY")
+    assert found["grace"]["source"] == "default"
+
+
+def test_every_fault_of_every_file_is_named_at_once_and_nothing_runs(shell: Shell) -> None:
+    own = shell.directory.parent / ".config" / "elsewhere"
+    own.mkdir(parents=True)
+    (own / "elsewhere.yaml").write_text("default:\n  slots: many\n")
+    shell.write("elsewhere.yaml", "default:\n  timeout: soon\nplaces:\n  near:\n    backend: local\n    direktory: x\n")
+
+    checked = shell("config", "check", env={"ELSEWHERE_RETRIES": "lots"})
+
+    assert checked.status == 2
+    for said in ("elsewhere.yaml:2", "elsewhere.yaml:6", "'directory'", "~/.config/elsewhere/elsewhere.yaml:2",
+                 "ELSEWHERE_RETRIES"):  # fmt: skip
+        assert said in checked.err, checked.err
+    assert shell("run", "tasks.jsonl", "--entry", "worker:look").status == 2
+    assert shell("run", "--", "true").status == 125  # not the command's own
+    assert shell("jobs", "--json").json() == []
+
+
+def test_clean_takes_the_most_that_jobs_may_take_from_the_settings(shell: Shell) -> None:
+    assert shell("run", "--quiet", "--", "true").status == 0
+    assert shell("clean", "--dry-run", "--json").json()["would_remove"] == []
+    shell.write("elsewhere.yaml", "default: {max-state: 1KiB}\n")
+
+    assert len(shell("clean", "--dry-run", "--json").json()["would_remove"]) == 1
+
+
+def test_looking_at_jobs_does_not_need_good_settings(shell: Shell) -> None:
+    run(shell)
+    shell.write("elsewhere.yaml", "default: [\n")
+
+    assert shell("status").status == 0
+    assert shell("jobs").status == 0
+    assert shell("--help").status == 0
+
+
+# --- what is loaded -------------------------------------------------------------------------------------------------
+
+HEAVY = ("yaml", "ruamel.yaml", "pydantic", "tomllib")
+
+
+def loaded(shell: Shell, *words: str) -> set[str]:
+    """The modules that a command has loaded when it ends."""
+    code = "import sys; from elsewhere.__main__ import main\nmain(sys.argv[1:])\nprint(*sys.modules, file=sys.stderr)"
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=shell.directory, env=shell.env, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    return set(ran.stderr.split())
+
+
+def test_without_a_settings_file_no_reader_of_one_is_loaded(shell: Shell) -> None:
+    assert not loaded(shell, "run", "--quiet", "--", "true") & {*HEAVY, "elsewhere.config.shape"}
+
+
+def test_looking_never_loads_the_settings_even_where_there_are_some(shell: Shell) -> None:
+    run(shell)
+    shell.write("elsewhere.yaml", "default: {slots: 1}\n")
+
+    for words in (("status",), ("jobs",), ("--help",)):
+        assert not loaded(shell, *words) & {*HEAVY, "elsewhere.config.load"}
+
+
+def test_a_file_of_your_own_gives_jobs_that_run_where_you_are(shell: Shell) -> None:
+    own = shell.directory.parent / ".config" / "elsewhere"
+    own.mkdir(parents=True)
+    (own / "elsewhere.yaml").write_text("jobs:\n  where: {command: [pwd]}\n")
+
+    assert Path(shell("run", "where").out.strip()) == shell.directory.resolve()
