@@ -68,8 +68,8 @@ def in_windows(size: int, text: bytes) -> tuple[list[NewTask], list[int], Faults
     return found, lines, faults
 
 
-@settings(max_examples=400, deadline=None)
-@given(st.lists(ROW, max_size=12), LAYOUT, st.integers(1, 400))
+@settings(max_examples=120, deadline=None)
+@given(st.lists(ROW, max_size=8), LAYOUT, st.integers(1, 400))
 def test_an_array_is_read_whole_wherever_its_windows_end(rows: list[Any], layout: dict[str, Any], size: int) -> None:
     text = json.dumps(rows, **layout)
     found, lines, faults = in_windows(size, text.encode())
@@ -91,7 +91,7 @@ def lines_by_hand(text: str) -> list[int]:
         _, at = decoder.raw_decode(text, at)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(ROW, min_size=1, max_size=8), LAYOUT, st.integers(1, 400), st.data())
 def test_one_faulty_task_is_named_with_its_line_and_the_others_are_read(
     rows: list[Any], layout: dict[str, Any], size: int, data: st.DataObject
@@ -106,7 +106,7 @@ def test_one_faulty_task_is_named_with_its_line_and_the_others_are_read(
     assert [fault.split(": ")[0] for fault in faults.error().faults] == [f"t.json:{by_hand[bad]}"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(ROW, min_size=1, max_size=6), LAYOUT, st.integers(1, 300), st.data())
 def test_a_text_that_is_cut_off_anywhere_is_never_taken_for_whole(
     rows: list[Any], layout: dict[str, Any], size: int, data: st.DataObject
@@ -119,7 +119,7 @@ def test_a_text_that_is_cut_off_anywhere_is_never_taken_for_whole(
     assert plain(found) == wanted[: len(found)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(ROW, max_size=8), st.integers(1, 300))
 def test_lines_are_read_whole_wherever_their_windows_end(rows: list[Any], size: int) -> None:
     text = "".join(json.dumps(row) + "\n" * (1 + at % 2) for at, row in enumerate(rows)).encode()
@@ -131,7 +131,7 @@ def test_lines_are_read_whole_wherever_their_windows_end(rows: list[Any], size: 
     assert [n for _, some in batches for n in some] == [1 + at + at // 2 for at in range(len(rows))]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(ROW, min_size=1, max_size=6))
 def test_yaml_and_json_say_the_same(rows: list[Any]) -> None:
     text = json.dumps(rows, indent=1)
