@@ -24,11 +24,19 @@ def submit(directory: Path, tasks: int) -> session.JobFiles:
     return session.create(spec, (NewTask(f"t{k}", json.dumps({**body, "line": str(k)}).encode()) for k in range(tasks)))
 
 
+def large(directory: Path) -> session.JobFiles:
+    spec = JobSpec(JOB, "large", Entry("function", f"{HERE / 'work.py'}:large"), slots=1, python=sys.executable,
+                   cwd=str(directory))  # fmt: skip
+    return session.create(spec, [NewTask("one", b"{}")])
+
+
 def main(flow: str, directory: Path, tasks: int) -> None:
     if flow == "submit":
         submit(directory, tasks)
     elif flow == "run":
         session.run_here(session.find(JOB), heard=lambda reports: print("heard", len(reports), flush=True))
+    elif flow == "large":
+        session.run_here(large(directory))
     elif flow == "cancel":
         session.cancel(session.find(JOB))
     print("acknowledged", flush=True)

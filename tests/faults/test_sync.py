@@ -61,3 +61,14 @@ def test_outcomes_are_synced_before_they_are_told(tmp_path: Path, monkeypatch: p
     word = next(k for k, (name, _, rest) in enumerate(seen) if name == "write" and "heard" in rest)
     written = last_write_of_log(seen, word)
     assert any(name in ("fsync", "fdatasync") and "ledger.db-wal" in path for name, path, _ in seen[written:word])
+
+
+@pytest.mark.slow
+def test_a_large_result_is_on_the_disk_before_its_outcome_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ELSEWHERE_HOME", str(tmp_path / "home"))
+    seen = calls("large", tmp_path)
+    outcome = next(k for k, (name, path, _) in enumerate(seen) if name == "write" and path.endswith(".outcomes"))
+    synced = [path for name, path, _ in seen[:outcome] if name == "fsync"]
+    assert any("/store/" in path and path.endswith(".part") for path in synced)

@@ -16,3 +16,8 @@ def mark(path: str, line: str, pause: float = 0.0) -> str:
     if pause:
         time.sleep(pause)
     return line
+
+
+def large() -> str:
+    """More than travels in a report."""
+    return "x" * 200_000

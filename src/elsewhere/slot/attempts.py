@@ -160,7 +160,10 @@ class Attempts(Calls):
                 said = f"{values.culprit(result, 'result', dumps)} is not JSON"
                 return REJECTED, FAILURE, wire.failure("result is not JSON", said)
         try:
-            return (SUCCEEDED, *values.write(result, words["exact"], words["store"], words["key"]))
+            # Of a task list, a large result must be on the disk before its outcome is recorded; the value of a call is
+            # wanted by a process that a power cut would end too.
+            sync = words["kind"] != "call"
+            return (SUCCEEDED, *values.write(result, words["exact"], words["store"], words["key"], sync))
         except values.Unsendable as error:
             return REJECTED, FAILURE, wire.failure("PayloadError", str(error), stderr=self.stderr())
         except OSError as error:

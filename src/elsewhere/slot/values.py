@@ -104,8 +104,8 @@ def path_of(store: str, key: str) -> str:
     return os.path.join(store, key[:2], key)
 
 
-def keep(store: str, parts: Sequence[Any]) -> str:
-    """Write the parts as one file of the store, whole or not at all; its key."""
+def keep(store: str, parts: Sequence[Any], sync: bool = False) -> str:
+    """Write the parts as one file of the store, whole or not at all; its key. `sync`: it survives a power cut."""
     key = os.urandom(16).hex()
     path = path_of(store, key)
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
@@ -115,7 +115,11 @@ def keep(store: str, parts: Sequence[Any]) -> str:
             view = memoryview(part).cast("B") if len(part) else memoryview(b"")
             while len(view):
                 view = view[os.write(fd, view[: 1 << 30]) :]
+        if sync:
+            os.fsync(fd)
         os.rename(path + ".part", path)
+        if sync:
+            _sync_directory(os.path.dirname(path))
     except BaseException:
         os.unlink(path + ".part")
         raise
@@ -124,7 +128,15 @@ def keep(store: str, parts: Sequence[Any]) -> str:
     return key
 
 
-def keep_pickle(store: str, key: bytes, pickle: bytes, buffers: Sequence[Any]) -> str:
+def _sync_directory(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def keep_pickle(store: str, key: bytes, pickle: bytes, buffers: Sequence[Any], sync: bool = False) -> str:
     """A sealed pickle and its buffers as a file of the store; the store's key.
 
     b"EW1\\0", u32 count, u64 length of the pickle, count * u64 lengths, mac, pickle, each buffer at a multiple of 64.
@@ -138,7 +150,7 @@ def keep_pickle(store: str, key: bytes, pickle: bytes, buffers: Sequence[Any]) -
     for view in views:
         parts += [b"\0" * (-at % _ALIGN), view]
         at += -at % _ALIGN + len(view)
-    return keep(store, parts)
+    return keep(store, parts, sync)
 
 
 def open_pickle(store: str, key: bytes, name: str) -> Any:
@@ -219,15 +231,15 @@ def _forget_circles() -> None:
     _encode = _encoder()
 
 
-def write(value: object, exact: bool, store: str, key: bytes) -> tuple[int, bytes]:
-    """(form, bytes) of a value. Unsendable names the object that cannot travel."""
+def write(value: object, exact: bool, store: str, key: bytes, sync: bool = False) -> tuple[int, bytes]:
+    """(form, bytes) of a value. Unsendable names the object that cannot travel. `sync`: what it keeps is on the disk."""
     if value is None:
         return NOTHING, b""
     text = to_json(value, exact)
     if text is not None:
         if len(text) <= SMALL:
             return JSON, text
-        return STORED_JSON, keep(store, [text]).encode()
+        return STORED_JSON, keep(store, [text], sync).encode()
     buffers: list[Any] = []
     try:
         data = dump(value, buffers)
@@ -235,7 +247,7 @@ def write(value: object, exact: bool, store: str, key: bytes) -> tuple[int, byte
             return PICKLE, seal(key, dump(value) if buffers else data)
     except Exception as error:
         raise Unsendable(f"{culprit(value, 'result', dump)} cannot be pickled: {error}") from error
-    return STORED_PICKLE, keep_pickle(store, key, data, buffers).encode()
+    return STORED_PICKLE, keep_pickle(store, key, data, buffers, sync).encode()
 
 
 def read(form: int, value: bytes, store: str, key: bytes) -> Any:
