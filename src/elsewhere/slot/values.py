@@ -232,7 +232,7 @@ def _forget_circles() -> None:
 
 
 def write(value: object, exact: bool, store: str, key: bytes, sync: bool = False) -> tuple[int, bytes]:
-    """(form, bytes) of a value. Unsendable names the object that cannot travel. `sync`: what it keeps is on the disk."""
+    """(form, bytes) of a value. Unsendable names the object that cannot travel. `sync`: what is kept is on the disk."""
     if value is None:
         return NOTHING, b""
     text = to_json(value, exact)
