@@ -207,6 +207,19 @@ def test_a_job_that_cannot_be_run_says_why_and_nothing_starts(shell: Shell, job:
     assert shell("jobs", "--json").json() == []
 
 
+def test_the_project_that_init_writes_has_a_job_and_a_profile_that_work(shell: Shell) -> None:
+    told = shell("init", "first")
+    shell.directory = shell.directory / "first"
+    file = shell.directory / "elsewhere.yaml"
+    file.write_text(file.read_text().replace("# profiles", "profiles").replace("#   ", "   "))
+
+    assert "elsewhere run words" in told.err
+    assert shell("config", "check").status == 0
+    assert shell("run", "words", "--profile", "careful", "--retries", "0", "--quiet").status == 1
+    assert spec_of(shell, "words").slots == 1
+    assert shell("results", "words", "--failed").out.count("\n") == 1
+
+
 # --- looking --------------------------------------------------------------------------------------------------------
 
 

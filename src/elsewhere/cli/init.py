@@ -74,6 +74,6 @@ def main(asked: SimpleNamespace) -> int:
             file.write(text)
         say(str(directory / name) if asked.directory != "." else name)
     tell("", "Try it:", *([f"  cd {directory}"] if asked.directory != "." else []),
-         "  elsewhere run tasks.json --entry my_worker.py:process_task --name words",
+         "  elsewhere run words",
          "One of its three tasks fails on purpose, so that you see how that looks.")  # fmt: skip
     return 0
