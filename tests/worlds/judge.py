@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import apsw
 
-from elsewhere.ledger.allocations import Holdings
+from elsewhere.ledger.allocations import _BLAMED, Holdings
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.orders import Orders
 from elsewhere.model.place import Allocation
@@ -49,11 +49,16 @@ class Judge:
         self.stops: set[str] = set()
         self.launches: set[str] = set()
         self.held: dict[str, Allocation] = {}
+        self.given_up: set[tuple[int, int]] = set()
+        """(task, number) that an agent handed back, and that no machine had when it crashed."""
         self.spent = 0.0
         self._seen_events = 0
+        self._wronged: Counter[tuple[int, int]] = Counter()
         self._nowhere: Counter[tuple[int, int]] = Counter()
         self._over: Counter[str] = Counter()
         self._useless: Counter[tuple[str, int]] = Counter()
+        self._newest = 0
+        """The highest epoch under which orders were published."""
         self._told: tuple[int, Orders] = (0, Orders(world.job))
 
     # --- what the log says ----------------------------------------------------------------------------------------
@@ -73,6 +78,10 @@ class Judge:
         allocations = Holdings(self.truth).allocations()
         self.launches |= {a.launch for a in allocations}
         self.held = {a.native: a for a in allocations if a.native}
+        for native, allocation in self.held.items():
+            machine = self.world.cloud.machines.get(native)
+            if allocation.state is AllocationState.LOST and machine is not None and machine.alive:
+                raise Broken("who is booked as lost is gone", native)
         self.stops |= {a.native for a in self.held.values() if a.state >= AllocationState.STOPPING}
         rows = self.truth._rows("SELECT seq, kind, about FROM events WHERE seq > ?", (self._seen_events,))
         for seq, kind, about in rows:
@@ -95,6 +104,7 @@ class Judge:
 
     def published(self, seat: Seat, orders: Orders) -> None:
         """They can read it now."""
+        self._newest = max(self._newest, orders.epoch)
         if seat.epoch == self.epoch:
             self._told = (self.world.now, orders)
 
@@ -115,7 +125,10 @@ class Judge:
         if not isinstance(report, Ended):
             return
         state, attempt, _, _ = self.truth._current(report.n)
-        recorded = self.truth._rows("SELECT 1 FROM attempts WHERE n = ? AND attempt = ?", (report.n, report.attempt))
+        pair = (report.n, report.attempt)
+        recorded = self.truth._rows("SELECT value FROM attempts WHERE n = ? AND attempt = ?", pair)
+        if state not in FINAL and recorded and recorded[0][0] == _BLAMED:
+            raise Broken("nobody stays blamed who has reported", f"task {report.n} attempt {report.attempt}")
         echo = any(isinstance(i.body, Ended) and i.body[:2] == report[:2] for i in self.world.home.items.values())
         if state not in FINAL and attempt <= report.attempt and not recorded and not echo:
             raise Broken("nothing acknowledged is lost", f"task {report.n} attempt {report.attempt}")
@@ -135,8 +148,7 @@ class Judge:
 
     def heeds(self, machine: Machine) -> None:
         """An agent has read orders."""
-        newest = max((int(key.rpartition("/")[2]) for key in self.world.store.list("orders/")), default=0)
-        if machine.hands.orders.epoch < newest:
+        if machine.hands.orders.epoch < self._newest:
             raise Broken("agents heed the newest orders", machine.native)
 
     def reports(self, machine: Machine, report: Report, holds: bool) -> None:
@@ -180,6 +192,19 @@ class Judge:
             self._count(self._over, m, over, "what is over is stopped soon")
 
         self._whereabouts(minded)
+        self._blame(minded)
+
+    def _blame(self, minded: bool) -> None:
+        """What an agent gave up before its machine crashed was not the cause; that is known as soon as it is heard."""
+        for pair in self.given_up:
+            state = self.truth._current(pair[0])[0]
+            blamed = self.truth._rows(
+                "SELECT 1 FROM attempts WHERE n = ? AND attempt = ? AND value = ?", (*pair, _BLAMED)
+            )
+            wrong = minded and bool(blamed) and state not in FINAL
+            self._wronged[pair] = self._wronged[pair] + 1 if wrong else 0
+            if self._wronged[pair] > SOON:
+                raise Broken("nobody is blamed for what was given up", f"task {pair[0]} attempt {pair[1]}")
 
     def _whereabouts(self, minded: bool) -> None:
         """What is handed out is on offer, in somebody's hands, or reported; or it is sent again."""

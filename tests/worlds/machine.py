@@ -63,6 +63,8 @@ class Machine:
             return
         self.alive, self.reason = False, reason
         self.ended = self.started + self.switch / TICK if reason == "term" else self.world.now
+        if reason == "crash":
+            self.world.judge.given_up -= {claim.delivery[:2] for claim in self.hands.claims}
         if reason == "crash" and killer < 0:
             on_its_way = {n for when, n in self.reported if when + self.world.home.late + 5 >= self.world.now}
             for n in on_its_way.union(self.work):
@@ -108,9 +110,10 @@ class Machine:
             self.end("crash")
         elif chance < 0.02:
             self.end("preempted")
-        elif chance < 0.03:  # with notice: hand back, then go
+        elif chance < 0.03:  # with notice: hand back, then go, one way or the other
+            world.judge.given_up |= {claim.delivery[:2] for claim in self.hands.claims}
             self._do(self.hands.give_up(list(self.work), world.seconds()))
-            self.end("preempted")
+            self.end(world.rng.choice(["preempted", "crash"]))
         elif chance < 0.05:
             self.frozen = world.now + world.rng.randint(3, SWITCH + 4)
         elif chance < 0.055:

@@ -556,21 +556,6 @@ def _strangers_are_stopped() -> Any:
     return patch(reactor._Draft, "_stop", ours)
 
 
-@rule(
-    "close finds out first",
-    "a controller that ends says `over` to agents only after a commit shows it was not overtaken",
-)
-def _close_finds_out_first() -> Any:
-    close = afar.Afar.close
-
-    def hasty(self: afar.Afar, now: bool = False) -> None:
-        self.over = True
-        self._tell()
-        close(self, now)
-
-    return patch(afar.Afar, "close", hasty)
-
-
 @rule("collected comes again", "what was collected and not yet recorded is at hand in the next turn")
 def _collected_comes_again() -> Any:
     collect = line.Line.collect

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from worlds.rules import RULES
 from worlds.survey import Shown, broken, shown, table
 from worlds.world import World
 
 BUNCH = 25
 BUNCHES, MANY = 12, 400
 """Of 25 worlds: so many in each run, and with `-m soak`."""
+UNSEEN = {"an answer is as old as its question"}
+"""Rules that no world has shown yet; tests/pool/test_reactor.py does."""
 DOCUMENT = Path(__file__).parents[2] / "docs" / "worlds.md"
 
 
@@ -42,6 +45,11 @@ def test_a_rule_that_is_taken_out_is_missed(mutant: Shown) -> None:
     found = broken(mutant.seed, mutant.rules)
     assert found is not None, f"nothing breaks without {mutant.title}"
     assert found[0] == mutant.invariant
+
+
+def test_every_rule_is_in_the_table() -> None:
+    known = {name for mutant in shown() for name in mutant.rules}
+    assert set(RULES) - known == UNSEEN, "look for a world: python tests/worlds/survey.py --mutants --missing --write"
 
 
 def test_a_world_is_the_same_each_time_it_is_played() -> None:
