@@ -25,6 +25,6 @@ html_title = f"Elsewhere {release}"
 html_copy_source = False
 pygments_style = "friendly"
 # README's links into the repository (../CONTRIBUTING.md and the like) are no pages of this documentation.
-suppress_warnings = ["myst.xref_missing", "toc.empty_glob"]
+suppress_warnings = ["myst.xref_missing"]
 
 reference.write(HERE / "reference")
