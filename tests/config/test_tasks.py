@@ -327,3 +327,18 @@ def test_ten_lines_of_aliases_do_not_fill_the_memory(tmp_path: Path) -> None:
     lines = ["- task_id: a", "  data:", "    a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"    a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
     assert "stand for more than" in faults(tmp_path / "t.yaml", "\n".join(lines))[0]
+
+
+def test_yaml_is_read_alike_where_libyaml_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import yaml
+
+    text = "# é\n- task_id: a\n  data: &d {x: 1, s: é, t: [no, ~, 0x10]}\n- task_id: b\n  data: {<<: *d, x: 2}\n"
+    broken = text + "- task_id: c\n  data: {x: [}\n- x\n"
+    with_libyaml = (
+        read(tmp_path / "t.yaml", text),
+        [said.split(": ")[0] for said in faults(tmp_path / "t.yaml", broken)],
+    )
+    monkeypatch.setattr(yaml, "__with_libyaml__", False)
+    without = read(tmp_path / "t.yaml", text), [said.split(": ")[0] for said in faults(tmp_path / "t.yaml", broken)]
+    assert without == with_libyaml
+    assert with_libyaml[1] == ["7", "8"]
