@@ -19,8 +19,8 @@ def test_a_secret_reaches_the_task_and_no_file_of_the_job(tmp_path: Path, monkey
     seen = tmp_path / "seen"
     code = f"import os, pathlib; pathlib.Path({str(seen)!r}).write_text(os.environ['TOKEN'])"
     spec = JobSpec(
-        id=ids.new("job"), name="secret", entry=Entry("command", "", (sys.executable, "-c", code)), python=sys.executable,
-        cwd=str(tmp_path), secrets={"TOKEN": "env:MY_TOKEN"},
+        id=ids.new("job"), name="secret", entry=Entry("command", "", (sys.executable, "-c", code)),
+        python=sys.executable, cwd=str(tmp_path), secrets={"TOKEN": "env:MY_TOKEN"},
     )  # fmt: skip
     files = session.create(spec, [NewTask("1", b"null")])
     counts = session.run_here(files)
