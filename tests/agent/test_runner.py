@@ -207,6 +207,41 @@ class TestTakingBack:
         assert [one.outcome for one in ended] == [Outcome.CANCELLED] + [Outcome.SUCCEEDED] * 4 + [Outcome.CANCELLED] * 6
         assert len((tmp_path / "ran").read_text().split()) == 4
 
+    def test_cancelling_what_just_begins_or_ends_loses_neither_task_nor_slot(self, tmp_path: Path) -> None:
+        import random
+
+        dice = random.Random(3)
+        with floor(tmp_path, SLEEPY, count=1) as here:
+            here.run(*[{}] * 20)
+            for _ in range(40):
+                ns = here.put(*[{"seconds": dice.choice([0, 0.001, 0.003])} for _ in range(3)])
+                here.turn(dice.choice([0, 0.001, 0.004]))
+                here.slots.cancel([dice.choice(ns)])
+                ended = here.finish(*ns, bound=10)
+                assert {one.outcome for one in ended} <= {Outcome.SUCCEEDED, Outcome.CANCELLED}
+                assert sum(one.outcome is Outcome.CANCELLED for one in ended) <= 1
+            assert here.one().outcome is Outcome.SUCCEEDED
+
+    def test_a_stop_that_comes_after_the_end_costs_an_idle_slot_and_nothing_else(self, tmp_path: Path) -> None:
+        with floor(tmp_path, SLEEPY, count=1) as here:
+            here.one()
+            (child,) = here.slots._children
+            here.slots._stop(child, (1, 1), Outcome.CANCELLED)
+            assert here.one().outcome is Outcome.SUCCEEDED
+            assert [one.outcome for one in here.all] == [Outcome.SUCCEEDED] * 2
+
+    def test_a_task_that_was_cancelled_before_it_had_begun_never_begins(self, tmp_path: Path) -> None:
+        with floor(tmp_path, SLEEPY, count=1) as here:
+            here.one()
+            (child,) = here.slots._children
+            (n,) = here.put({"seconds": 0.2})
+            here.until_running(n)
+            delivery = child.given.pop((n, 1))  # as if it had only been shown
+            child.stopping = ((n, 1), int(Outcome.CANCELLED))
+            here.slots._take_back(child, [delivery])
+            here.turn(0)
+            assert here.ended[n].outcome is Outcome.CANCELLED and here.slots.queued() == 0
+
     def test_withdraw_gives_back_all_that_has_not_begun_and_begins_nothing(self, tmp_path: Path) -> None:
         with floor(tmp_path, SLEEPY, count=1) as here:
             here.run(*[{}] * 50)

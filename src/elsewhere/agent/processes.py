@@ -140,13 +140,16 @@ def _marked_by_psutil(mark: str) -> list[int]:
 
 def end_marked(mark: str, bound: float = 10.0) -> bool:
     """SIGKILL all that bear the mark, until none is left. False: some were left after `bound` seconds."""
-    end = time.monotonic() + bound
-    while found := [pid for pid in marked(mark) if pid != os.getpid()]:
+    end, quiet = time.monotonic() + bound, 0
+    # Twice nobody: a process has no environment to look at in the moment of its exec.
+    while quiet < 2:
+        found = [pid for pid in marked(mark) if pid != os.getpid()]
         for pid in found:
             tell(pid, signal.SIGKILL)
+        quiet = 0 if found else quiet + 1
         if time.monotonic() > end:
-            return False
-        time.sleep(0.001)
+            return not found
+        time.sleep(0.002)
     return True
 
 

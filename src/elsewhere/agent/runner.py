@@ -186,6 +186,14 @@ class Slots(Feeding):
         for delivery in deliveries:
             self._say(verdicts.ended(delivery[:2], Outcome.INTERRUPTED))
 
+    def _take_back(self, child: Child, deliveries: Sequence[Delivery]) -> None:
+        """As `_requeue`, from a slot that may have been told to cancel one of these before it had begun."""
+        key, outcome = child.stopping or ((0, 0), 0)
+        for delivery in deliveries:
+            if delivery[:2] == key and outcome == Outcome.CANCELLED:
+                self._say(verdicts.ended(key, Outcome.CANCELLED))
+        self._requeue([one for one in deliveries if one[:2] != key or outcome != Outcome.CANCELLED])
+
     def _resolve_doubt(self, child: Child) -> None:
         """A task that was shown as running when its epoch ended and is so no more, without an outcome, never began."""
         work = child.at_work()
@@ -194,7 +202,7 @@ class Slots(Feeding):
             return
         delivery, child.doubt = child.given.pop(child.doubt, None), None
         if delivery is not None:
-            self._requeue([delivery])
+            self._take_back(child, [delivery])
 
     # -- what comes back
 
@@ -251,7 +259,7 @@ class Slots(Feeding):
             self._boots += 1
             if self._boots >= _BOOTS:
                 self.broken = verdicts.cannot_boot(child, status)
-        self._requeue(rest)
+        self._take_back(child, rest)
         self._feed()
 
     def _kernel_killed(self) -> bool:
@@ -313,7 +321,8 @@ class Slots(Feeding):
         child.leaving = True
         self._requeue(self._reclaim(child, wire.STOP, key, int(outcome)))
         if key not in child.given:
-            return  # it has just ended by itself; the slot leaves before it begins another
+            child.hang_up()  # it has just ended by itself; a slot that is idle by now would not see the epoch
+            return
         child.stopping = (key, int(outcome))
         if outcome is Outcome.OUT_OF_MEMORY:
             processes.end_tree(child.pid)
