@@ -46,7 +46,7 @@ def flaky(path):
     if os.path.getsize(path) < 3: raise ValueError("not yet")
     return "at last"
 """
-BOUND = 60.0
+BOUND = 200.0
 
 
 @dataclass
@@ -145,7 +145,7 @@ def test_every_delivery_comes_home_with_its_result_and_the_agent_leaves_when_idl
 def test_a_cancelled_task_is_stopped_by_orders_and_nothing_is_said_of_it(job: Job) -> None:
     marks = [job.directory / f"began-{n}" for n in (1, 2)]
     job.channel.send([Delivery(n, 1, f"t{n}", json.dumps({"x": str(m)}).encode()) for n, m in enumerate(marks, 1)])
-    job.boot(lease=2.0)
+    job.boot(lease=8.0)
     job.until(lambda: all(mark.exists() for mark in marks))
     job.channel.order(Orders("job-1", 1, ended=ranges([1])))
     native = job.natives[0]
