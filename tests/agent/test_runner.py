@@ -226,6 +226,7 @@ class TestTakingBack:
         with floor(tmp_path, SLEEPY, count=1) as here:
             here.one()
             (child,) = here.slots._children
+            eventually(lambda: " S " in Path(f"/proc/{child.pid}/stat").read_text())  # it waits for its pipe
             here.slots._stop(child, (1, 1), Outcome.CANCELLED)
             assert here.one().outcome is Outcome.SUCCEEDED
             assert [one.outcome for one in here.all] == [Outcome.SUCCEEDED] * 2
