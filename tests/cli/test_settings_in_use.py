@@ -110,7 +110,7 @@ def test_names_that_are_not_there_are_errors_with_the_nearest_and_nothing_runs(s
     for words, near in (
         (("tasks.jsonl", "--entry", "worker:look", "--profile", "careflu"), "careful"),
         (("tasks.jsonl", "--entry", "worker:look", "--on", "naer"), "near"),
-        (("fti",), "fit"),
+        (("fti",), "'fti' is neither a task list nor a job of elsewhere.yaml; did you mean fit?"),
     ):
         ran = shell("run", *words)
         assert (ran.status, near in ran.err) == (2, True), ran.err
@@ -155,7 +155,9 @@ def test_a_job_of_the_settings_runs_in_the_directory_of_its_file(shell: Shell) -
 
 
 def test_what_is_typed_wins_over_the_job(shell: Shell) -> None:
-    shell.write("elsewhere.yaml", "jobs:\n  fit: {tasks: tasks.jsonl, entry: worker.py:look, priority: 1, retries: 1}\n")
+    shell.write(
+        "elsewhere.yaml", "jobs:\n  fit: {tasks: tasks.jsonl, entry: worker.py:look, priority: 1, retries: 1}\n"
+    )
 
     ran = shell("run", "fit", "--entry", "worker.py:flaky", "--retries", "0", "--name", "other", "--quiet")
 
@@ -249,6 +251,20 @@ def test_every_fault_of_every_file_is_named_at_once_and_nothing_runs(shell: Shel
     assert shell("run", "tasks.jsonl", "--entry", "worker:look").status == 2
     assert shell("run", "--", "true").status == 125  # not the command's own
     assert shell("jobs", "--json").json() == []
+
+
+def test_check_names_places_backends_and_profiles_that_are_not_there(shell: Shell) -> None:
+    shell.write("elsewhere.yaml", "profiles: {warm: {on: naer}}\nplaces:\n  near: {backend: local}\n"
+                "  far: {backend: lokal}\njobs:\n  fit: {command: [ls], profile: wram}\n")  # fmt: skip
+
+    checked = shell("config", "check", env={"ELSEWHERE_ON": "nowhere"})
+
+    assert checked.status == 2
+    for said in ("elsewhere.yaml:1: there is no place 'naer'; did you mean 'near'?",
+                 "elsewhere.yaml:4: places.far: there is no backend 'lokal'; did you mean 'local'?",
+                 "elsewhere.yaml:6: there is no profile 'wram'; did you mean 'warm'?",
+                 "ELSEWHERE_ON: there is no place 'nowhere'"):  # fmt: skip
+        assert said in checked.err, checked.err
 
 
 def test_clean_takes_the_most_that_jobs_may_take_from_the_settings(shell: Shell) -> None:

@@ -28,9 +28,10 @@ def main(asked: SimpleNamespace) -> int:
 
 
 def _check(asked: SimpleNamespace) -> int:
+    from elsewhere.backends import registry
     from elsewhere.config import load
 
-    files = load.check(_schemas())  # ConfigError names every fault, and ends with status 2
+    files = load.check(_schemas(), registry.names())  # ConfigError names every fault, and ends with status 2
     if asked.json:
         say_json({"ok": True, "files": files})
     else:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -226,14 +226,39 @@ def _user_directory(environ: Mapping[str, str]) -> Path:
     return platformdirs.user_config_path("elsewhere", appauthor=False)
 
 
-def check(backends: Mapping[str, type] | None = None) -> tuple[str, ...]:
-    """The files that hold here, all good. ConfigError as `current`, and for a job's profile that is not there."""
+def check(backends: Mapping[str, type] | None = None, installed: Collection[str] = ()) -> tuple[str, ...]:
+    """The files that hold here, all good. ConfigError as `current`, and for profiles and places that are not there.
+
+    `installed`: the names of all backends; without it places are not looked for.
+    """
     found = current(backends=backends)
-    faults = []
-    for name in found.names("jobs"):
-        entry = found.tree["jobs"][name]
-        if "profile" in entry and entry["profile"].value not in found.tree.get("profiles", {}):
-            faults.append(f"{entry['profile'].origin}: there is no profile {entry['profile'].value!r}")
+    faults = [*_missing_profiles(found), *(_missing_places(found, installed) if installed else ())]
     if faults:
-        raise ConfigError(faults[0] if len(faults) == 1 else f"{len(faults)} faults", faults=tuple(faults))
+        message = faults[0] if len(faults) == 1 else f"the settings have {len(faults)} faults"
+        raise ConfigError(message, faults=tuple(faults))
     return found.files
+
+
+def _missing_profiles(found: Settings) -> Iterator[str]:
+    from elsewhere.config.faults import nearest
+
+    profiles = found.names("profiles")
+    for entry in found.tree.get("jobs", {}).values():
+        if "profile" in entry and (name := entry["profile"].value) not in profiles:
+            yield f"{entry['profile'].origin}: there is no profile {name!r}{nearest(name, profiles)}"
+
+
+def _missing_places(found: Settings, installed: Collection[str]) -> Iterator[str]:
+    from elsewhere.config.faults import nearest
+
+    tree = found.tree
+    for name, entry in tree.get("places", {}).items():
+        backend = entry["backend"].value if "backend" in entry else name
+        if backend not in installed:
+            where = f"{entry['backend'].origin}: " if "backend" in entry else ""
+            yield f"{where}places.{name}: there is no backend {backend!r}{nearest(backend, installed)}"
+    places = {*installed, *tree.get("places", {})}
+    runs = [tree.get("default", {}), *tree.get("profiles", {}).values(), *tree.get("jobs", {}).values(), found.environ]
+    for run in runs:
+        if "on" in run and (name := run["on"].value) not in places:
+            yield f"{run['on'].origin}: there is no place {name!r}{nearest(name, places)}"
