@@ -41,8 +41,8 @@ def test_a_task_may_bring_its_own_command_which_no_shell_reads(tmp_path: Path) -
 
 def test_a_command_is_told_who_it_is_by_variables(tmp_path: Path) -> None:
     script = (
-        'echo $ELSEWHERE_TASK_ID $ELSEWHERE_ATTEMPT $OWN; ls -A $ELSEWHERE_SCRATCH; touch $ELSEWHERE_SCRATCH/x;'
-        'ls -A $ELSEWHERE_CHECKPOINT; touch $ELSEWHERE_CHECKPOINT/kept; echo $ELSEWHERE_DEADLINE; exit $CODE'
+        "echo $ELSEWHERE_TASK_ID $ELSEWHERE_ATTEMPT $OWN; ls -A $ELSEWHERE_SCRATCH; touch $ELSEWHERE_SCRATCH/x;"
+        "ls -A $ELSEWHERE_CHECKPOINT; touch $ELSEWHERE_CHECKPOINT/kept; echo $ELSEWHERE_DEADLINE; exit $CODE"
     )
     with floor(tmp_path, entry=command(SH, "-c", script), timeout=timedelta(seconds=100)) as here:
         before = time.time()

@@ -104,9 +104,7 @@ class Slot(Attempts):
     def show(self, doing: int, n: int, attempt: int, started: float) -> None:
         self.serial += 1
         out = self.output
-        PAGE.pack_into(
-            self.page, 0, self.serial, n, attempt, doing, started, out.out, out.err, out.roll, self.serial
-        )
+        PAGE.pack_into(self.page, 0, self.serial, n, attempt, doing, started, out.out, out.err, out.roll, self.serial)
 
     def batch(self, epoch: int, deliveries: list[Any]) -> None:
         """Run them in order, as long as the agent holds to this epoch."""
