@@ -16,8 +16,8 @@ from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import Entry, JobSpec
 from elsewhere.model.orders import Orders
 from elsewhere.model.task import NewTask
+from elsewhere.pool.capacity import Bounds
 from elsewhere.pool.pool import Pool
-from elsewhere.pool.reactor import Bounds
 from elsewhere.stores import MemoryStore
 
 

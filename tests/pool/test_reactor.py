@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from elsewhere.backends.base import Condition, Sighting
 from elsewhere.model.states import AllocationMove, AllocationState
-from elsewhere.pool.reactor import (
+from elsewhere.pool.capacity import (
     Accepted,
     Ask,
     Bounds,
@@ -24,9 +24,9 @@ from elsewhere.pool.reactor import (
     Write,
     begin,
     booked,
-    react,
     settled,
 )
+from elsewhere.pool.reactor import react
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -36,6 +36,8 @@ class Machine:
         self.idle = 0
         self.reported: list[tuple[int, int]] = []
         """(tick, task) of what it has reported."""
+        self.lapsed: set[int] = set()
+        """What it let go of without a word, so that the ledger may think that it has it."""
         self.stuck = world.rng.random() < 0.03 * world.evil
         """It never boots."""
         self.reason = ""
@@ -67,7 +69,7 @@ class Machine:
             self.world.judge.given_up -= {claim.delivery[:2] for claim in self.hands.claims}
         if reason == "crash" and killer < 0:
             on_its_way = {n for when, n in self.reported if when + self.world.home.late + 5 >= self.world.now}
-            for n in on_its_way.union(self.work):
+            for n in on_its_way.union(self.work, self.lapsed):
                 self.world.deaths[n] += 1
 
     # --- a tick ---------------------------------------------------------------------------------------------------
@@ -177,6 +179,8 @@ class Machine:
         """Carry the steps out, in their order; the machine may die between any two of them."""
         for n in steps.stop:
             self.work.pop(n, None)
+            if not steps.done:
+                self.lapsed.add(n)
         for act in self.in_order(steps):
             act()
             if self.world.rng.random() < 0.02 * self.world.evil:

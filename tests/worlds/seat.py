@@ -21,8 +21,8 @@ from elsewhere.ledger.journal import Journal
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.orders import Orders
 from elsewhere.model.resources import Resources
+from elsewhere.pool.capacity import Ask
 from elsewhere.pool.pool import Pool
-from elsewhere.pool.reactor import Ask
 from elsewhere.stores import Store
 from worlds.clockwork import TICK, Fiber
 from worlds.cloud import Desk

@@ -19,7 +19,7 @@ from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import Entry, JobSpec
 from elsewhere.model.reports import Report
 from elsewhere.model.task import Delivery, NewTask, RetryPolicy
-from elsewhere.pool.reactor import Bounds
+from elsewhere.pool.capacity import Bounds
 from elsewhere.stores import MemoryStore
 from worlds.clockwork import TICK
 from worlds.cloud import FLIGHT, LAG, Cloud

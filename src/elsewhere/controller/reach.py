@@ -28,8 +28,8 @@ from elsewhere.model.orders import Orders
 from elsewhere.model.place import Place
 from elsewhere.model.resources import Resources
 from elsewhere.pool import reaper
+from elsewhere.pool.capacity import Ask, Bounds
 from elsewhere.pool.pool import Pool, utc
-from elsewhere.pool.reactor import Ask, Bounds
 from elsewhere.ship import seal
 from elsewhere.ship.charter import Charter, pack
 from elsewhere.ship.script import BootText, render

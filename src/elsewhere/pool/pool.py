@@ -13,7 +13,7 @@ from elsewhere.backends.base import Backend, Launch, NativeId
 from elsewhere.errors import PlaceError, StateError, Unreachable
 from elsewhere.ledger.allocations import Holdings
 from elsewhere.ledger.ledger import Ledger
-from elsewhere.pool.reactor import (
+from elsewhere.pool.capacity import (
     Accepted,
     Ask,
     Bounds,
@@ -29,9 +29,9 @@ from elsewhere.pool.reactor import (
     Unanswered,
     Write,
     begin,
-    react,
     settled,
 )
+from elsewhere.pool.reactor import react
 
 
 def utc() -> datetime:

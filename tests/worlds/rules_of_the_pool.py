@@ -1,0 +1,177 @@
+"""Rules of the pool, and of a controller's far side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from unittest import mock
+
+from elsewhere.channels.base import Receipt
+from elsewhere.controller import afar, line
+from elsewhere.model.states import AllocationMove, AllocationState
+from elsewhere.pool import reactor
+from elsewhere.pool.capacity import Ask, Write
+from elsewhere.pool.pool import Pool
+from worlds import seat
+from worlds.rule import patch, rule
+
+_ZERO = timedelta(0)
+
+# --- the pool -------------------------------------------------------------------------------------------------------
+
+
+@rule("book before launch", "a launch is written down, with its term, before it is asked for")
+def _book_before_launch() -> Any:
+    write = Pool._write
+
+    def most(self: Pool, commands: list[Any]) -> None:
+        new = (AllocationState.PLANNED,)
+        write(self, [c for c in commands if not (isinstance(c, Write) and c.allocation.state in new)])
+
+    return patch(Pool, "_write", most)
+
+
+@rule("same token", "a launch is asked for again under the same id")
+def _same_token() -> Any:
+    order = seat.Seat._order
+
+    def fresh(self: seat.Seat, ask: Ask) -> Any:
+        return replace(order(self, ask), id=f"{ask.launch}+{self.world.now}")
+
+    return patch(seat.Seat, "_order", fresh)
+
+
+@rule("ask again", "a launch without an answer is asked for again")
+def _ask_again() -> Any:
+    pursue = reactor._Draft._pursue
+
+    def once(self: Any, launch: str, ours: Any, asked: Any) -> None:
+        pursue(self, launch, ours, asked)
+        self.acts = [act for act in self.acts if not isinstance(act, Ask)]
+
+    return patch(reactor._Draft, "_pursue", once)
+
+
+@rule("a refusal may be of the echo", "a refusal of a second ask proves nothing about the first: the labels decide")
+def _echo() -> Any:
+    refused = reactor._Draft.refused
+
+    def believed(self: Any, event: Any) -> None:
+        self.state = replace(self.state, fresh=self.state.fresh | {event.launch})
+        refused(self, event)
+
+    return patch(reactor._Draft, "refused", believed)
+
+
+@rule("ask only while remembered", "not after the place may have forgotten the id: then the labels decide")
+def _ask_only_while_remembered() -> Any:
+    def always(self: Any, launch: str, ours: Any, asked: Any) -> None:
+        planned = self.planned(launch)
+        if planned[0].reason != reactor.DOUBT:
+            self.acts.append(self._ask(launch, planned))
+        elif asked > planned[0].until + self.bounds.flight + self.bounds.lag:
+            found = [native for native, s in ours.items() if s.labels.get("launch") == launch]
+            self._got(launch, found, unknown=True)
+
+    return patch(reactor._Draft, "_pursue", always)
+
+
+@rule("labels are read late", "the labels decide only when nothing can still be in flight or unlisted")
+def _labels_are_read_late() -> Any:
+    pursue = reactor._Draft._pursue
+
+    def early(self: Any, launch: str, ours: Any, asked: Any) -> None:
+        found = [native for native, s in ours.items() if s.labels.get("launch") == launch]
+        planned = self.planned(launch)
+        doubtful = planned[0].reason == reactor.DOUBT or self.now > planned[0].until
+        if found and doubtful:
+            self._got(launch, found, unknown=True)
+        else:
+            pursue(self, launch, ours, asked)
+
+    return patch(reactor._Draft, "_pursue", early)
+
+
+@rule("two absences", "absent twice, more than the lag apart, is gone; once is not")
+def _two_absences() -> Any:
+    missed = reactor._Draft._missed
+
+    def once(self: Any, allocation: Any, asked: Any) -> None:
+        long_ago = asked - self.bounds.lag * 2 - timedelta(seconds=1)
+        self.state = replace(self.state, absent={**self.state.absent, allocation.id: long_ago})
+        missed(self, allocation, asked)
+
+    return patch(reactor._Draft, "_missed", once)
+
+
+@rule("an answer is as old as its question", "absence is dated by when the place was asked, not by when it is read")
+def _as_old_as_its_question() -> Any:
+    listed = reactor._Draft.listed
+    return patch(reactor._Draft, "listed", lambda self, event: listed(self, replace(event, asked=self.now)))
+
+
+@rule("unlisted costs all", "who is gone without a bill is booked with the whole term")
+def _unlisted_costs_all() -> Any:
+    write, got = reactor._Draft.write, reactor._Draft._got
+
+    def cheap(self: Any, allocation: Any, move: Any = None, **changes: Any) -> Any:
+        if move is AllocationMove.VANISH:
+            changes["used"] = _ZERO
+        return write(self, allocation, move, **changes)
+
+    def cheaply(self: Any, launch: str, natives: Any, unknown: bool) -> None:
+        got(self, launch, natives, unknown=False)
+
+    return mock.patch.multiple(reactor._Draft, write=cheap, _got=cheaply)
+
+
+@rule("term within budget", "time is bought out of what no open term may still spend")
+def _term_within_budget() -> Any:
+    return patch(reactor._Draft, "_free", lambda self: self.bounds.budget - self.state.spent)
+
+
+@rule("stop until gone", "the stop is asked for again until the machine is seen gone")
+def _stop_until_gone() -> Any:
+    stop = reactor._Draft._stop
+
+    def once(self: Any, alive: Any) -> None:
+        stopping = {a.native for a in self.state.allocations.values() if a.state is AllocationState.STOPPING}
+        stop(self, {native: s for native, s in alive.items() if native not in stopping})
+
+    return patch(reactor._Draft, "_stop", once)
+
+
+@rule("strangers are stopped", "what bears our labels and is not in the ledger is stopped")
+def _strangers_are_stopped() -> Any:
+    stop = reactor._Draft._stop
+
+    def ours(self: Any, alive: Any) -> None:
+        held = {a.native for a in self.state.allocations.values()}
+        stop(self, {native: s for native, s in alive.items() if native in held})
+
+    return patch(reactor._Draft, "_stop", ours)
+
+
+@rule("collected comes again", "what was collected and not yet recorded is at hand in the next turn")
+def _collected_comes_again() -> Any:
+    collect = line.Line.collect
+
+    def forgetful(self: line.Line, limit: int) -> Sequence[Receipt]:
+        self._collected.clear()
+        return collect(self, limit)
+
+    return patch(line.Line, "collect", forgetful)
+
+
+@rule("heard before looked", "what agents have said is heard before what became of them is decided")
+def _heard_before_looked() -> Any:
+    tend = afar.Afar._tend
+
+    def at_once(self: afar.Afar) -> None:
+        news, self.line.news = self.line.news, False
+        tend(self)
+        self.line.news = news
+
+    return patch(afar.Afar, "_tend", at_once)
