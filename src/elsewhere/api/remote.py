@@ -54,7 +54,7 @@ class Remote(_Typed[P, R]):
             found = getattr(function, name, None)
             if found is not None:
                 setattr(self, name, found)
-        if self._settings:
+        if self._settings and not inside():  # a slot's Python may lack what checking them needs
             self._checked()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
