@@ -189,6 +189,12 @@ def test_too_many_failures_stop_the_job_early(begin: Begin, limit: int | Decimal
     assert "stopped early" in [e.kind for e in controller.ledger.events()]
 
 
+def test_a_limit_of_failures_holds_back_what_is_handed_out(begin: Begin) -> None:
+    controller, crew = begin(200, lambda d: Outcome.ERRORED, max_failures=2)
+    crew.room = lambda: 0 if crew.draining else 100 - len(crew.active)  # type: ignore[method-assign]
+    assert controller.run().failed <= 2 + crew.size
+
+
 def test_a_full_disk_pauses_and_goes_on_once_there_is_room(begin: Begin) -> None:
     controller, _ = begin(300, succeed)
     notes: list[str] = []

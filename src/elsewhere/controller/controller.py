@@ -142,7 +142,7 @@ class Controller:
     def _commit(self) -> None:
         receipts = self._receipts
         reports = [r[0] for r in receipts if isinstance(r[0], Ended)]
-        room = 0 if self._drained or self.crew.trouble else self.crew.room()
+        room = self._room()
         sync = bool(reports) or self.crew.sync
         new = self.new
         try:
@@ -168,6 +168,17 @@ class Controller:
             if self.heard is not None:
                 self.heard(finished)
             self._judge()
+
+    def _room(self) -> int:
+        """How many to hand out now. Under a limit of failures never many more than may still fail."""
+        if self._drained or self.crew.trouble:
+            return 0
+        room, limit, counts = self.crew.room(), self.ledger.spec.max_failures, self.ledger.counts
+        if isinstance(limit, Decimal):
+            limit = max(ENOUGH_TO_JUDGE, int(limit * counts.ended))
+        if limit is None:
+            return room
+        return min(room, max(0, limit - counts.failed + self.crew.size - counts.handed_out))
 
     def _send(self, deliveries: Sequence[Delivery]) -> None:
         if deliveries:
