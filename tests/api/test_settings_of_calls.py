@@ -95,6 +95,9 @@ def test_a_secret_stays_a_reference_in_the_job_and_a_call_may_replace_it(
 
     assert made.secrets == {"TOKEN": "env:MY_TOKEN"}
     assert "hush" not in repr((made, Options.of({})))
+    monkeypatch.delenv("MY_TOKEN")
+    with pytest.raises(ConfigError, match="MY_TOKEN is not set"):
+        spec()
     assert spec(env={"TOKEN": "mine"}).secrets == {}
 
 

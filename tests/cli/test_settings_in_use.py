@@ -100,6 +100,27 @@ def test_a_program_is_looked_for_in_the_path_that_the_settings_give(shell: Shell
     assert shell("run", "--", "greet").out == "hello\n"
 
 
+def test_a_secret_reaches_the_task_and_no_file_of_the_job(shell: Shell) -> None:
+    shell.write("elsewhere.yaml", "default:\n  env: {TOKEN: 'env:MY_TOKEN'}\n")
+
+    ran = shell("run", "--", "sh", "-c", "printf %s $TOKEN | wc -c", env={"MY_TOKEN": "hush-hush-hush"})
+
+    assert (ran.status, ran.out.strip()) == (0, "14"), ran.err
+    assert not [path for path in shell.home.rglob("*") if path.is_file() and b"hush-hush" in path.read_bytes()]
+    shown = rows(shell("config", "--json", env={"MY_TOKEN": "hush-hush-hush"}))
+    assert shown["env.TOKEN"]["value"] == "env:MY_TOKEN"
+
+
+def test_a_secret_that_is_not_there_is_said_before_anything_is_made_and_one_typed_needs_none(shell: Shell) -> None:
+    shell.write("elsewhere.yaml", "default:\n  env: {TOKEN: 'env:MY_TOKEN'}\n")
+
+    ran = shell("run", "tasks.jsonl", "--entry", "worker:look")
+
+    assert (ran.status, "MY_TOKEN is not set" in ran.err) == (2, True), ran.err
+    assert shell("jobs", "--json").json() == []
+    assert shell("run", "--env", "TOKEN=mine", "--", "sh", "-c", "echo $TOKEN").out == "mine\n"
+
+
 # --- names ----------------------------------------------------------------------------------------------------------
 
 

@@ -71,6 +71,10 @@ class Options:
     ) -> JobSpec:
         """A job of these options, in this process's directory and interpreter. UnknownPlace names the nearest."""
         place = _place(self.on)
+        if self.secrets:
+            from elsewhere.config import secret
+
+            secret.revealed(dict(self.secrets))  # that they are there is seen before anything is made
         return JobSpec(
             id=ids.new("job"), name=self.name or name, entry=entry, place=place.name, channel=self.channel,
             backend="" if place.backend == place.name else place.backend, settings=dict(place.settings),

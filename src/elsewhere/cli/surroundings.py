@@ -41,6 +41,10 @@ def _spec(
 
     fields = asking.settings(asked)
     fields.setdefault("slots", default_slots()[0])
+    if fields["secrets"]:
+        from elsewhere.config import secret
+
+        secret.revealed(fields["secrets"])  # that they are there is seen before anything is made
     return JobSpec(
         id=ids.new("job"),
         name=name,
