@@ -67,9 +67,10 @@ class Machine:
         self.ended = self.started + self.switch / TICK if reason == "term" else self.world.now
         if reason == "crash":
             self.world.judge.given_up -= {claim.delivery[:2] for claim in self.hands.claims}
-        if reason == "crash" and killer < 0:
-            on_its_way = {n for when, n in self.reported if when + self.world.home.late + 5 >= self.world.now}
-            for n in on_its_way.union(self.work, self.lapsed):
+            thought_here = self.lapsed | {
+                n for when, n in self.reported if when + world_lag(self.world) >= self.world.now
+            }
+            for n in thought_here.union(self.work if killer < 0 else ()):
                 self.world.deaths[n] += 1
 
     # --- a tick ---------------------------------------------------------------------------------------------------
@@ -209,3 +210,8 @@ class Machine:
 def world_wait(world: World, strikes: int) -> float:
     """Seconds before the next try: the job's policy, with the world's own dice."""
     return world.spec.retry.wait(strikes, world.rng).total_seconds()
+
+
+def world_lag(world: World) -> int:
+    """Ticks for which a report may be on its way."""
+    return world.home.late + 5
