@@ -28,11 +28,16 @@ class UsageError(ElsewhereError):
 
 
 class InvalidTask(UsageError):
-    """Tasks that cannot be run as written; `faults` holds every fault of the file, each with its line."""
+    """Tasks that cannot be run as written; `faults` holds every fault of the file, each with its line.
 
-    def __init__(self, message: str = "", *, hint: str = "", faults: tuple[str, ...] = ()) -> None:
+    `twice`: ids that are used more than once, of which only the reader of the file knows the lines.
+    """
+
+    def __init__(
+        self, message: str = "", *, hint: str = "", faults: tuple[str, ...] = (), twice: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(message, hint=hint)
-        self.faults = faults
+        self.faults, self.twice = faults, twice
 
     def __str__(self) -> str:
         return _with_faults(self.message, self.faults)

@@ -18,7 +18,7 @@ from elsewhere.controller.lock import Holder, Lock
 from elsewhere.controller.lock import read as read_lock
 from elsewhere.controller.stop import Stop
 from elsewhere.controller.view import View
-from elsewhere.errors import JobHeld, StateError, UnknownJob
+from elsewhere.errors import InvalidTask, JobHeld, StateError, UnknownJob
 from elsewhere.ledger.views import Counts
 from elsewhere.model.job import JobSpec
 from elsewhere.model.reports import Ended
@@ -78,13 +78,25 @@ def _fill(path: Path, spec: JobSpec, tasks: Iterable[NewTask], complete: bool) -
         with ledger.moving():
             if complete:
                 ledger.defer_index()
-            ledger.add(tasks)
+            try:
+                ledger.add(tasks)
+            except InvalidTask as wrong:
+                raise _with_twice(wrong, ledger) if complete else wrong from None
             if complete:
                 ledger.complete()
                 ledger.index()
             ledger.note("created", place=spec.place, slots=spec.slots)
     finally:
         ledger.close()
+
+
+def _with_twice(wrong: InvalidTask, ledger: Ledger) -> InvalidTask:
+    """What is wrong with a list, and which of its ids are used twice: all of it belongs to one answer."""
+    try:
+        ledger.index()
+    except InvalidTask as more:
+        return InvalidTask(wrong.message, hint=wrong.hint, faults=wrong.faults, twice=more.twice)
+    return wrong
 
 
 def find(ref: str = "@last") -> JobFiles:

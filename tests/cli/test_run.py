@@ -467,3 +467,15 @@ def test_logs_follow_a_running_task_to_its_end(shell: Shell) -> None:
         end(process)
 
     assert out == b"two\n"
+
+
+def test_ids_used_twice_are_told_with_the_other_faults_of_the_file(shell: Shell) -> None:
+    (shell.directory / "work.py").write_text("def f(**data): return data\n")
+    lines = ['[{"task_id": "a", "data": {}},', '{"task_id": "a", "data": {}},', '{"task_id": "b", "dat": {}}]']
+    (shell.directory / "tasks.json").write_text("\n".join(lines))
+
+    ran = shell("run", "tasks.json", "--entry", "work:f")
+
+    assert ran.status == 2
+    assert "tasks.json:2" in ran.err and "'a'" in ran.err
+    assert "tasks.json:3" in ran.err and "'dat'" in ran.err

@@ -245,7 +245,7 @@ def test_the_lines_of_ids_are_found_again(tmp_path: Path, name: str) -> None:
     assert tasks.lines_of(path, ["t-7", "t-8", "no"]) == {"t-7": expected, "t-8": [first + per * 8], "no": []}
     error = tasks.duplicated(path, ["t-7"])
     assert error.faults[0] == (
-        f"{path}:{expected[1]}: task_id 't-7' stands on line {expected[0]} too; give every task one of its own"
+        f"{path}:{expected[1]}: task_id 't-7' is used twice; first on line {expected[0]}"
     )
 
 

@@ -61,10 +61,15 @@ class Worker:
         lines say how to go on. A task list with faults ends it with status 2, and nothing was run.
         """
         from elsewhere.api import worker_run
-        from elsewhere.errors import UsageError
+        from elsewhere.errors import InvalidTask, UsageError
 
         try:
             return await worker_run.start(self._spec(), self._tasks(), self._words)
+        except InvalidTask as error:
+            from elsewhere.config import tasks
+
+            worker_run.complain(tasks.located(error, self._source))
+            raise SystemExit(error.exit_status) from None
         except UsageError as error:
             worker_run.complain(error)
             raise SystemExit(error.exit_status) from None

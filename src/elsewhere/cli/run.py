@@ -120,23 +120,7 @@ def _listed(asked: SimpleNamespace) -> int:
     try:
         return go(spec, tasks.read(source), asked)
     except InvalidTask as error:
-        raise _with_lines(error, source) from None
-
-
-def _with_lines(error: InvalidTask, source: Any) -> InvalidTask:
-    """The ledger knows which ids are used twice; the file is read once more to say on which lines."""
-    from elsewhere.config import tasks
-
-    if "is used twice" not in error.message or not isinstance(source, Path):
-        return error
-    faults = []
-    for name, lines in tasks.lines_of(source, error.faults).items():
-        first, *others = lines or [0]
-        where = f"{source}:{others[0]}" if others else str(source)
-        faults.append(f"{where}: task_id {name!r} is used twice" + (f"; first on line {first}" if others else ""))
-    if len(faults) == 1:
-        return InvalidTask(faults[0], hint="Nothing was started.")
-    return InvalidTask(f"{len(faults)} ids are used twice", hint="Nothing was started.", faults=tuple(faults))
+        raise tasks.located(error, source) from None
 
 
 def task_list_spec(asked: SimpleNamespace) -> JobSpec:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from elsewhere.config.batch import Batch
-from elsewhere.config.faults import Faults
+from elsewhere.config.faults import NOTHING, Faults
 from elsewhere.config.rows import new_task
 from elsewhere.config.sources import damage, kind_of, opened
 from elsewhere.errors import InvalidTask
@@ -136,11 +136,22 @@ def lines_of(path: Path | str, ids: Collection[str]) -> dict[str, list[int]]:
     return found
 
 
+def located(error: InvalidTask, source: object) -> InvalidTask:
+    """The same error with the lines of the ids that are used twice, if they stand in a file that can be read again."""
+    if not error.twice or not isinstance(source, str | Path) or str(source) == "-":
+        return error
+    more = duplicated(source, error.twice)
+    if error.faults == error.twice:
+        return more
+    faults = (*error.faults, *more.faults)
+    return InvalidTask(f"{source}: {len(faults)} faults", hint=NOTHING, faults=faults)
+
+
 def duplicated(path: Path | str, ids: Collection[str]) -> InvalidTask:
     """The error for ids that a file gives to more than one task: all lines of each are named."""
     faults = Faults(str(path))
     for name, lines in sorted(lines_of(path, ids).items(), key=lambda item: item[1][1:2]):
         first, *others = lines or [0]
         for line in others:
-            faults.add(line, f"task_id {name!r} stands on line {first} too; give every task one of its own")
+            faults.add(line, f"task_id {name!r} is used twice; first on line {first}")
     return faults.error()

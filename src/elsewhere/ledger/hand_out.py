@@ -101,10 +101,21 @@ class HandOut(Questions):
         self.reload()
 
     def add(self, tasks: Iterable[NewTask]) -> int:
-        """Add tasks in their order; how many. InvalidTask: an id that is there already (`faults` holds the ids)."""
+        """Add tasks in their order; how many. InvalidTask: an id that is there already, or what `tasks` itself raises.
+
+        What came before the latter is added, so that `index` may still be asked about its ids.
+        """
         added, first = 0, self._counts.total + 1
         stream = iter(tasks)
-        while batch := list(islice(stream, 512)):
+        wrong: InvalidTask | None = None
+        while wrong is None:
+            batch: list[NewTask] = []
+            try:
+                batch.extend(islice(stream, 512))
+            except InvalidTask as error:
+                wrong = error
+            if not batch:
+                break
             start = first + added
             rows = [(start + k, t.id, t.body, t.options) for k, t in enumerate(batch)]
             try:
@@ -118,6 +129,8 @@ class HandOut(Questions):
                 self.db.executemany("INSERT INTO open(n, state, attempt, priority) VALUES(?, 0, 0, ?)", preferred)
             added += len(batch)
         self._counts = replace(self._counts, total=first - 1 + added, ready=self._counts.ready + added)
+        if wrong is not None:
+            raise wrong
         return added
 
     def defer_index(self) -> None:
@@ -125,7 +138,7 @@ class HandOut(Questions):
         self.db.execute("DROP INDEX IF EXISTS tasks_by_id")
 
     def index(self) -> None:
-        """Check that ids differ. InvalidTask: `faults` holds up to 20 of those that do not."""
+        """Check that ids differ. InvalidTask: `twice` holds up to 20 of those that do not."""
         try:
             self.db.execute(tables.INDEX)
         except apsw.ConstraintError:
@@ -140,7 +153,7 @@ class HandOut(Questions):
             twice = [r[0] for r in self._rows(query, tuple(batch))]
         if not twice:
             twice = [r[0] for r in self._rows("SELECT id FROM tasks GROUP BY id HAVING count(*) > 1 LIMIT 20")]
-        return InvalidTask(f"task_id {twice[0]!r} is used twice", faults=tuple(twice))
+        return InvalidTask(f"task_id {twice[0]!r} is used twice", faults=tuple(twice), twice=tuple(twice))
 
     def complete(self) -> None:
         """No more tasks will be added. Twice: harmless."""
