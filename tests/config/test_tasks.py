@@ -244,9 +244,7 @@ def test_the_lines_of_ids_are_found_again(tmp_path: Path, name: str) -> None:
     expected = [first + per * n for n in (7, 2000, 2999)]
     assert tasks.lines_of(path, ["t-7", "t-8", "no"]) == {"t-7": expected, "t-8": [first + per * 8], "no": []}
     error = tasks.duplicated(path, ["t-7"])
-    assert error.faults[0] == (
-        f"{path}:{expected[1]}: task_id 't-7' is used twice; first on line {expected[0]}"
-    )
+    assert error.faults[0] == (f"{path}:{expected[1]}: task_id 't-7' is used twice; first on line {expected[0]}")
 
 
 def test_a_file_that_is_not_there_or_of_no_known_kind_is_refused(tmp_path: Path) -> None:
