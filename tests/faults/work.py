@@ -21,3 +21,12 @@ def mark(path: str, line: str, pause: float = 0.0) -> str:
 def large() -> str:
     """More than travels in a report."""
     return "x" * 200_000
+
+
+def second_time_lucky(line: str) -> str:
+    """Fails at its first attempt only."""
+    from elsewhere import current_task
+
+    if current_task().attempt == 1:
+        raise ValueError(line)
+    return line
