@@ -1,9 +1,8 @@
 """The fence, with real slots: outcomes that come a second time change nothing.
 
 A controller that dies between the commit of what it recovered and the removal of the files it recovered it from leaves
-those files to the next one. Shown to go red: without the check of number and state in ledger/record.py (`_record_other`,
-before `_refuse`), the first attempts' failures are counted again, and the job that
-was over is not.
+those files to the next one. Shown to go red: without the check of number and state in ledger/record.py
+(`_record_other`, before `_refuse`), the first attempts' failures are counted again, and the job that was over is not.
 """
 
 from __future__ import annotations
