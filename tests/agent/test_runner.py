@@ -306,7 +306,9 @@ def test_a_fork_bomb_s_children_are_gone_after_cancel(tmp_path: Path) -> None:
         here.until(lambda: len(processes.marked(here.slots._mark)) > 200)
         here.slots.cancel([n])
         assert here.finish(n)[0].outcome is Outcome.CANCELLED
-        assert processes.marked(here.slots._mark) == []
+        left = processes.marked(here.slots._mark)
+        assert len(left) <= 1, "nothing but the slot itself, which is on its way out"
+        here.until(lambda: processes.marked(here.slots._mark) == [])
 
 
 def test_memory_that_children_hold_counts(tmp_path: Path) -> None:
