@@ -12,8 +12,11 @@ from elsewhere.model.reports import Ended, Form
 from elsewhere.model.states import TASK_MOVES, Outcome, Tally, TaskMove, TaskState, Verdict, advance, next_move
 from elsewhere.model.task import RetryPolicy
 
-_CURRENT = "coalesce((SELECT CASE state WHEN 1 THEN attempt ELSE -1 END FROM open WHERE n = ?1), ?1 <= ?9)"
-"""The number under which a task is handed out: that of its story, else 1 up to the frontier; no report has another."""
+_CURRENT = (
+    "coalesce((SELECT CASE state WHEN 1 THEN attempt ELSE -1 END FROM open WHERE n = ?1),"
+    " nullif(?1 BETWEEN 1 AND ?9, 0))"
+)
+"""The number under which a task is handed out: that of its story, else 1 up to the frontier, else none."""
 _DONE = f"INSERT INTO done SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE ?3 = {_CURRENT} ON CONFLICT DO NOTHING"
 
 
@@ -73,7 +76,7 @@ class Record(HandOut):
         So a late report counts while its number is the current one and the only word of that number.
         """
         self.db.execute(
-            "UPDATE open SET state = 1 WHERE n = ?1 AND attempt = ?2 AND state = 0 AND NOT EXISTS"
+            "UPDATE open SET state = 1 WHERE n = ?1 AND attempt = ?2 AND ?2 > 0 AND state = 0 AND NOT EXISTS"
             " (SELECT 1 FROM attempts a WHERE a.n = ?1 AND a.attempt = ?2 AND a.outcome <> ?3)",
             (report.n, report.attempt, int(Outcome.INTERRUPTED)),
         )
