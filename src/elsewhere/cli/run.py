@@ -109,18 +109,36 @@ def place(asked: SimpleNamespace) -> Place:
 
 
 def _listed(asked: SimpleNamespace) -> int:
-    if not asked.entry:
-        raise UsageError(
-            f"{asked.tasks_name} needs an entry function", hint="Say which does a task: --entry my_worker:process_task"
-        )
     from elsewhere.config import tasks
 
-    spec = task_list_spec(asked)
     source: Any = sys.stdin.buffer if asked.tasks_name == "-" else Path(asked.tasks_name)
     try:
-        return go(spec, tasks.read(source), asked)
+        if asked.entry:
+            return go(task_list_spec(asked), tasks.read(source), asked)
+        return go(_command_list_spec(asked), _only_commands(tasks.read(source), asked.tasks_name), asked)
     except InvalidTask as error:
         raise tasks.located(error, source) from None
+
+
+def _command_list_spec(asked: SimpleNamespace) -> JobSpec:
+    """The job of a task list without an entry function: each task brings its own command."""
+    from elsewhere.cli.projects import stem
+    from elsewhere.cli.surroundings import spec_of_command
+
+    name = asked.name or asking.name_from(stem(asked.tasks_name))
+    return spec_of_command(asked, name, place(asked), ())
+
+
+def _only_commands(tasks: Iterable[NewTask], name: str) -> Iterable[NewTask]:
+    import json
+
+    for task in tasks:
+        if task.options is None or "command" not in json.loads(task.options):
+            raise UsageError(
+                f"{name} needs an entry function: its task {task.id!r} has no command of its own",
+                hint="Say which does a task: --entry my_worker:process_task",
+            )
+        yield task
 
 
 def task_list_spec(asked: SimpleNamespace) -> JobSpec:

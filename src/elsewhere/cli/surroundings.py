@@ -21,13 +21,16 @@ if TYPE_CHECKING:
 
 
 def spec_of_command(asked: SimpleNamespace, name: str, place: Place, words: tuple[str, ...]) -> JobSpec:
-    """The job of one command, or of one for each line. Our own interpreter starts them; whose it is does not matter."""
+    """The job of one command, of one for each line, or (no `words`) of one of its own for each task.
+
+    Our own interpreter starts them; whose it is does not matter.
+    """
     import sys
 
     from elsewhere.model.job import Entry
 
     own = () if asked.each_line is not None else words
-    entry = Entry("command", "", own, " ".join(words[:3]))
+    entry = Entry("command", "", own, " ".join(words[:3]) or "commands")
     return _spec(asked, name, place, entry, sys.executable, ())
 
 
