@@ -94,7 +94,7 @@ def test_retries_and_their_story(shell: Shell) -> None:
     assert ran.status == 1
     story = shell("explain", "fit", "a").out
     assert story.count("and failed: ValueError: three is unlucky.") == 2
-    assert "more often than the 1 retries" in story
+    assert "more often than the 1 retry it has" in story
 
 
 def test_tasks_may_come_through_standard_input(shell: Shell) -> None:
@@ -117,6 +117,26 @@ def test_json_lines_tell_the_beginning_and_the_end(shell: Shell) -> None:
     assert "elsewhere retry fit --failed" in last["next"]
 
 
+def test_a_list_whose_tasks_have_commands_of_their_own_needs_no_entry_function(shell: Shell) -> None:
+    told = '{"task_id": "hi", "command": ["echo", "hi there"]}\n{"task_id": "no", "command": ["sh", "-c", "exit 4"]}\n'
+    shell.write("own.jsonl", told)
+
+    ran = shell("run", "own.jsonl")
+
+    assert (ran.status, "1 of 2 done, 1 failed" in ran.err) == (1, True), ran.err
+    assert shell("logs", "own/hi").out == "hi there\n"
+    assert "exit status 4" in shell("explain", "own/no").out
+
+
+def test_a_task_without_a_command_needs_an_entry_function_and_nothing_is_made(shell: Shell) -> None:
+    shell.write("own.jsonl", '{"task_id": "hi", "command": ["true"]}\n{"task_id": "lo", "data": {"x": 1}}\n')
+
+    ran = shell("run", "own.jsonl")
+
+    assert (ran.status, "its task 'lo' has no command of its own" in ran.err) == (2, True), ran.err
+    assert shell("jobs", "--json").json() == []
+
+
 def test_quiet_says_nothing(shell: Shell) -> None:
     shell.tasks(2)
 
@@ -131,7 +151,8 @@ def test_quiet_says_nothing(shell: Shell) -> None:
         (["tasks.jsonl", "--entry", "worker:not_a_function"], "not_a_function"),
         (["tasks.jsonl", "--entry", "wroker:double"], "wroker"),
         (["tasks.json", "--entry", "worker:double"], "tasks.json"),
-        (["python", "train.py"], "train.py"),
+        (["python", "train.py"], "'train.py': one word more than is understood; a command comes after --"),
+        (["tasks.jsonl", "--entry", "worker:double", "--results", "out.xml"], "not .xml"),
         (["fitt"], "fitt"),
         (["tasks.jsonl", "--entry", "worker:double", "--on", "mars"], "there is no place 'mars'"),
         ([], "say what to run"),

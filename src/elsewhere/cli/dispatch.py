@@ -60,10 +60,10 @@ def _choose(words: Sequence[str]) -> int:
     from elsewhere.cli.grammar import nearest
 
     kind = "option" if words[0].startswith("-") else "command"
-    complain(
-        f"there is no {kind} {words[0]}" + nearest(words[0], tuple(COMMANDS)),
-        hint="`elsewhere --help` lists the commands.",
-    )
+    hint = "`elsewhere --help` lists the commands."
+    if words[0] == "completion":
+        hint = "`elsewhere --install-completion bash|zsh|fish` installs it; --show-completion prints it."
+    complain(f"there is no {kind} {words[0]}" + nearest(words[0], tuple(COMMANDS)), hint=hint)
     return 2
 
 

@@ -208,7 +208,9 @@ class _Reader:
             if argument.required and not values[argument.key]:
                 self.faults.append(f"{argument.name} is missing: {argument.help}")
         if self.loose:
-            self.faults.append(f"{' '.join(map(repr, self.loose))}: one word more than is understood")
+            words = " ".join(map(repr, self.loose))
+            hint = "; a command comes after --" if self.command.rest and self.rest is None else ""
+            self.faults.append(f"{words}: one word more than is understood{hint}")
         return values
 
 

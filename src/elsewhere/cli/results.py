@@ -30,6 +30,14 @@ def target(text: str) -> Path:
     return found
 
 
+def written_to(text: str) -> Path:
+    """As `target`, and its suffix says how: a job that ran for a day should not end in a format nobody asked for."""
+    found = target(text)
+    if found.suffix.lower() not in ("", ".jsonl", ".ndjson", ".json", ".csv"):
+        raise ValueError(f"{text!r}: results are written as .jsonl, .json or .csv, not {found.suffix}")
+    return found
+
+
 COMMAND = Command(
     "results",
     about="Writes one record for each task that has ended, in the order of the list: task_id, state, attempt, when it\n"

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from elsewhere.cli import drive, live, which
 from elsewhere.cli.grammar import Command, Option
-from elsewhere.cli.results import target
+from elsewhere.cli.results import written_to
 from elsewhere.cli.terminal import say_json, tell
 
 if TYPE_CHECKING:
     from elsewhere.session import JobFiles
 
 SHOWING = (
-    Option("--results", value="FILE", parse=target, group="Showing",
+    Option("--results", value="FILE", parse=written_to, group="Showing",
            help="Write the results there at the end; .jsonl, .json or .csv."),
     Option("--quiet", "-q", group="Showing", help="No progress and no last lines; only errors."),
     Option("--json", group="Showing", help="One JSON object a line on standard output: started, progress, summary."),
