@@ -134,6 +134,19 @@ def test_output_of_a_task_cannot_draw_on_the_terminal(told: Make) -> None:
     assert "\x1b" not in "".join(story(job, "t1"))
 
 
+def test_a_task_with_retries_of_its_own_is_told_by_those(told: Make) -> None:
+    job = told()
+    job.take()
+    job.fail(1)
+    view = job.ledger.task("t1")
+    assert view is not None
+    scene = Scene(job.ledger.spec, job.ledger.count(), job.now, {}, HERE)
+
+    lines = of_task(scene, view, job.ledger.attempts("t1"), {}, b"{}", b'{"retries":1}')
+
+    assert "It has failed: it failed more often than the 1 retry it has for that." in lines
+
+
 def test_the_story_of_a_job_has_its_events_terms_failures_and_next_steps(told: Make) -> None:
     job = told(retries=1, timeout=timedelta(seconds=30), max_failures=2)
     job.take()
@@ -145,7 +158,10 @@ def test_the_story_of_a_job_has_its_events_terms_failures_and_next_steps(told: M
     lines = of_job(scene, job.ledger.events(), [("t3", "BadInput: never")])
 
     assert lines[0] == "Job fit (job-1) has 3 tasks of m:f."
-    assert "Terms: a task may run 30s; be tried again 1 time after errors; the job stops after 2 failures." in lines
+    assert (
+        "Terms: a task may run 30s; be tried again 1 time after errors; the job stops after more than 2 failures."
+        in lines
+    )
     assert any("It was created" in line for line in lines)
     assert "Of 3 tasks: 2 succeeded, 1 failed." in lines
     assert "  t3: BadInput: never" in lines

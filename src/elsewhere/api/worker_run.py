@@ -19,6 +19,7 @@ from elsewhere.model.job import JobSpec
 from elsewhere.model.reports import Ended
 from elsewhere.model.task import NewTask
 from elsewhere.model.units import show_duration
+from elsewhere.observe.wording import plural
 
 
 def say(text: str) -> None:
@@ -38,7 +39,7 @@ async def start(spec: JobSpec, tasks: Iterable[NewTask], words: argparse.Namespa
     """InvalidTask: the list has faults, and nothing was run. An interrupt: SystemExit(130), once what ran has ended."""
     files = session.create(spec, tasks)
     job = Job(files)
-    say(f"{spec.name}: {job.counts.total:,} tasks, {spec.slots} at a time")
+    say(f"{spec.name}: {plural(job.counts.total, 'task')}, {spec.slots} at a time")
     show = Line(spec.timeout.total_seconds() if spec.timeout else None)
     log = EventLog(files, Path(words.event_log_file)) if words.event_log_to_file else None
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from elsewhere.model.events import Event
@@ -118,6 +118,9 @@ def of_task(
         f"Task {one_line(task.id)} is number {task.n:,} of the {plural(scene.counts.total, 'task')} of job {scene.job}."
     ]
     lines.append(_what(scene.spec, body, options))
+    own = _options(options).get("retries")
+    if own is not None:
+        scene = replace(scene, spec=replace(scene.spec, retry=replace(scene.spec.retry, retries=int(own))))
     lines += _tries(attempts, task.attempt - (not task.state.ended and task.state is TaskState.HANDED_OUT), scene.now)
     lines += _standing(scene, task, attempts, dict(waiting or {}))
     lines += _next_for_task(scene, task, bool(attempts))
@@ -190,7 +193,11 @@ def _why_failed(spec: JobSpec, attempts: Sequence[AttemptLike]) -> str:
     }.get(last.outcome, spec.retry.retries)
     if not budget:
         return "It has failed: no retries were asked for (`--retries N` asks for some)."
-    return f"It has failed: it {WORDS[last.outcome]} more often than the {budget:,} retries it has for that."
+    return f"It has failed: it {WORDS[last.outcome]} more often than the {_retries(budget)} it has for that."
+
+
+def _retries(number: int) -> str:
+    return "1 retry" if number == 1 else f"{number:,} retries"
 
 
 def _handed_out(scene: Scene, task: TaskLike) -> str:
@@ -327,8 +334,8 @@ def _terms(spec: JobSpec) -> list[str]:
         terms.append(f"be tried again {plural(spec.retry.retries, 'time')} after errors")
     if spec.max_failures is not None:
         share = isinstance(spec.max_failures, int)
-        most = f"{spec.max_failures} failures" if share else f"{float(spec.max_failures):.0%} failures"
-        terms.append(f"the job stops after {most}")
+        most = plural(int(spec.max_failures), "failure") if share else f"{float(spec.max_failures):.0%} failures"
+        terms.append(f"the job stops after more than {most}")
     return [f"Terms: {'; '.join(terms)}."] if terms else []
 
 
