@@ -1,4 +1,4 @@
-"""The ledger against a plain model of it: whatever is done to it in whatever order, its counts are what its tables say."""
+"""The ledger against a plain model of it: whatever is done, in any order, its counts are what its tables say."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ class LedgerAgainstModel(RuleBasedStateMachine):
 
 def test_the_ledger_is_its_model(tmp_path: Path) -> None:
     machine = type("Machine", (LedgerAgainstModel,), {"root": tmp_path})
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=200, stateful_step_count=30, deadline=None, database=None, derandomize=True,
