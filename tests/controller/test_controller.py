@@ -189,6 +189,16 @@ def test_too_many_failures_stop_the_job_early(begin: Begin, limit: int | Decimal
     assert "stopped early" in [e.kind for e in controller.ledger.events()]
 
 
+@pytest.mark.parametrize("limit", [0, 3, Decimal("0.1")])
+def test_a_job_that_stopped_early_goes_on_when_it_is_resumed(begin: Begin, stop: Stop, limit: int | Decimal) -> None:
+    first, _ = begin(200, lambda d: Outcome.ERRORED, max_failures=limit)
+    before = first.run().failed
+    second = Controller(first.ledger, FakeCrew(lambda d: Outcome.ERRORED), stop)
+    assert before < second.run().failed <= before + 40, "as far again, and no farther"
+    third = Controller(first.ledger, FakeCrew(succeed), stop)
+    assert third.run().over
+
+
 def test_a_limit_of_failures_holds_back_what_is_handed_out(begin: Begin) -> None:
     controller, crew = begin(200, lambda d: Outcome.ERRORED, max_failures=2)
     crew.room = lambda: 0 if crew.draining else 100 - len(crew.active)  # type: ignore[method-assign]

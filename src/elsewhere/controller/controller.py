@@ -60,6 +60,9 @@ class Controller:
         self._since = self._watched = self._told = 0.0
         self._drained = False
         self._stopped_early = False
+        pardoned = ledger.get("pardoned", (0, 0))
+        self._pardoned = min(pardoned[0], ledger.counts.failed), min(pardoned[1], ledger.counts.ended)
+        """(failed, ended) when the job was last stopped for its failures: whoever resumes it wants it to go on."""
 
     # --- asked of it, on its own thread ---------------------------------------------------------------------------
 
@@ -92,6 +95,7 @@ class Controller:
 
     def run(self) -> Counts:
         """Turn until there is no more to do, or `stop` was asked for; the counts at the end. The crew is not closed."""
+        self._judge()
         while self.turn():
             pass
         self._finish()
@@ -173,12 +177,17 @@ class Controller:
         """How many to hand out now. Under a limit of failures never many more than may still fail."""
         if self._drained or self.crew.trouble:
             return 0
-        room, limit, counts = self.crew.room(), self.ledger.spec.max_failures, self.ledger.counts
+        room, limit, (failed, ended) = self.crew.room(), self.ledger.spec.max_failures, self._judged()
         if isinstance(limit, Decimal):
-            limit = max(ENOUGH_TO_JUDGE, int(limit * counts.ended))
+            limit = max(ENOUGH_TO_JUDGE, int(limit * ended))
         if limit is None:
             return room
-        return min(room, max(0, limit - counts.failed + self.crew.size - counts.handed_out))
+        return min(room, max(0, limit - failed + self.crew.size - self.ledger.counts.handed_out))
+
+    def _judged(self) -> tuple[int, int]:
+        """(failed, ended) as they count against the limit of failures."""
+        counts, (failed, ended) = self.ledger.counts, self._pardoned
+        return counts.failed - failed, counts.ended - ended
 
     def _send(self, deliveries: Sequence[Delivery]) -> None:
         if deliveries:
@@ -199,22 +208,19 @@ class Controller:
 
     def _judge(self) -> None:
         """Too many failures: take nothing more."""
-        limit, counts = self.ledger.spec.max_failures, self.ledger.counts
+        limit, counts, (failed, ended) = self.ledger.spec.max_failures, self.ledger.counts, self._judged()
         if limit is None or self._stopped_early:
             return
         if isinstance(limit, Decimal):
             least = min(ENOUGH_TO_JUDGE, counts.total)
-            too_many = counts.ended >= least and counts.failed > limit * counts.ended
+            too_many = ended >= least and failed > limit * ended
         else:
-            too_many = counts.failed > limit
+            too_many = failed > limit
         if too_many:
             self._stopped_early = True
-            self._remark("stopped early", failed=counts.failed, ended=counts.ended)
+            with self.ledger.moving():
+                self.ledger.note("stopped early", "", failed=counts.failed, ended=counts.ended)
             self._drain()
-
-    def _remark(self, kind: str, **detail: int) -> None:
-        with self.ledger.moving():
-            self.ledger.note(kind, "", **detail)
 
     def _drain(self) -> None:
         """Take nothing more; what has not begun goes back, what runs may finish."""
@@ -243,6 +249,8 @@ class Controller:
             counts = self.ledger.counts
             self.ledger.note("ended" if counts.over else "left", ready=counts.ready, interrupted=given)
             self.ledger.set("live", {})
+            if self._stopped_early:
+                self.ledger.set("pardoned", (counts.failed, counts.ended))
         if self.watch is not None:
             self.watch(self.view())
 
