@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
@@ -32,6 +33,16 @@ def test_a_lock_is_taken_once_and_says_who_has_it(tmp_path: Path) -> None:
             lock.Lock(path).take()
     assert lock.read(path) is None
     lock.Lock(path).take().release()
+
+
+def test_who_only_looks_at_a_lock_keeps_nobody_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "lock"
+    looking = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    assert lock.read(path) is None, "another one that looks holds nothing"
+    monkeypatch.setattr("elsewhere.controller.lock.time.sleep", lambda _: fcntl.flock(looking, fcntl.LOCK_UN))
+    lock.Lock(path).take().release()
+    os.close(looking)
 
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import socket
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ class Holder:
     alive: bool
 
 
+_TRIES = 10
 _held: set[int] = set()
 
 
@@ -44,9 +46,7 @@ class Lock:
     def take(self) -> Lock:
         """JobHeld if another controller has it. Does not wait."""
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not _grab(fd):
             os.close(fd)
             holder = read(self.path)
             where = f"process {holder.pid} on {holder.host}" if holder else "another process"
@@ -55,7 +55,7 @@ class Lock:
                 hint="watch it with `elsewhere watch`, or stop that controller first",
                 host=holder.host if holder else "",
                 pid=holder.pid if holder else 0,
-            ) from None
+            )
         os.ftruncate(fd, 0)
         os.pwrite(fd, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode(), 0)
         self._fd = fd
@@ -77,6 +77,18 @@ class Lock:
         self.release()
 
 
+def _grab(fd: int) -> bool:
+    """Whether it is ours now. One that only looks (`read`) has it for a moment: that is waited for."""
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(0.01)
+        else:
+            return True
+    return False
+
+
 def read(path: Path) -> Holder | None:
     """Who holds the lock; None: nobody on this host does."""
     try:
@@ -87,7 +99,7 @@ def read(path: Path) -> Holder | None:
         text = os.pread(fd, 4096, 0)
         story = json.loads(text) if text else {}
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two that look do not see each other
         except OSError:
             return Holder(str(story.get("host", socket.gethostname())), int(story.get("pid", 0)), True)
         if story and story.get("host") != socket.gethostname():
