@@ -407,6 +407,23 @@ def test_a_slot_is_replaced_after_so_many_tasks_and_nobody_notices(tmp_path: Pat
     assert len({value(one) for one in ended}) == 5
 
 
+def test_a_thread_that_a_task_leaves_behind_does_not_keep_the_slot_from_being_replaced(tmp_path: Path) -> None:
+    code = "import os, threading, time\ndef f():\n    threading.Thread(target=time.sleep, args=(1000,)).start()\n"
+    with floor(tmp_path, code + "    return os.getpid()", recycle_tasks=1, grace=SHORT) as here:
+        assert len({value(here.one()) for _ in range(3)}) == 3
+
+
+def test_the_last_word_of_a_slot_may_come_after_its_end_was_seen(tmp_path: Path) -> None:
+    with floor(tmp_path, SLEEPY) as here:
+        here.one()
+        child = here.slots._children[0]
+        os.kill(child.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        here.slots._exited(child)
+        here.slots._woken(child)  # both stood in one answer of the selector
+        assert here.one().outcome is Outcome.SUCCEEDED
+
+
 def test_a_slot_that_has_grown_is_replaced(tmp_path: Path) -> None:
     code = "import os\nheld = []\ndef f(size):\n    held.append(b'x' * size)\n    return os.getpid()"
     with floor(tmp_path, code, recycle_memory=60 << 20) as here:
@@ -417,9 +434,9 @@ def test_a_slot_that_has_grown_is_replaced(tmp_path: Path) -> None:
         assert value(here.one({"size": 1})) != first
 
 
-@pytest.mark.parametrize("code", ["import os; os._exit(3)", "import os; os.abort()"])
+@pytest.mark.parametrize("code", ["os._exit(3)", "os.abort()", "os.kill(os.getpid(), 9)"])
 def test_slots_that_cannot_start_reject_everything_and_are_not_started_for_ever(tmp_path: Path, code: str) -> None:
-    with floor(tmp_path, code, count=2) as here:
+    with floor(tmp_path, f"import os; {code}", count=2) as here:
         ended = here.run(*[{}] * 10)
         assert here.slots.broken
         more = here.run({}, {})

@@ -80,7 +80,8 @@ class Boot:
         return {
             "kind": self.entry.kind, "target": self.entry.target, "command": list(self.entry.command), "cwd": cwd,
             "path": list(self.path), "timeout": self.timeout.total_seconds() if self.timeout else None,
-            "memory": self.resources.memory or 0, "isolate": self.isolate, "exact": self.exact,
+            "grace": self.grace.total_seconds(), "memory": self.resources.memory or 0,
+            "isolate": self.isolate, "exact": self.exact,
             "seed_door": self.seed_door, "worker": _plain(self.worker), "recycle_tasks": self.recycle_tasks,
             "recycle_memory": self.recycle_memory, "store": self.store, "scratch": self.scratch,
             "checkpoints": self.checkpoints, "key": self.key, "packages": _lent(),

@@ -212,8 +212,9 @@ class Child:
         return ((n, attempt), started) if doing == wire.RUNNING else None
 
     def read_wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._wake, 4096)
+        if self._wake >= 0:  # its end may have been seen in the same turn, before its last word
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._wake, 4096)
 
     def records(self) -> list[tuple[Any, ...]]:
         """The whole records that it has appended since this was last asked."""

@@ -24,7 +24,8 @@ from elsewhere.model.states import Outcome
 from elsewhere.model.task import Delivery
 from elsewhere.slot import wire
 
-_BOOTS = 3
+_BOOTS, _DIED, _KILLED = 12, 4, 1
+"""So much is borne until a slot is ready: a death at boot weighs 4, one by SIGKILL, which may come by chance, 1."""
 
 
 class Slots(Feeding):
@@ -255,8 +256,8 @@ class Slots(Feeding):
         exit_code, number = verdicts.split(status)
         if exit_code == wire.IN_TROUBLE:
             self._in_trouble(wire.TROUBLE.unpack_from(child.page, wire.TROUBLE_AT)[0])
-        elif booting and number != signal.SIGKILL and not self._closed:
-            self._boots += 1
+        elif booting and not self._closed:
+            self._boots += _KILLED if number == signal.SIGKILL else _DIED
             if self._boots >= _BOOTS:
                 self.broken = verdicts.cannot_boot(child, status)
         self._take_back(child, rest)

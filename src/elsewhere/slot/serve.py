@@ -37,11 +37,16 @@ def serve(down: int, wake: int) -> None:
     slot = Slot(wake)
     frames = slot.frames(down)
     slot.boot(next(frames)["boot"])
-    for frame in frames:
-        if type(frame) is tuple:
-            slot.batch(*frame)
-        else:
-            slot.open_outcomes(frame["outcomes"])
+    try:
+        for frame in frames:
+            if type(frame) is tuple:
+                slot.batch(*frame)
+            else:
+                slot.open_outcomes(frame["outcomes"])
+    finally:
+        # A thread that a task has left behind would keep this process, and the slot's place, for ever.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, max(slot.words["grace"], 0.1))
 
 
 class Slot(Attempts):
