@@ -424,6 +424,28 @@ def test_the_last_word_of_a_slot_may_come_after_its_end_was_seen(tmp_path: Path)
         assert here.one().outcome is Outcome.SUCCEEDED
 
 
+@pytest.mark.parametrize("isolate", [False, True])
+def test_a_task_that_ends_with_our_own_status_of_trouble_is_no_full_disk(tmp_path: Path, isolate: bool) -> None:
+    with floor(tmp_path, "import os\ndef f(): os._exit(81)", isolate=isolate) as here:
+        ended = here.one()
+    assert ended.outcome is Outcome.ERRORED and value(ended)["exit_code"] == 81
+
+
+def test_half_a_record_of_an_isolated_task_hides_nothing_that_comes_after_it(tmp_path: Path) -> None:
+    code = """
+    import os, pathlib
+    def f(half):
+        for fd in pathlib.Path("/proc/self/fd").iterdir():
+            if half and str(fd.resolve()).endswith(".outcomes"):
+                os.write(int(fd.name), b"\\xff\\0\\0\\0half")
+                os.kill(os.getpid(), 9)
+        return 1
+    """
+    with floor(tmp_path, code, isolate=True) as here:
+        ended = here.run({"half": False}, {"half": True}, {"half": False})
+    assert [one.outcome for one in ended] == [Outcome.SUCCEEDED, Outcome.LOST, Outcome.SUCCEEDED]
+
+
 def test_a_slot_that_has_grown_is_replaced(tmp_path: Path) -> None:
     code = "import os\nheld = []\ndef f(size):\n    held.append(b'x' * size)\n    return os.getpid()"
     with floor(tmp_path, code, recycle_memory=60 << 20) as here:

@@ -211,6 +211,11 @@ class Child:
         n, attempt, doing, started, *_ = self.look()
         return ((n, attempt), started) if doing == wire.RUNNING else None
 
+    @property
+    def trouble(self) -> int:
+        """The error number with which it gave up, when its files could not be written; else 0."""
+        return int(wire.TROUBLE.unpack_from(self.page, wire.TROUBLE_AT)[0])
+
     def read_wake(self) -> None:
         if self._wake >= 0:  # its end may have been seen in the same turn, before its last word
             with contextlib.suppress(BlockingIOError):

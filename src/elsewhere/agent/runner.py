@@ -253,9 +253,9 @@ class Slots(Feeding):
             del child.given[work[0]]
         rest, child.given = list(child.given.values()), {}
         child.forget()
-        exit_code, number = verdicts.split(status)
-        if exit_code == wire.IN_TROUBLE:
-            self._in_trouble(wire.TROUBLE.unpack_from(child.page, wire.TROUBLE_AT)[0])
+        _, number = verdicts.split(status)
+        if child.trouble:
+            self._in_trouble(child.trouble)
         elif booting and not self._closed:
             self._boots += _KILLED if number == signal.SIGKILL else _DIED
             if self._boots >= _BOOTS:

@@ -41,11 +41,11 @@ def on_death(child: Child, status: int, key: Key, started: float, closed: bool, 
 
 
 def _cause(child: Child, key: Key, status: int, closed: bool, kernel_killed: bool) -> tuple[Outcome, str]:
-    exit_code, number = split(status)
+    _, number = split(status)
     if child.stopping is not None and child.stopping[0] == key:
         outcome = OUTCOMES[child.stopping[1]]
         return outcome, _STORIES.get(outcome, "it was told to end") + ", and had to be killed"
-    if exit_code == wire.IN_TROUBLE:
+    if child.trouble:
         return Outcome.INTERRUPTED, "its output or its outcome could not be written"
     if closed:
         return Outcome.INTERRUPTED, "its slot was closed"

@@ -96,12 +96,22 @@ class Attempts(Calls):
         self.child = 0
         self.end_children()
         output = self.output
-        if os.lseek(self.outcomes, 0, os.SEEK_END) > before:
+        if self.is_recorded(before, status):
             output.out, output.err = output.ends()
             return monotonic()
-        if os.WIFEXITED(status) and os.WEXITSTATUS(status) == wire.IN_TROUBLE:
-            self.give_up(wire.TROUBLE.unpack_from(self.page, wire.TROUBLE_AT)[0])
+        if trouble := wire.TROUBLE.unpack_from(self.page, wire.TROUBLE_AT)[0]:
+            self.give_up(trouble)
         return self.finish(delivery, self.died(status), started)
+
+    def is_recorded(self, before: int, status: int) -> bool:
+        """Whether a fork has left its record. Half a record is cut off: it would hide all that come after it."""
+        size = os.lseek(self.outcomes, 0, os.SEEK_END) - before
+        if size <= 0 or status == 0:
+            return size > 0
+        if size >= 4 and size == 4 + wire.LENGTH.unpack(os.pread(self.outcomes, 4, before))[0]:
+            return True
+        os.ftruncate(self.outcomes, before)
+        return False
 
     def in_fork(self, delivery: Any, data: Any, started: float) -> None:
         # As little as can be: each page of memory that is touched here is copied, and that is most of the cost. That

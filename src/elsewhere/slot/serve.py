@@ -104,7 +104,7 @@ class Slot(Attempts):
         if self.outcomes >= 0:
             os.close(self.outcomes)
         path = os.path.join(self.words["directory"], name)
-        self.outcomes = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self.outcomes = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
 
     def show(self, doing: int, n: int, attempt: int, started: float) -> None:
         self.serial += 1
