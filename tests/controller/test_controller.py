@@ -173,6 +173,12 @@ def test_cancel_stops_what_runs_and_ends_the_job(begin: Begin) -> None:
     assert counts.over and counts.cancelled == 20
 
 
+def test_any_task_that_was_just_added_can_be_cancelled(begin: Begin) -> None:
+    controller, _ = begin(1, succeed)
+    controller.intake.extend(NewTask(f"late-{k}", b"{}") for k in range(5000))
+    assert controller.answer({"do": "cancel", "tasks": ["late-4999"]}) == {"cancelled": 1}
+
+
 def test_cancel_of_an_unknown_task_is_refused(begin: Begin) -> None:
     controller, _ = begin(2, succeed)
     with pytest.raises(InvalidTask):
@@ -197,6 +203,18 @@ def test_a_job_that_stopped_early_goes_on_when_it_is_resumed(begin: Begin, stop:
     assert before < second.run().failed <= before + 40, "as far again, and no farther"
     third = Controller(first.ledger, FakeCrew(succeed), stop)
     assert third.run().over
+
+
+def test_while_a_limit_of_failures_holds_back_nothing_is_written(begin: Begin) -> None:
+    controller, crew = begin(200, lambda d: None, max_failures=0)
+    crew.room = lambda: 100  # type: ignore[method-assign]
+    while len(crew.active) < crew.size:
+        controller.turn()
+    controller.turn()
+    before = controller.ledger.db.total_changes()
+    controller.turn()
+    assert controller.ledger.db.total_changes() == before
+    assert controller._wait() > 0
 
 
 def test_a_limit_of_failures_holds_back_what_is_handed_out(begin: Begin) -> None:

@@ -78,8 +78,11 @@ class Controller:
 
     def cancel(self, ids: Sequence[str] | None) -> int:
         """Cancel these tasks (None: all), durably; how many were unfinished. Running ones are being stopped."""
-        self._take_in()  # what was just added may be meant
-        self._settle()
+        while True:  # what was just added may be meant
+            self._take_in()
+            self._settle()
+            if not self.intake or self.new:
+                break
         before = self.ledger.counts.cancelled
         with self.ledger.moving():
             running = self.ledger.cancel(ids)
@@ -122,7 +125,7 @@ class Controller:
     def _wait(self) -> float:
         if self._receipts:
             return PATIENCE
-        if self.new or (self.ledger.counts.ready and not self._drained and not self.note and self.crew.room()):
+        if self.new or (self.ledger.counts.ready and not self.note and self._room()):
             return 0.0
         due = self.ledger.next_due()
         wait = 0.1 if self.watch else 0.5
@@ -135,7 +138,7 @@ class Controller:
         counts = self.ledger.counts
         due = self.ledger.next_due()
         ready = counts.ready or (due is not None and due <= self.ledger.clock())
-        if ready and not self._drained and self.crew.room():
+        if ready and self._room():
             return True
         if not self._receipts:
             return False
