@@ -93,6 +93,17 @@ def test_the_same_report_twice_in_one_batch_is_recorded_once(make: Make) -> None
     assert ledger.count().handed_out == 0
 
 
+def test_echoes_are_counted_and_only_other_reports_are_told_of(make: Make) -> None:
+    ledger = make(2, retry=RetryPolicy(retries=1))
+    good, bad = take(ledger)
+    for _ in range(50):
+        record(ledger, ended(good), errored(bad))
+    assert ledger.count().refused == 98
+    assert [e.kind for e in ledger.events()] == []
+    record(ledger, errored(good))
+    assert [e.kind for e in ledger.events()] == ["refused"]
+
+
 def test_a_report_of_an_older_attempt_is_refused(make: Make) -> None:
     ledger = make(1)
     (old,) = take(ledger)

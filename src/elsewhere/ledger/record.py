@@ -88,7 +88,17 @@ class Record(HandOut):
 
     def _refuse(self, report: Ended) -> None:
         self._counts = replace(self._counts, refused=self._counts.refused + 1)
+        if self._is_echo(report):
+            return  # a resumed job finds many of them again: their number says enough
         self.note("refused", str(report.n), attempt=report.attempt, outcome=Outcome(report.outcome).name)
+
+    def _is_echo(self, report: Ended) -> bool:
+        """Is the very same report on record?"""
+        query = " UNION ALL ".join(
+            f"SELECT 1 FROM {table} WHERE n = ?1 AND attempt = ?2 AND outcome = ?3 AND started = ?4"
+            for table in ("done", "attempts")
+        )
+        return bool(self._rows(query, (report.n, *_columns(report)[:3])))
 
     def _record_other(self, report: Ended) -> TaskState | None:
         state, attempt, tally, priority = self._current(report.n)
