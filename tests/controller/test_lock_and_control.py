@@ -130,7 +130,7 @@ def test_nobody_there_is_none(tmp_path: Path) -> None:
 
 def test_a_caller_that_talks_nonsense_or_leaves_does_no_harm(served: Path) -> None:
     with control._near(served) as address:
-        for line in (b"", b"not json\n", b"[1"):
+        for line in (b"", b"not json\n", b"[1", b"[1]\n"):
             with socket.socket(socket.AF_UNIX) as caller:
                 caller.connect(address)
                 caller.sendall(line)

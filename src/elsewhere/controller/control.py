@@ -64,8 +64,11 @@ class Control:
                 caller.sendall(json.dumps(self._reply(_line(caller))).encode() + b"\n")
 
     def _reply(self, request: bytes) -> dict[str, Any]:
+        words = json.loads(request)
+        if not isinstance(words, dict):
+            raise ValueError(words)
         try:
-            return self.answer(json.loads(request))
+            return self.answer(words)
         except ElsewhereError as error:
             return {"error": type(error).__name__, "message": error.message, "hint": error.hint}
 
