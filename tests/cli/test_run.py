@@ -500,3 +500,14 @@ def test_ids_used_twice_are_told_with_the_other_faults_of_the_file(shell: Shell)
     assert ran.status == 2
     assert "tasks.json:2" in ran.err and "'a'" in ran.err
     assert "tasks.json:3" in ran.err and "'dat'" in ran.err
+
+
+def test_a_command_of_a_task_s_own_beside_an_entry_is_refused(shell: Shell) -> None:
+    (shell.directory / "work.py").write_text("def f(**data): return data\n")
+    (shell.directory / "t.jsonl").write_text('{"task_id": "c", "data": {}, "command": ["echo", "hi"]}\n')
+
+    ran = shell("run", "t.jsonl", "--entry", "work:f")
+
+    assert ran.status == 2
+    assert "task 'c' has a command of its own" in ran.err
+    assert shell("jobs", "--json").json() == []

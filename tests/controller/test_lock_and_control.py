@@ -175,6 +175,17 @@ def test_two_jobs_share_a_machine_and_one_alone_has_it_all(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_moment_between_two_tasks_is_not_idleness(tmp_path: Path) -> None:
+    busy, other = Share(tmp_path, "busy", 2, 0, 2), Share(tmp_path, "other", 2, 0, 2)
+    for _ in range(5):
+        busy.part(2)
+        busy._looked = 0.0
+        busy.part(0)  # looked at just when a task has ended
+    assert other.part(2) == 1
+    for share in (busy, other):
+        share.close()
+
+
 def test_the_note_of_a_dead_controller_counts_for_nothing(tmp_path: Path) -> None:
     code = "from elsewhere.controller.share import Share; from pathlib import Path; "
     code += f"Share(Path({str(tmp_path)!r}), 'dead', 4, 0, 4)"

@@ -40,7 +40,7 @@ class Share:
         self.path = directory / name
         self._fd = _own(self.path)
         self._write(want)
-        self._part, self._looked, self._idle = want, 0.0, 0
+        self._part, self._looked, self._idle, self._seen = want, 0.0, 0, 0
 
     def _write(self, want: int) -> None:
         note = json.dumps({"want": want, "weight": self.weight, "capacity": self.capacity}).encode()
@@ -49,11 +49,12 @@ class Share:
     def part(self, want: int) -> int:
         """How many slots this job may keep just now; `want`: how many deliveries it has in hand."""
         now = time.monotonic()
+        self._seen = max(self._seen, want)  # since the last look: between two tasks there is a moment with none in hand
         if now - self._looked < 1.0:
             return self._part
         self._looked = now
-        self._idle = 0 if want else self._idle + 1
-        self._write(self.want if self._idle < 2 else 0)  # a pause between two tasks is not idleness
+        self._idle, self._seen = 0 if self._seen else self._idle + 1, 0
+        self._write(self.want if self._idle < 2 else 0)
         others = self._others()
         capacity = max([self.capacity, self.want, *(c for _, _, c in others)])
         wants = [(self.want, self.weight)] + [(w, g) for w, g, _ in others if w > 0]
