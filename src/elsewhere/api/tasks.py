@@ -130,7 +130,7 @@ def target_of(function: Callable[..., Any]) -> str:
 def _read(source: Any) -> Iterator[NewTask]:
     from pathlib import Path
 
-    from elsewhere.config import tasks  # type: ignore[attr-defined,unused-ignore]
+    from elsewhere.config import tasks
 
     if callable(source):
         return iter(tasks.read(source()))
