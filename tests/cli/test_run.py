@@ -403,7 +403,7 @@ def test_ctrl_c_once_lets_running_tasks_finish_and_leaves_the_rest(shell: Shell)
         os.kill(process.pid, signal.SIGINT)
         assert process.stderr is not None
         said = [process.stderr.readline().decode() for _ in range(2)]
-        assert any(line.startswith("stopping: 2 running (t1 ") for line in said), said
+        assert any(line.startswith("stopping: 2 running (") and "t1 " in line and "t2 " in line for line in said), said
         shell.write("go", "")
         _, err = process.communicate(timeout=30)
     finally:
