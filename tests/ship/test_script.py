@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from elsewhere.ship.script import BootText, render
+from elsewhere.backends.aws.ground import ground
+from elsewhere.ship.script import Archive, Bare, BootText, render
 
 GOLDEN = Path(__file__).with_name("golden")
 PLAIN = BootText(
@@ -36,7 +38,19 @@ AWKWARD = replace(
 )
 
 
-@pytest.mark.parametrize(("name", "text"), [("plain", PLAIN), ("awkward", AWKWARD)])
+AWS = ground("us-east-1", "my bucket's", "elsewhere/")
+ARCHIVES = (Archive("bundles/aa.tar.gz", "aa", "runtime"), Archive("bundles/bb.tar.gz", "bb", "code"))
+BARE = replace(
+    PLAIN,
+    address="sqs:us-east-1?job=job-1",
+    directory=".elsewhere/job-1",
+    python="",
+    end=AWS.end,
+    bare=Bare(AWS.name, AWS.fetch, "3.12", ARCHIVES, Archive("bundles/cc.tar.gz", "cc", "uv")),
+)
+
+
+@pytest.mark.parametrize(("name", "text"), [("plain", PLAIN), ("awkward", AWKWARD), ("bare", BARE)])
 def test_the_text_is_the_golden_one_and_a_shell_can_read_it(name: str, text: BootText) -> None:
     golden = GOLDEN / f"{name}.sh"
     if os.environ.get("WRITE_GOLDEN"):
@@ -118,3 +132,59 @@ def test_a_living_agent_moves_the_switch(tmp_path: Path, python: Callable[[str],
     text = replace(text, boot=timedelta(seconds=2), step=1)
     with run(text, tmp_path) as process:
         assert process.wait(40) == 9
+
+
+def bare(tmp_path: Path, text: BootText, fetch: str, version: str = "") -> BootText:
+    """On a machine that is this directory, whose archive holds a module that prints what it was called with."""
+    import hashlib
+    import tarfile
+
+    (tmp_path / "elsewhere").mkdir(exist_ok=True)
+    (tmp_path / "elsewhere" / "agent.py").write_text("import os, sys; print(os.getcwd(), sys.argv[1:4])")
+    with tarfile.open(tmp_path / "kept.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / "elsewhere", "elsewhere")
+    digest = hashlib.sha256((tmp_path / "kept.tar.gz").read_bytes()).hexdigest()
+    archive = Archive("bundles/it's.tar.gz", digest, "runtime")
+    wanted = version or f"{sys.version_info.major}.{sys.version_info.minor}"
+    ground = Bare("ELSEWHERE_MACHINE='i 1'", fetch, wanted, (archive,))
+    return replace(text, start_by=soon(), end=f"touch {tmp_path}/ended", bare=ground)
+
+
+def boot(text: BootText, tmp_path: Path) -> tuple[int, str]:
+    done = subprocess.run(
+        ["sh", "-c", render(text)],
+        env={**os.environ, "HOME": str(tmp_path), "PYTHONPATH": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout.decode()
+
+
+def test_a_bare_machine_fetches_checks_and_unpacks_then_starts_the_agent(tmp_path: Path) -> None:
+    status, said = boot(
+        bare(tmp_path, BARE, f'fetch() {{ echo "$1" >>{tmp_path}/asked; cp {tmp_path}/kept.tar.gz "$2"; }}'), tmp_path
+    )
+    assert status == 0, said
+    assert said.startswith(f"{tmp_path}/.elsewhere/job-1 ['{BARE.address}', '--directory', ")
+    assert (tmp_path / "asked").read_text() == "bundles/it's.tar.gz\n"
+    assert (tmp_path / "ended").exists()
+
+
+def test_what_does_not_match_its_digest_is_not_unpacked(tmp_path: Path) -> None:
+    fast = 'sleep() { :; }; fetch() { echo forged >"$2"; }'
+    status, said = boot(bare(tmp_path, BARE, fast), tmp_path)
+    assert status == 74
+    assert "bundles/it's.tar.gz could not be fetched" in said
+    assert not (tmp_path / ".elsewhere/job-1/runtime").exists()
+    assert (tmp_path / "ended").exists()
+
+
+def test_a_machine_without_such_a_python_says_so_and_ends(tmp_path: Path) -> None:
+    text = bare(tmp_path, BARE, f'fetch() {{ cp {tmp_path}/kept.tar.gz "$2"; }}', version="2.4")
+    status, said = boot(text, tmp_path)
+    assert status == 74
+    assert "there is no Python 2.4 here" in said
+    assert (tmp_path / "ended").exists()

@@ -82,6 +82,51 @@ class Finding:
     hint: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a boot text stands on where machines do not see our files: POSIX shell text, the place's own, no secret."""
+
+    name: str
+    """Sets ELSEWHERE_MACHINE to the native id of the machine it runs on."""
+    fetch: str
+    """Defines `fetch KEY FILE`: an object of the place's deposit, whole, into a file; its status says whether."""
+    end: str = ""
+    """Ends the machine itself; empty: the end of its processes is enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deposit:
+    """Where what travels lies: the URL of a store, and the words by which a channel of this place is made."""
+
+    url: str
+    """For example s3://bucket/prefix; archives lie in it by digest, and what belongs to one job under `jobs/JOB`."""
+    channel: Mapping[str, str] = field(default_factory=dict)
+    """For example {"region": "us-east-1"}."""
+
+
+class Distant(Protocol):
+    """A place whose machines do not see our files."""
+
+    def deposit(self) -> Deposit:
+        """Made if it is not there. Twice: the same. AccessDenied, or Refused if it is somebody else's. Waits."""
+        ...
+
+    def ground(self) -> Ground:
+        """Pure text, the same each time."""
+        ...
+
+
+class Attests(Protocol):
+    """A place that can say which of its machines speaks."""
+
+    def identify(self, proof: bytes, claim: bytes) -> NativeId:
+        """The machine that made this proof, over this claim. Refused if it is none. Twice: the same, until it is old.
+
+        Unreachable: the place did not answer; ask again.
+        """
+        ...
+
+
 class Backend(Protocol):
     """Built with an instance of its own `Settings`."""
 

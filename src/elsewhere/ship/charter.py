@@ -5,7 +5,9 @@ Written once by the controller, carried by the channel (signed in a spool, down 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import msgspec
 
@@ -20,7 +22,26 @@ class Charter:
 
     spec: JobSpec
     directory: str
+    """Empty: machines do not see our files, and each has its own."""
     key: bytes = b""
+    roots: Mapping[str, str] = field(default_factory=dict)
+    """Directory here -> where its files lie there, below the agent's own."""
+    software: tuple[str, ...] = ()
+    """Folders there that are importable, below the agent's own."""
+
+    def there(self, own: Path, python: str) -> JobSpec:
+        """The job as it reads on a machine that got our files: paths of ours are those of their copies."""
+
+        def moved(path: str) -> str:
+            for root in sorted(self.roots, key=len, reverse=True):
+                if path == root or path.startswith(root.rstrip("/") + "/"):
+                    return str(own / self.roots[root]) + path[len(root.rstrip("/")) :]
+            return path
+
+        spec = self.spec
+        path = [*map(moved, spec.path), *(str(own / folder) for folder in self.software)]
+        entry = replace(spec.entry, target=moved(spec.entry.target))
+        return replace(spec, entry=entry, cwd=moved(spec.cwd), path=tuple(path), python=python)
 
 
 _encode = msgspec.json.Encoder().encode

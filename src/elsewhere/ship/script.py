@@ -14,15 +14,43 @@ SWITCH = "switch"
 
 
 @dataclass(frozen=True, slots=True)
+class Archive:
+    """Something to be fetched, checked and unpacked before the agent is started."""
+
+    key: str
+    """Its name in the place's deposit."""
+    digest: str
+    """SHA-256 of its bytes, in hexadecimal digits: what does not match is not unpacked."""
+    folder: str
+    """Where it is unpacked, in the agent's directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bare:
+    """A machine that has nothing of ours: what its place says in shell, what is fetched, and which Python is wanted."""
+
+    name: str
+    """Shell text that sets ELSEWHERE_MACHINE."""
+    fetch: str
+    """Shell text that defines `fetch KEY FILE`."""
+    python: str
+    """A minor version: 3.12."""
+    archives: tuple[Archive, ...]
+    """The first holds our agent, and is all that its interpreter is told of."""
+    uv: Archive | None = None
+    """With `bin/uv` in it: fetched only where there is no such Python, which it then brings."""
+
+
+@dataclass(frozen=True, slots=True)
 class BootText:
     """What the text is made of. Lengths are of whole seconds."""
 
     address: str
     """Of the channel."""
     directory: str
-    """Each machine works in a directory of its own below this one."""
+    """Each machine works in a directory of its own below this one. On a bare machine: below its user's home."""
     python: str
-    """An interpreter in which our package can be imported."""
+    """An interpreter in which our package can be imported; on a bare machine: empty."""
     term: timedelta
     start_by: datetime
     slots: int = 1
@@ -34,6 +62,7 @@ class BootText:
     """Seconds between two looks of the switch at its file."""
     end: str = ""
     """Shell text that ends the machine itself (`shutdown -h now`); empty: ending all processes is enough."""
+    bare: Bare | None = None
 
 
 def render(text: BootText) -> str:
@@ -53,15 +82,18 @@ def render(text: BootText) -> str:
         "--idle": str(_seconds(text.idle)),
     }
     options = " ".join(f"{name} {value}" for name, value in words.items())
+    python, ready = shlex.quote(text.python), ""
+    if text.bare is not None:
+        python, ready = '"$python"', _ready(text.bare, f"{{ {end}; kill -KILL $switch; exit 74; }}")
     return f"""\
 #!/bin/sh
-{_switch(left, text.step, end, shlex.quote(text.directory))}
+{_switch(left, text.step, end, _here(text))}
 [ "$(date +%s)" -le {int(text.start_by.timestamp())} ] || {{ echo 'too late: its work was given to others' >&2; \
 {end}; kill -KILL $switch; exit 75; }}
 trap : TERM INT HUP
 umask 077
 mkdir -p "$HERE" && cd "$HERE" || exit 73
-{shlex.quote(text.python)} -m elsewhere.agent {shlex.quote(text.address)} {options}
+{ready}{python} -m elsewhere.agent {shlex.quote(text.address)} {options}
 status=$?
 {end}
 kill -KILL $switch
@@ -69,11 +101,53 @@ exit $status
 """
 
 
-def _switch(left: int, step: int, end: str, directory: str) -> str:
+def _here(text: BootText) -> str:
+    if text.bare is not None:  # it has one agent, and its name is known only once its place was asked
+        return f'HERE="${{HOME:-/root}}"/{shlex.quote(text.directory)}'
+    return f': "${{ELSEWHERE_MACHINE:=$(hostname)}}"; HERE={shlex.quote(text.directory)}/$ELSEWHERE_MACHINE'
+
+
+_TAKE = """\
+take() {
+  [ -e "$3/.whole" ] && return 0
+  for try in 1 2 3 4 5; do
+    fetch "$1" "$3.tar.gz" && [ "$(sha256sum <"$3.tar.gz")" = "$2  -" ] && break
+    [ $try -lt 5 ] || { echo "elsewhere: $1 could not be fetched" >&2; return 1; }
+    sleep $try
+  done
+  mkdir -p "$3" && tar -xzf "$3.tar.gz" -C "$3" && rm -f "$3.tar.gz" && : >"$3/.whole"
+}"""
+
+
+def _ready(bare: Bare, end: str) -> str:
+    """Lines that learn the machine's name, fetch what is needed, and find an interpreter, or bring one."""
+    takes = [f"take {_words(archive)} || {end}" for archive in bare.archives]
+    major, minor = bare.python.split(".")
+    asks = f"import sys; sys.exit(sys.version_info[:2] != ({int(major)}, {int(minor)}))"
+    find = (
+        f'for python in python{bare.python} python3 python ""; do [ -n "$python" ] || break; '
+        f'"$python" -c {shlex.quote(asks)} 2>/dev/null && break; done'
+    )
+    lines = [bare.name, bare.fetch, _TAKE, *takes, find]
+    if bare.uv is not None:
+        bring = f'uv="$HERE/{bare.uv.folder}/bin/uv"; "$uv" python install --quiet {bare.python} && '
+        bring += f'python=$("$uv" python find {bare.python})'
+        lines.append(f'[ -n "$python" ] || {{ take {_words(bare.uv)} && {bring}; }} || {end}')
+    lines.append(
+        f"[ -n \"$python\" ] || {{ echo 'elsewhere: there is no Python {bare.python} here' >&2; false; }} || {end}"
+    )
+    lines.append(f'export PYTHONPATH="$HERE"/{shlex.quote(bare.archives[0].folder)}')
+    return "".join(line + "\n" for line in lines)
+
+
+def _words(archive: Archive) -> str:
+    return " ".join(shlex.quote(word) for word in (archive.key, archive.digest, archive.folder))
+
+
+def _switch(left: int, step: int, end: str, here: str) -> str:
     """One line. It outlives what it ends: signals to its group pass it by until the last, which none survives."""
     return (
-        f': "${{ELSEWHERE_MACHINE:=$(hostname)}}"; HERE={directory}/$ELSEWHERE_MACHINE; '
-        f"(trap '' TERM INT HUP; left={left} last=; "
+        f"{here}; (trap '' TERM INT HUP; left={left} last=; "
         f'while [ "$left" -gt 0 ]; do sleep {step}; left=$((left - {step})); '
         f'if read -r word serial <"$HERE/{SWITCH}" && [ "$serial" != "$last" ]; then left=$word last=$serial; fi; '
         f"done 2>/dev/null; echo 'the dead man switch ends this machine' >&2; "

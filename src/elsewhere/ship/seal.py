@@ -39,7 +39,11 @@ def unseal(key: bytes, sealed: bytes) -> bytes:
 
 def sign(digests: Sequence[bytes]) -> bytes:
     """96 bytes: our public key, and its signature over these digests in this order. The key is made at first use."""
-    private = _private()
+    return sign_with(_private(), digests)
+
+
+def sign_with(private: Ed25519PrivateKey, digests: Sequence[bytes]) -> bytes:
+    """The same with another key: that of a machine, made there."""
     return _raw(private) + private.sign(_message(digests))
 
 

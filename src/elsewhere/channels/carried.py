@@ -1,0 +1,117 @@
+"""Large values beside a channel that machines do not share files over: in the job's store, and never in a message.
+
+Each end wraps its channel: what a delivery refers to is there before it is delivered, what a report refers to before it
+is recorded. Files keep the names that they have in a job's own directory (slot/values.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from elsewhere.channels.base import Channel, Claim, Receipt, Room
+from elsewhere.errors import NotFound
+from elsewhere.hosts import private_directory
+from elsewhere.model.reports import Ended, Form, Report
+from elsewhere.model.task import Delivery
+from elsewhere.slot import values
+from elsewhere.stores import Store
+
+VALUES = "values/"
+_STORED = (Form.STORED_JSON, Form.STORED_PICKLE)
+
+
+class Carried:
+    """What both ends share: any verb that is not theirs is the channel's own."""
+
+    def __init__(self, channel: Any, store: Store, directory: Path) -> None:
+        self.channel, self.store, self.directory = channel, store, directory
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.channel, name)
+
+    def put(self, key: str) -> None:
+        """A file of the directory, into the store. Twice: harmless."""
+        self.store.create(f"{VALUES}{key}", self._path(key).read_bytes())
+
+    def fetch(self, key: str) -> None:
+        """An object of the store, into the directory, unless it is there. NotFound: nobody has put it."""
+        path = self._path(key)
+        if path.exists():
+            return
+        data = self.store.get(f"{VALUES}{key}")
+        private_directory(path.parent)
+        part = path.with_name(f".{path.name}.{os.getpid()}")
+        part.write_bytes(data)
+        part.chmod(0o600)
+        part.replace(path)
+
+    def _path(self, key: str) -> Path:
+        return Path(values.path_of(str(self.directory), key))
+
+
+class Sending(Carried):
+    """The controller's end: arguments go out before their deliveries, results come home before their reports."""
+
+    def __init__(self, channel: Channel, store: Store, directory: Path, calls: bool) -> None:
+        """`calls`: bodies of this job may refer to the store."""
+        super().__init__(channel, store, directory)
+        self._calls = calls
+        self._sent: set[str] = set()
+
+    def send(self, deliveries: Sequence[Delivery]) -> None:
+        if self._calls:
+            for delivery in deliveries:
+                for key in _referred(delivery.body):
+                    if key not in self._sent:
+                        self.put(key)
+                        self._sent.add(key)
+        self.channel.send(deliveries)
+
+    def collect(self, limit: int) -> Sequence[Receipt]:
+        receipts: Sequence[Receipt] = self.channel.collect(limit)
+        for receipt in receipts:
+            report = receipt.report
+            if isinstance(report, Ended) and report.form in _STORED:
+                self._bring(report.value.decode("ascii", "replace"))
+        return receipts
+
+    def _bring(self, key: str) -> None:
+        try:
+            self.fetch(key)
+        except (NotFound, ValueError):
+            pass  # reading the result says so; the outcome itself counts
+
+
+class Taking(Carried):
+    """The agent's end, the other way round."""
+
+    def __init__(self, channel: Channel, store: Store, directory: Path, calls: bool) -> None:
+        super().__init__(channel, store, directory)
+        self._calls = calls
+
+    def claim(self, agent: str, room: Room, lease: timedelta) -> Sequence[Claim]:
+        claims: Sequence[Claim] = self.channel.claim(agent, room, lease)
+        if self._calls:
+            for claim in claims:
+                for key in _referred(claim.delivery.body):
+                    self.fetch(key)
+        return claims
+
+    def report(self, reports: Sequence[Report], done: Collection[Claim] = ()) -> None:
+        for report in reports:
+            if isinstance(report, Ended) and report.form in _STORED:
+                self.put(report.value.decode())
+        self.channel.report(reports, done)
+
+
+def _referred(body: bytes) -> list[str]:
+    """The keys that a call refers to: its function, and its arguments if they are large."""
+    if not body.startswith(b'{"function":"'):
+        return []
+    call = json.loads(body)
+    return [key for key in (call.get("function"), call.get("stored")) if isinstance(key, str) and key.isalnum()]

@@ -1,0 +1,85 @@
+"""Machines that are far introduce themselves here: who proves to be one of ours gets a letter, and its reports count.
+
+A proof is believed only if the place itself vouches for it; everything else in the store could be anybody's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from hashlib import sha256
+
+from elsewhere.backends.base import Attests, NativeId
+from elsewhere.channels.frames import Signs, Verifies
+from elsewhere.channels.frames import seal as enclose
+from elsewhere.channels.frames import unseal as disclose
+from elsewhere.errors import NotFound, PlaceError, Refused
+from elsewhere.ship import letters, seal
+from elsewhere.stores import Store
+
+
+class Guests:
+    """Knows machines by the keys of their letters. Verifies their reports (as a channel's verifier)."""
+
+    def __init__(
+        self,
+        store: Store,
+        place: Attests,
+        job: str,
+        signer: Signs,
+        verifier: Verifies,
+        contents: Callable[[], letters.Contents],
+    ) -> None:
+        self.store, self.place, self.job = store, place, job
+        self._signer, self._verifier, self._contents = signer, verifier, contents
+        self._known: dict[NativeId, bytes] = {}
+        self._turned_away: set[tuple[str, bytes]] = set()
+
+    def open(self) -> None:
+        """Whom a controller before us has written to is known again."""
+        for key in self.store.list(letters.LETTERS):
+            try:
+                letter = letters.unpack_letter(disclose(self._verifier, self._purpose(key), self.store.get(key)))
+            except (Refused, NotFound):
+                continue
+            self._known[letter.agent] = letter.signing
+
+    def look(self, expected: Collection[NativeId]) -> list[str]:
+        """Answer new hellos of the machines that are expected; why others were turned away, a sentence each.
+
+        Twice: those that were answered are not asked about again. Unreachable: nothing was lost; look again.
+        """
+        if all(native in self._known for native in expected):
+            return []
+        told = []
+        for key in self.store.list(letters.HELLOS):
+            name = key.removeprefix(letters.HELLOS)
+            if name in expected and name not in self._known and (why := self._admit(name, self.store.get(key))):
+                told.append(why)
+        return told
+
+    def verify(self, data: bytes, signature: bytes) -> bool:
+        """Is this signed by a machine that was let in?"""
+        return seal.verify_by(list(self._known.values()), [sha256(data).digest()], signature)
+
+    def _admit(self, name: str, data: bytes) -> str:
+        mark = (name, sha256(data).digest())
+        if mark in self._turned_away:
+            return ""
+        try:
+            hello = letters.unpack_hello(data)
+            claim = letters.claim(self.job, hello)
+            if hello.agent != name or self.place.identify(hello.proof, claim) != name:
+                raise Refused(f"a hello says that it is {name}, and is not")
+            letter = letters.answer(self.job, hello, self._contents())
+        except Refused as error:
+            self._turned_away.add(mark)
+            return error.message
+        except PlaceError as error:
+            return error.message if not error.transient else ""
+        key = f"{letters.LETTERS}{name}"
+        self.store.put(key, enclose(self._signer, self._purpose(key), letters.pack(letter)))
+        self._known[name] = hello.signing
+        return ""
+
+    def _purpose(self, key: str) -> str:
+        return f"{key} of {self.job}"

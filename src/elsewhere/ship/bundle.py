@@ -1,0 +1,143 @@
+"""SHIP code: files as archives that are named by what is in them, so that each travels once.
+
+The same files give the same bytes, whoever packs them, when and where.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import os
+import subprocess
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from elsewhere.config.home import home
+from elsewhere.errors import UsageError
+from elsewhere.hosts import private_directory
+
+MOST = 512 << 20
+"""Bytes of code that travel without a word: more is a data set that was taken for code."""
+_NEVER = frozenset({"venv", "node_modules", "__pycache__"})
+"""Folders that are no code, whatever is in them; hidden ones are none either."""
+_IGNORE = ".elsewhereignore"
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """An archive on this machine. `digest`: SHA-256 of its bytes, in hexadecimal digits."""
+
+    digest: str
+    path: Path
+
+    @property
+    def key(self) -> str:
+        """Its name in a deposit."""
+        return f"bundles/{self.digest}.tar.gz"
+
+
+def pack(files: Mapping[str, Path]) -> Bundle:
+    """An archive of these: name in it -> file. Kept in the cache, where it is found the next time."""
+    folder = home() / "cache" / "bundles"
+    private_directory(folder)
+    part = folder / f".{os.getpid()}.{os.urandom(4).hex()}"
+    try:
+        with part.open("xb") as raw:
+            part.chmod(0o600)
+            with gzip.GzipFile("", "wb", 1, raw, mtime=0) as packed:
+                _write(packed, files)
+        bundle = Bundle(_digest(part), folder / f"{_digest(part)}.tar.gz")
+        part.replace(bundle.path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    return bundle
+
+
+def code(roots: Mapping[str, Path]) -> Bundle:
+    """What is the project's own below these directories: what git tracks or would, less `.elsewhereignore`.
+
+    Each lies in the archive under its name. UsageError: more than MOST, with the largest named.
+    """
+    found = {f"{name}/{path.relative_to(root)}": path for name, root in roots.items() for path in project_files(root)}
+    sizes = {path: path.stat().st_size for path in found.values()}
+    if sum(sizes.values()) > MOST:
+        large = max(sizes, key=lambda path: sizes[path])
+        raise UsageError(
+            f"the code here is {sum(sizes.values()) >> 20} MiB, of which {large} alone is {sizes[large] >> 20}",
+            hint=f"name what shall stay here in {_IGNORE}, as in .gitignore; data belongs into inputs",
+        )
+    return pack(found)
+
+
+def project_files(root: Path) -> Iterator[Path]:
+    """The files of a project, in a fixed order. In a git checkout: git's notion; elsewhere all but what is hidden."""
+    listed = _by_git(root)
+    files = _by_walk(root) if listed is None else listed
+    left_out = _ignored(root, files) if (root / _IGNORE).is_file() else frozenset()
+    for path in sorted(files):
+        if path not in left_out and path.is_file() and not path.name.endswith(".pyc"):
+            yield path
+
+
+def _by_git(root: Path) -> list[Path] | None:
+    names = _git(root, ["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+    return None if names is None else [root / os.fsdecode(name) for name in names.split(b"\0") if name]
+
+
+def _ignored(root: Path, files: Sequence[Path]) -> frozenset[Path]:
+    """Those that `.elsewhereignore` names, as git reads its patterns; by plain globs where there is no git."""
+    names = b"".join(os.fsencode(path.relative_to(root)) + b"\0" for path in files)
+    asked = ["-c", f"core.excludesFile={root / _IGNORE}", "check-ignore", "--no-index", "-z", "--stdin"]
+    told = _git(root, asked, names)
+    if told is not None:
+        return frozenset(root / os.fsdecode(name) for name in told.split(b"\0") if name)
+    patterns = [line.strip() for line in (root / _IGNORE).read_text().splitlines() if line.strip()[:1] not in ("", "#")]
+    return frozenset(
+        path for path in files if any(part.match(p.rstrip("/")) for p in patterns for part in (path, *path.parents))
+    )
+
+
+def _git(root: Path, words: Sequence[str], given: bytes = b"") -> bytes | None:
+    try:
+        done = subprocess.run(["git", *words], cwd=root, input=given, capture_output=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode in (0, 1) and not done.stderr else None
+
+
+def _by_walk(root: Path) -> list[Path]:
+    found = []
+    for folder, names, files in os.walk(root):
+        names[:] = [name for name in names if name not in _NEVER and not name.startswith(".")]
+        found += [Path(folder) / name for name in files if not name.startswith(".")]
+    return found
+
+
+def _write(to: gzip.GzipFile, files: Mapping[str, Path]) -> None:
+    with tarfile.open(fileobj=to, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name, path in sorted(files.items()):
+            about = tarfile.TarInfo(name)
+            data = path.read_bytes()
+            about.size, about.mtime = len(data), 0
+            about.mode = 0o755 if os.access(path, os.X_OK) else 0o644
+            tar.addfile(about, io.BytesIO(data))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def tree(folder: Path, under: str = "", skip: Iterable[str] = ()) -> dict[str, Path]:
+    """All files of a directory, as `pack` wants them; without compiled ones and those whose path begins with `skip`."""
+    without = tuple(skip)
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if path.is_file() and "__pycache__" not in path.parts and not (without and name.startswith(without)):
+            found[f"{under}{name}"] = path
+    return found

@@ -1,0 +1,146 @@
+"""SHIP our agent: this package and what it needs there, for an interpreter and a platform, as one archive.
+
+Made here, so that no package index need be reached from the machine. What is installed here is taken as it is where
+the machine's Python is like ours; for another one uv fetches the same versions.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, distribution, version
+from pathlib import Path
+
+import elsewhere
+from elsewhere.config.home import home
+from elsewhere.errors import ConfigError, MissingExtra
+from elsewhere.ship.bundle import Bundle, pack, tree
+
+AGENT = ("apsw", "cffi", "cloudpickle", "cryptography", "msgspec", "platformdirs", "psutil", "pycparser")
+"""What an agent imports, whatever its channel."""
+_LEFT_OUT = ("cli/", "sandbox/", "testing/", "compat/", "integrations/")
+_SERVICES = ("sqs", "s3", "sts", "endpoints.json", "partitions.json", "sdk-default-configuration.json", "_retry.json")
+"""Of botocore's descriptions of services, those that an agent speaks to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Whose Python an archive is for: `3.12`, and a machine's architecture (x86_64, arm64)."""
+
+    python: str
+    architecture: str
+
+    @property
+    def ours(self) -> bool:
+        """Is it like the one that runs this?"""
+        return self == own() and sys.platform == "linux"
+
+
+def own() -> Target:
+    machine = platform.machine().lower()
+    return Target(
+        f"{sys.version_info.major}.{sys.version_info.minor}",
+        {"amd64": "x86_64", "aarch64": "arm64"}.get(machine, machine),
+    )
+
+
+def runtime(target: Target, also: Sequence[str] = ()) -> Bundle:
+    """The archive of our agent for this target; `also`: the distributions that its channel needs.
+
+    The same versions as here. Cached by what is in it: the second time it is there at once. MissingExtra: uv is not
+    installed, and the target is not like this machine. ConfigError: a package has no wheel for it.
+    """
+    names = sorted({*AGENT, *also})
+    sheet = home() / "cache" / "runtimes" / _mark(target, names)
+    if sheet.exists():
+        digest = sheet.read_text()
+        found = Bundle(digest, home() / "cache" / "bundles" / f"{digest}.tar.gz")
+        if found.path.exists():
+            return found
+    own_files = tree(Path(elsewhere.__file__).parent, "elsewhere/", _LEFT_OUT)
+    if target.ours:
+        bundle = pack({**own_files, **_installed(names)})
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            install([f"{name}=={version(name)}" for name in names], target, Path(folder), closed=True)
+            bundle = pack({**own_files, **{k: v for k, v in tree(Path(folder)).items() if _wanted(k)}})
+    sheet.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    sheet.write_text(bundle.digest)
+    return bundle
+
+
+def software(requirements: Sequence[str], target: Target) -> Bundle:
+    """The archive of these requirements and all that they need, for this target. ConfigError: uv's own last lines."""
+    mark = sha256("\n".join([target.python, target.architecture, *requirements]).encode()).hexdigest()
+    sheet = home() / "cache" / "software" / mark
+    if sheet.exists():
+        found = Bundle(sheet.read_text(), home() / "cache" / "bundles" / f"{sheet.read_text()}.tar.gz")
+        if found.path.exists():
+            return found
+    with tempfile.TemporaryDirectory() as folder:
+        install(requirements, target, Path(folder))
+        bundle = pack(tree(Path(folder)))
+    sheet.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    sheet.write_text(bundle.digest)
+    return bundle
+
+
+def install(requirements: Sequence[str], target: Target, folder: Path, closed: bool = False) -> None:
+    """Put these into a directory, as wheels for the target. `closed`: without what they need beside."""
+    uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
+    if uv is None:
+        raise MissingExtra("software for other machines is put together by uv, which is not installed",
+                           hint="pip install uv")  # fmt: skip
+    machine = {"arm64": "aarch64"}.get(target.architecture, target.architecture)
+    words = [uv, "pip", "install", "--quiet", "--target", str(folder), "--only-binary", ":all:",
+             "--python", sys.executable, "--python-version", target.python,
+             "--python-platform", f"{machine}-manylinux_2_28"]  # fmt: skip
+    done = subprocess.run(
+        [*words, *(["--no-deps"] if closed else []), "-r", "-"], input="\n".join(requirements), text=True,
+        capture_output=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        last = "\n".join(done.stderr.strip().splitlines()[-12:])
+        raise ConfigError(
+            f"the environment cannot be put together for Python {target.python} on {target.architecture}:\n{last}",
+            hint="mend the requirements; nothing was started",
+        )
+
+
+def _installed(names: Sequence[str]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for name in names:
+        try:
+            files = distribution(name).files or ()
+        except PackageNotFoundError as error:
+            raise MissingExtra(f"{name} is needed there and not installed here", hint=f"pip install {name}") from error
+        for file in files:
+            path = Path(str(file.locate()))
+            if ".." not in file.parts and "__pycache__" not in file.parts and _wanted(str(file)) and path.is_file():
+                found[str(file)] = path
+    return found
+
+
+def _wanted(name: str) -> bool:
+    head, _, rest = name.partition("botocore/data/")
+    if not head and rest:
+        return rest.startswith(_SERVICES)
+    if ".dist-info/" in name:
+        return name.endswith("METADATA")
+    return not name.startswith(("boto3/data/", "boto3/examples/"))
+
+
+def _mark(target: Target, names: Sequence[str]) -> str:
+    """Of all that decides what is in the archive."""
+    base = Path(elsewhere.__file__).parent
+    facts = [target.python, target.architecture, *(f"{name}=={version(name)}" for name in names)]
+    for name, path in tree(base, skip=_LEFT_OUT).items():
+        stat = path.stat()
+        facts.append(f"{name} {stat.st_size} {stat.st_mtime_ns}")
+    return sha256("\n".join(facts).encode()).hexdigest()
