@@ -60,6 +60,13 @@ def desk(store: MemoryStore, place: Vouching) -> Guests:
     return Guests(store, place, JOB, own, own, lambda: CONTENTS)
 
 
+def believed(guests: Guests, agent: str, data: bytes, signature: bytes) -> bool:
+    try:
+        return guests.of(agent).verify(data, signature)
+    except Refused:
+        return False
+
+
 def say_hello(store: MemoryStore, keys: letters.Keys, name: str, who: str = "") -> None:
     hello = keys.hello(name)
     proof = (who or name).encode() + b"|" + letters.claim(JOB, hello)
@@ -70,11 +77,12 @@ def test_a_machine_that_is_vouched_for_gets_its_letter_and_its_reports_count(
     store: MemoryStore, place: Vouching
 ) -> None:
     guests, keys = desk(store, place), letters.Keys()
-    assert not guests.verify(b"report", keys.sign(b"report"))
+    assert not believed(guests, "i-1", b"report", keys.sign(b"report"))
     say_hello(store, keys, "i-1")
     assert guests.look(["i-1"]) == []
-    assert guests.verify(b"report", keys.sign(b"report"))
-    assert not guests.verify(b"report!", keys.sign(b"report"))
+    assert believed(guests, "i-1", b"report", keys.sign(b"report"))
+    assert not believed(guests, "i-1", b"report!", keys.sign(b"report"))
+    assert not believed(guests, "i-2", b"report", keys.sign(b"report"))
     assert b"planted-secret" not in store.get("letters/i-1")
 
 
@@ -84,12 +92,12 @@ def test_who_claims_another_name_is_turned_away_once_and_for_all(store: MemorySt
     assert guests.look(["i-1"]) == ["a hello says that it is i-1, and is not"]
     assert guests.look(["i-1"]) == []
     assert place.asked == 1
-    assert not guests.verify(b"report", keys.sign(b"report"))
+    assert not believed(guests, "i-1", b"report", keys.sign(b"report"))
     assert list(store.list("letters/")) == []
     honest = letters.Keys()
     say_hello(store, honest, "i-1")
     assert guests.look(["i-1"]) == []
-    assert guests.verify(b"report", honest.sign(b"report"))
+    assert believed(guests, "i-1", b"report", honest.sign(b"report"))
 
 
 def test_a_machine_that_is_not_in_the_ledger_is_not_even_asked_about(store: MemoryStore, place: Vouching) -> None:
@@ -106,7 +114,7 @@ def test_while_the_place_is_silent_nobody_is_turned_away(store: MemoryStore, pla
     assert guests.look(["i-1"]) == []
     place.away = False
     guests.look(["i-1"])
-    assert guests.verify(b"report", keys.sign(b"report"))
+    assert believed(guests, "i-1", b"report", keys.sign(b"report"))
 
 
 def test_the_next_controller_knows_whom_the_last_has_let_in_by_its_own_signature(
@@ -118,8 +126,8 @@ def test_the_next_controller_knows_whom_the_last_has_let_in_by_its_own_signature
     store.put("letters/i-2", letters.pack(letters.answer(JOB, forger.hello("i-2"), CONTENTS)))
     after = desk(store, place)
     after.open()
-    assert after.verify(b"report", keys.sign(b"report"))
-    assert not after.verify(b"report", forger.sign(b"report"))
+    assert believed(after, "i-1", b"report", keys.sign(b"report"))
+    assert not believed(after, "i-2", b"report", forger.sign(b"report"))
 
 
 class Meeting:
@@ -145,7 +153,7 @@ def test_a_machine_arrives_with_the_job_as_it_reads_there(
         guests.look(["i-1"])
 
     found = arrive(Meeting(store), letters.Keys(), charter(), "i-1", Path("/m"), "/usr/bin/python3", pause=pause)
-    assert (found.key, found.secrets) == (CONTENTS.key, CONTENTS.secrets)
+    assert (found.key, found.spec.env, found.directory) == (CONTENTS.key, {"TOKEN": "planted-secret"}, "/m")
     assert (found.spec.entry.target, found.spec.cwd) == ("/m/code/0/work.py:f", "/m/code/0")
     assert found.spec.path == ("/m/code/1", "/m/software")
     assert found.spec.python == "/usr/bin/python3"

@@ -17,6 +17,7 @@ from elsewhere.hosts import private_directory
 def main(argv: list[str] | None = None) -> int:
     """0 when there was no more work or its time was over, 1 if it could not join, 2 for a wrong call."""
     joining = _parse(argv)
+    os.environ.pop("PYTHONPATH", None)  # what our own interpreter was told to search is not for those of tasks
     try:
         private_directory(joining.directory)
         why = serve(joining, _heed)

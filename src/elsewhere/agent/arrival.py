@@ -5,10 +5,9 @@ The job's description is believed by its signature; we are believed by our place
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
@@ -16,7 +15,6 @@ from typing import Protocol
 from elsewhere.channels.frames import Verifies
 from elsewhere.channels.frames import unseal as disclose
 from elsewhere.errors import NotFound, Refused, Unreachable
-from elsewhere.model.job import JobSpec
 from elsewhere.ship import letters, proofs
 from elsewhere.ship.charter import Charter
 from elsewhere.stores import Store
@@ -45,15 +43,6 @@ class Meets(Protocol):
     def verifier(self) -> Verifies | None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """The job as it reads here, the key that seals its pickles, and the secrets of its tasks."""
-
-    spec: JobSpec
-    key: bytes
-    secrets: Mapping[str, str]
-
-
 def arrive(
     meets: Meets,
     keys: letters.Keys,
@@ -64,8 +53,11 @@ def arrive(
     *,
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = time.sleep,
-) -> Arrived:
-    """Say hello and wait for the letter. Unreachable: nobody answered within ANSWER."""
+) -> Charter:
+    """Say hello and wait for the letter: the job as it reads here, with its key and the secrets of its tasks.
+
+    Unreachable: nobody answered within ANSWER.
+    """
     job = charter.spec.id
     hello = keys.hello(agent)
     key, purpose = f"{letters.LETTERS}{agent}", f"{letters.LETTERS}{agent} of {job}"
@@ -73,22 +65,16 @@ def arrive(
     while clock() < end:
         if clock() >= again:
             proof = proofs.prove(meets.words.get("proof", ""), meets.words, letters.claim(job, hello))
-            meets.store.put(f"{letters.HELLOS}{agent}", letters.pack(replace_proof(hello, proof)))
+            said = letters.Hello(agent, hello.signing, hello.sealing, proof)
+            meets.store.put(f"{letters.HELLOS}{agent}", letters.pack(said))
             again = clock() + AGAIN.total_seconds()
         try:
             letter = letters.unpack_letter(disclose(meets.verifier, purpose, meets.store.get(key)))
             contents = keys.open(job, letter)
-            return Arrived(charter.there(own, python), contents.key, contents.secrets)
+            spec = charter.there(own, python)
+            spec = replace(spec, secrets={}, env={**spec.env, **contents.secrets})
+            return replace(charter, spec=spec, directory=str(own), key=contents.key)
         except (NotFound, Refused):  # refused: to a process of this machine before us
             pause(wait)
             wait = min(wait * 1.3, _LOOK[1])
     raise Unreachable("no controller answered this machine's hello")
-
-
-def replace_proof(hello: letters.Hello, proof: bytes) -> letters.Hello:
-    return letters.Hello(hello.agent, hello.signing, hello.sealing, proof)
-
-
-def forget_path() -> None:
-    """What our own interpreter was told to search is not for the processes of tasks."""
-    os.environ.pop("PYTHONPATH", None)

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import random
 import selectors
+import sys
 import time
-from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from elsewhere.agent.claims import Hands, Steps, Ways
 from elsewhere.agent.runner import Boot, Slots, recover
@@ -23,16 +24,21 @@ from elsewhere.channels.registry import join
 from elsewhere.errors import PlaceError, StateError
 from elsewhere.hosts import write_whole
 from elsewhere.model.orders import Orders
-from elsewhere.model.reports import BootStep, Ended, Heartbeat, Report
+from elsewhere.model.reports import BootStep, Ended, Heartbeat, Notice, Report
 from elsewhere.ship import seal
 from elsewhere.ship.charter import Charter, unpack
 from elsewhere.ship.script import SWITCH
+
+if TYPE_CHECKING:
+    from elsewhere.agent.outflow import Outflow
 
 GATHER = 0.1
 """Seconds for which reports are gathered while slots are busy, so that a report is not an object for each task."""
 GATHERED = 2000
 POLL = (0.02, 0.5)
 """Seconds between two looks at a channel that does not call: at first, and when nothing has come for long."""
+LAST = 15.0
+"""Seconds before a machine is taken away at which what still runs is given up, so that its report is not late."""
 GRACE = 4.0
 """Seconds that running tasks are given after SIGTERM: less than a place waits before it kills."""
 
@@ -101,8 +107,16 @@ class Process:
         self._serial = 0
         self._stops = 0
         self._stop_at = 0.0
-        self._drained = self._told_trouble = False
-        self._running: set[int] = set()
+        self._drained = self._told_trouble = self._noticed = False
+        self._notice: Notice | None = None
+        self.outflow: Outflow | None = None
+
+    def notice(self, why: str, left: timedelta) -> None:
+        """The machine will be taken away in `left`. From any thread; the first word counts."""
+        if self._notice is None:
+            until = self.age() + max(0.0, left.total_seconds() - LAST)
+            self._stop_at = min(self._stop_at or float("inf"), until)
+            self._notice = Notice(self.ways.name, why, datetime.now(UTC) + left)
 
     def stop(self) -> None:
         self._stops += 1
@@ -159,6 +173,8 @@ class Process:
         self._move_switch()
         try:
             self._do(self.hands.told(self.channel.told()))
+            if self.outflow is not None:
+                self.outflow.follow(bool(self.hands.orders.logs))
             running = tuple((n, attempt) for n, attempt, _ in self.slots.running())
             free = max(0, self.slots.count - len(running))
             self.channel.report([Heartbeat(self.ways.name, datetime.now(UTC), running, free)])
@@ -220,13 +236,18 @@ class Process:
 
     def _drain(self) -> None:
         """What has not begun goes back at once; what runs is finished, unless the machine is told to go."""
+        if self._notice is not None and not self._noticed:
+            self._noticed = self.hands.draining = True
+            self.slots.notice()
+            self._unsaid.append(([self._notice], ()))
+            self._say()
         if self._stops:
             self.hands.draining = True
         if self.hands.draining and not self._drained:
             self._drained = True
             withdrawn = [delivery.n for delivery in self.slots.withdraw()]
             self._do(self.hands.give_up(withdrawn, time.time()))
-        if self._stops > 1 or (self._stops and self.age() >= self._stop_at):
+        if self._stops > 1 or (self._stop_at and self.age() >= self._stop_at):
             self._report()
             self._do(self.hands.give_up([claim.delivery.n for claim in self.hands.claims], time.time()))
 
@@ -248,8 +269,7 @@ class Process:
 def serve(joining: Joining, ready: Callable[[Process], None] | None = None) -> str:
     """Join, work, leave; why it left. ElsewhereError if it could not join."""
     born = time.monotonic()
-    channel = join(joining.address, joining.agent, joining.directory, joining.lease, JobKey)
-    charter = unpack(channel.read_charter())
+    channel, charter = _meet(joining)
     ways = Ways(
         joining.agent,
         charter.spec.id,
@@ -259,16 +279,55 @@ def serve(joining: Joining, ready: Callable[[Process], None] | None = None) -> s
         retry=charter.spec.retry,
     )
     place = joining.directory / "slots" / joining.agent
-    with selectors.DefaultSelector() as selector:
+    with selectors.DefaultSelector() as selector, ExitStack() as exits:
         if channel.watch is not None:
             selector.register(channel.watch, selectors.EVENT_READ, _nothing)
         if left := _left_behind(place, joining.agent):
             channel.report(left)
         slots = Slots(_boot(charter), joining.slots, place, selector)
         process = Process(ways, channel, slots, joining.directory, lambda: time.monotonic() - born)
+        _beside(process, channel, place, exits)
         if ready is not None:
             ready(process)
         return process.run()
+
+
+def _beside(process: Process, channel: FarChannel, place: Path, exits: ExitStack) -> None:
+    """What goes on beside the loop on a machine that is far: its output goes home, its place's notices are heard."""
+    words: Mapping[str, str] = getattr(channel, "words", {})
+    store = getattr(channel, "store", None)
+    if store is not None:
+        from elsewhere.agent.outflow import Outflow
+        from elsewhere.channels.output import Upload
+
+        process.outflow = Outflow(Upload(store, process.ways.name, place))
+        process.outflow.start()
+        exits.callback(process.outflow.close)
+    if "notice" in words:
+        from elsewhere.agent.notice import Watch, asker
+
+        watch = Watch(asker(words["notice"]), process.notice)
+        watch.start()
+        exits.callback(watch.close)
+
+
+def _meet(joining: Joining) -> tuple[FarChannel, Charter]:
+    """The channel's end, and the job as it reads on this machine."""
+    keys = None
+    if "proof=" in joining.address:  # it must prove which machine it is, and signs what it says
+        from elsewhere.ship.letters import Keys
+
+        keys = Keys()
+    channel: Any = join(joining.address, joining.agent, joining.directory, joining.lease, JobKey, keys)
+    charter = unpack(channel.read_charter())
+    if keys is None:
+        return channel, charter
+    from elsewhere.agent.arrival import arrive
+    from elsewhere.channels.carried import Taking
+
+    charter = arrive(channel, keys, charter, joining.agent, joining.directory, sys.executable)
+    store = joining.directory / "store"
+    return cast(FarChannel, Taking(channel, channel.store, store, charter.spec.entry.kind == "call")), charter
 
 
 def _boot(charter: Charter) -> Boot:

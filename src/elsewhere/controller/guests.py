@@ -18,7 +18,7 @@ from elsewhere.stores import Store
 
 
 class Guests:
-    """Knows machines by the keys of their letters. Verifies their reports (as a channel's verifier)."""
+    """Knows machines by the keys of their letters, and says who may speak for whom."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Guests:
         self.store, self.place, self.job = store, place, job
         self._signer, self._verifier, self._contents = signer, verifier, contents
         self._known: dict[NativeId, bytes] = {}
-        self._turned_away: set[tuple[str, bytes]] = set()
+        self._answered: set[tuple[str, bytes]] = set()
 
     def open(self) -> None:
         """Whom a controller before us has written to is known again."""
@@ -57,13 +57,15 @@ class Guests:
                 told.append(why)
         return told
 
-    def verify(self, data: bytes, signature: bytes) -> bool:
-        """Is this signed by a machine that was let in?"""
-        return seal.verify_by(list(self._known.values()), [sha256(data).digest()], signature)
+    def of(self, agent: str) -> Verifies:
+        """Who checks what this agent signs. Refused: it was not let in."""
+        if agent not in self._known:
+            raise Refused(f"{agent} has not proved that it is one of this job's machines")
+        return _Own(self._known[agent])
 
     def _admit(self, name: str, data: bytes) -> str:
         mark = (name, sha256(data).digest())
-        if mark in self._turned_away:
+        if mark in self._answered:
             return ""
         try:
             hello = letters.unpack_hello(data)
@@ -72,14 +74,25 @@ class Guests:
                 raise Refused(f"a hello says that it is {name}, and is not")
             letter = letters.answer(self.job, hello, self._contents())
         except Refused as error:
-            self._turned_away.add(mark)
+            self._answered.add(mark)
             return error.message
         except PlaceError as error:
             return error.message if not error.transient else ""
         key = f"{letters.LETTERS}{name}"
         self.store.put(key, enclose(self._signer, self._purpose(key), letters.pack(letter)))
         self._known[name] = hello.signing
+        self._answered.add(mark)
         return ""
 
     def _purpose(self, key: str) -> str:
         return f"{key} of {self.job}"
+
+
+class _Own:
+    """The key of one machine."""
+
+    def __init__(self, public: bytes) -> None:
+        self.public = public
+
+    def verify(self, data: bytes, signature: bytes) -> bool:
+        return seal.verify_by([self.public], [sha256(data).digest()], signature)

@@ -50,9 +50,13 @@ class Home(Channel, Protocol):
 def afar(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.BaseSelector) -> Afar:
     """The crew of a job whose agents are processes of their own, opened: it goes on from where the ledger stands."""
     spec = ledger.spec
+    backend = backends.build(Place(spec.place, spec.backend or spec.place, spec.settings))
+    if not backend.traits.shared_files:
+        from elsewhere.controller.distant import distant
+
+        return distant(files, ledger, epoch, selector, backend)
     charter = pack(Charter(spec, str(files.directory), files.seal_key()))
     channel = CHANNELS[_channel(spec)](files, spec, charter)
-    backend = backends.build(Place(spec.place, spec.backend or spec.place, spec.settings))
     bounds = _bounds(spec, backend)
     pool = Pool(backend, ledger, bounds, epoch, _order(files, bounds, channel.address))
     crew = Afar(ledger, channel, pool, channel.order, selector, epoch)

@@ -19,6 +19,7 @@ import apsw
 
 from elsewhere.errors import StateError
 from elsewhere.model.job import Entry, JobSpec
+from elsewhere.model.place import Limits, Offer, Shape
 from elsewhere.model.resources import Resources
 from elsewhere.model.task import RetryPolicy
 
@@ -148,6 +149,14 @@ def spec_from_json(text: str) -> JobSpec:
     known["retry"] = RetryPolicy(**retry)
     known["resources"] = Resources(**known["resources"])
     known["created"] = datetime.fromisoformat(known["created"])
-    for name in ("path", "command_line"):
+    for name in ("path", "command_line", "software"):
         known[name] = tuple(known.get(name, ()))
+    known["machines"] = tuple(_shape(values) for values in known.get("machines", ()))
+    limits = known.get("limits", {})
+    known["limits"] = Limits(**{**limits, "regions": tuple(limits.get("regions", ()))})
     return JobSpec(**known)
+
+
+def _shape(values: dict[str, Any]) -> Shape:
+    offer = values["offer"]
+    return Shape(**{**values, "offer": Offer(**{**offer, "resources": Resources(**offer["resources"])})})

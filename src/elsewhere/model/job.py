@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+from elsewhere.model.place import Limits, Shape
 from elsewhere.model.resources import Resources
 from elsewhere.model.task import RetryPolicy
 
@@ -53,8 +54,15 @@ class JobSpec:
     channel: str = ""
     """Empty: the first that the place prefers."""
     slots: int = 1
+    machines: tuple[Shape, ...] = ()
+    """What was chosen to run on, in order of preference; empty: what the place has."""
+    limits: Limits = field(default_factory=Limits)
+    software: tuple[str, ...] = ()
+    """Requirements, as pip reads them, of tasks on machines that do not see our files."""
     python: str = ""
     """The interpreter of the slots."""
+    python_version: str = ""
+    """Its minor version, `3.12`: what machines that do not see our files need; empty: our own."""
     cwd: str = ""
     path: tuple[str, ...] = ()
     """Directories that are importable in slots, first of all."""

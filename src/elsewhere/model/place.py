@@ -44,6 +44,19 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
+class Shape:
+    """An offer that was chosen: so many tasks at a time on one such machine, and at most so many machines of it."""
+
+    offer: Offer
+    slots: int
+    most: int | None = None
+    architecture: str = ""
+    """Of its processors: x86_64 or arm64; empty: as here."""
+    list_price: Decimal = Decimal(0)
+    """What the same machine costs on demand, dollars per hour."""
+
+
+@dataclass(frozen=True, slots=True)
 class Allocation:
     """One piece of capacity asked for or held: a machine, a Slurm job, a managed run, an agent's process."""
 

@@ -1,0 +1,55 @@
+"""Brings what tasks print to the job's store, where its machines share no files: soon while somebody follows.
+
+A thread of its own, so that a slow store keeps no task waiting. What cannot go now goes the next time.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+
+from elsewhere.channels.output import Upload
+from elsewhere.errors import ElsewhereError
+
+EVERY, FOLLOWED = 30.0, 2.0
+"""Seconds between two looks at the files."""
+
+
+class Outflow:
+    """`followed`: set while somebody reads along."""
+
+    def __init__(self, upload: Upload) -> None:
+        self.upload, self.followed = upload, False
+        self._turn = threading.Condition()
+        self._over = False
+        self._thread = threading.Thread(target=self._run, name="output", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def follow(self, followed: bool) -> None:
+        """Somebody began to read along, or stopped."""
+        if followed != self.followed:
+            with self._turn:
+                self.followed = followed
+                self._turn.notify()
+
+    def close(self) -> None:
+        """All that was printed is in the store when this returns, unless the store does not answer."""
+        with self._turn:
+            self._over = True
+            self._turn.notify()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._send()
+
+    def _run(self) -> None:
+        while True:
+            with self._turn:
+                if self._turn.wait_for(lambda: self._over, FOLLOWED if self.followed else EVERY):
+                    return
+            self._send()
+
+    def _send(self) -> None:
+        with suppress(ElsewhereError, OSError):
+            self.upload.send()

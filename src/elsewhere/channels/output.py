@@ -1,0 +1,66 @@
+"""What slots print, on its way home from machines that do not share our files: segments of their files, as objects.
+
+An agent writes each segment once; the name says which part of which file it is, so that no list of them is kept.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from elsewhere.stores import Store
+
+OUTPUT = "output/"
+MOST = 8 << 20
+"""Bytes of a segment."""
+_KEY = re.compile(r"output/([\w.=-]+)/(\d+\.\d+\.(?:out|err))/(\d{15})-(\d{15})")
+
+
+class Segment(NamedTuple):
+    """Bytes `begin` to `end` of the file of a slot."""
+
+    agent: str
+    file: str
+    begin: int
+    end: int
+
+    @property
+    def key(self) -> str:
+        return f"{OUTPUT}{self.agent}/{self.file}/{self.begin:015d}-{self.end:015d}"
+
+
+def parse(key: str) -> Segment | None:
+    """What the name of an object says; None for one that is no segment."""
+    found = _KEY.fullmatch(key)
+    if found is None or found[1].startswith("."):
+        return None
+    return Segment(found[1], found[2], int(found[3]), int(found[4]))
+
+
+class Upload:
+    """The agent's end: puts what its slots have printed since the last time into the store."""
+
+    def __init__(self, store: Store, agent: str, directory: Path) -> None:
+        """`directory`: that of the agent's slots."""
+        self.store, self.agent, self.directory = store, agent, directory
+        self._sent: dict[str, int] = {}
+
+    def send(self) -> int:
+        """How many bytes went up. Unreachable: the rest goes the next time."""
+        went = 0
+        for path in sorted(self.directory.glob("*.*.*")):
+            if path.suffix not in (".out", ".err"):
+                continue
+            size, begin = path.stat().st_size, self._sent.get(path.name, 0)
+            with path.open("rb") as file:
+                file.seek(begin)
+                while begin < size:
+                    data = file.read(min(MOST, size - begin))
+                    if not data:
+                        break
+                    segment = Segment(self.agent, path.name, begin, begin + len(data))
+                    self.store.put(segment.key, data)
+                    begin = self._sent[path.name] = segment.end
+                    went += len(data)
+        return went

@@ -1,0 +1,131 @@
+"""Puts together a job on machines that do not see our files: deposit, freight, guests, channel, pool.
+
+What a place must be able to do for it stands in `Distant` and `Attests` (backends/base.py); no place is named here.
+"""
+
+from __future__ import annotations
+
+import getpass
+import selectors
+import socket
+from collections.abc import Callable, Collection
+from datetime import timedelta
+from typing import Any, cast
+
+from elsewhere.agent.join import OwnKey
+from elsewhere.backends.base import Backend, Distant, Launch
+from elsewhere.channels import registry as channels
+from elsewhere.channels.carried import Sending
+from elsewhere.config import secret
+from elsewhere.controller import freight
+from elsewhere.controller.afar import Afar
+from elsewhere.controller.files import JobFiles
+from elsewhere.controller.guests import Guests
+from elsewhere.controller.printed import Printed
+from elsewhere.errors import UsageError
+from elsewhere.ledger.ledger import Ledger
+from elsewhere.model.job import JobSpec
+from elsewhere.model.resources import Resources
+from elsewhere.pool import reaper
+from elsewhere.pool.capacity import Ask, Bounds
+from elsewhere.pool.pool import Pool, utc
+from elsewhere.ship import seal
+from elsewhere.ship.charter import Charter, pack
+from elsewhere.ship.letters import Contents
+from elsewhere.ship.runtime import Target, own
+from elsewhere.ship.script import Bare, BootText, render
+from elsewhere.stores.objects import open_store
+
+LEASE = timedelta(minutes=2)
+FLIGHT = timedelta(minutes=5)
+"""How long a request whose reply was lost may still take effect at a cloud."""
+
+
+def distant(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.BaseSelector, backend: Backend) -> Afar:
+    """The crew of such a job, opened. UsageError: the place cannot do what this needs."""
+    spec, place = ledger.spec, _able(ledger.spec, backend)
+    deposit = place.deposit()
+    whole, store = open_store(deposit.url), open_store(f"{deposit.url.rstrip('/')}/jobs/{spec.id}")
+    kind = spec.channel or backend.traits.channels[0]
+    load = freight.load(spec, whole, target(spec), channels.needs(kind))
+    signer = OwnKey()
+    guests = Guests(
+        store, place, spec.id, signer, signer, lambda: Contents(files.seal_key(), secret.revealed(spec.secrets))
+    )
+    charter = pack(Charter(spec, "", b"", load.roots, load.software))
+    words = {**deposit.channel, "store": f"{deposit.url.rstrip('/')}/jobs/{spec.id}"}
+    home = channels.home(kind, words, spec.id, store, signer, guests, charter, seal.public())
+    line = Sending(home, store, files.store, spec.entry.kind == "call")
+    bounds = bounds_of(spec, backend)
+    order = _order(spec, bounds, home.address, _bare(place, load))
+    crew = Crowd(ledger, cast(Any, line), Pool(backend, ledger, bounds, epoch, order), home.order, selector, epoch)
+    crew.guests, crew.printed = guests, Printed(store, files.slots)
+    guests.open()
+    crew.open()
+    return crew
+
+
+class Crowd(Afar):
+    """Machines far away: between turns newcomers are let in; what was printed comes home before the store goes."""
+
+    guests: Guests
+    printed: Printed
+
+    def turn(self, wait: float) -> None:
+        expected = self.pool.state.alive
+        if expected:
+            self.line.attempt(lambda: self._let_in(expected))
+        super().turn(wait)
+
+    def _let_in(self, expected: Collection[str]) -> None:
+        for why in self.guests.look(expected):
+            with self.ledger.moving():
+                self.ledger.note("turned away", why)
+
+    def _gone(self) -> None:
+        self.line.attempt(self.printed.bring)
+
+
+def target(spec: JobSpec) -> Target:
+    """Whose Python, and which processors, the machines of this job have: of the user's minor version, as chosen."""
+    kinds = {shape.architecture for shape in spec.machines if shape.architecture}
+    return Target(spec.python_version or own().python, kinds.pop() if len(kinds) == 1 else own().architecture)
+
+
+def bounds_of(spec: JobSpec, backend: Backend) -> Bounds:
+    """What the pool may do: the job's limits, the place's lag."""
+    if not spec.machines:
+        raise UsageError(f"no machine was chosen for {spec.place}", hint="`elsewhere plan` shows what there is.")
+    lag = backend.traits.lag
+    best, limits = spec.machines[0], spec.limits
+    most = limits.machines or max(1, -(-spec.slots // best.slots))
+    return Bounds(spec.id, most=most, slots=best.slots, offer=best.offer.name, price=best.offer.price,
+                  budget=limits.budget, lag=lag, flight=max(lag, FLIGHT))  # fmt: skip
+
+
+def _able(spec: JobSpec, backend: Backend) -> Any:
+    """The place, which can do all that such a job needs."""
+    for verb in ("deposit", "ground", "identify"):
+        if not callable(getattr(backend, verb, None)):
+            raise UsageError(f"{spec.place} cannot run jobs of this kind: it has no {verb}",
+                             hint="see the page on adding a backend: Distant and Attests")  # fmt: skip
+    return backend
+
+
+def _bare(place: Distant, load: freight.Freight) -> tuple[Bare, str]:
+    ground = place.ground()
+    return Bare(ground.name, ground.fetch, load.python, load.archives), ground.end
+
+
+def _order(spec: JobSpec, bounds: Bounds, address: str, bare: tuple[Bare, str]) -> Callable[[Ask], Launch]:
+    owner = f"{getpass.getuser()}@{socket.gethostname()}"
+
+    def order(ask: Ask) -> Launch:
+        shape = spec.machines[0]
+        text = BootText(address, f".elsewhere/{spec.id}", "", ask.term, ask.start_by, slots=shape.slots,
+                        lease=LEASE, end=bare[1], bare=bare[0])  # fmt: skip
+        labels = reaper.labels(bounds.job, ask.launch, owner, utc() + ask.term + bounds.asking + bounds.boot)
+        need = Resources(disk=spec.resources.disk)
+        return Launch(ask.launch, ask.count, render(text), need, ask.term, ask.start_by, labels, shape.offer)
+
+    return order

@@ -1,0 +1,52 @@
+"""What tasks printed far away comes home: segments in the job's store, into the files that a local job would have.
+
+Each segment is a part of one file, named by where it begins; writing it twice, or from two processes, does no harm.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from elsewhere.channels.output import OUTPUT, Segment, parse
+from elsewhere.hosts import private_directory
+from elsewhere.stores import Store
+
+
+class Printed:
+    """Mirrors the output of all agents of a job below `slots`."""
+
+    def __init__(self, store: Store, slots: Path) -> None:
+        self.store, self.slots = store, slots
+        self._have: set[str] = set()
+
+    def bring(self, agent: str = "") -> int:
+        """Fetch what is new (of one agent, or all); how many bytes. Unreachable: what came so far is kept."""
+        came = 0
+        for key in self.store.list(f"{OUTPUT}{agent + '/' if agent else ''}"):
+            segment = parse(key)
+            if key in self._have or segment is None:
+                continue
+            if not self._is_here(segment):
+                came += self._write(segment, self.store.get(key))
+            self._have.add(key)
+        return came
+
+    def _path(self, segment: Segment) -> Path:
+        return self.slots / segment.agent / segment.file
+
+    def _is_here(self, segment: Segment) -> bool:
+        try:
+            return self._path(segment).stat().st_size >= segment.end
+        except OSError:
+            return False
+
+    def _write(self, segment: Segment, data: bytes) -> int:
+        path = self._path(segment)
+        private_directory(path.parent)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.pwrite(fd, data, segment.begin)
+        finally:
+            os.close(fd)
+        return len(data)

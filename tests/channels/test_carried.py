@@ -1,0 +1,124 @@
+"""Beside a channel: large values and output go through the job's store, and come out as they went in."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from elsewhere.channels.base import Claim, Receipt, Room
+from elsewhere.channels.carried import Sending, Taking
+from elsewhere.channels.output import MOST, Segment, Upload, parse
+from elsewhere.controller.printed import Printed
+from elsewhere.errors import NotFound
+from elsewhere.model.reports import Ended, Form, Report
+from elsewhere.model.states import Outcome
+from elsewhere.model.task import Delivery
+from elsewhere.ship.codec import Codec
+from elsewhere.slot import values
+from elsewhere.stores import MemoryStore
+
+KEY = b"k" * 32
+
+
+class Straight:
+    """A channel that gives what it was given, and notes what the store held at that moment."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.store = store
+        self.sent: list[Delivery] = []
+        self.said: list[Report] = []
+        self.there: list[list[str]] = []
+
+    def send(self, deliveries: Sequence[Delivery]) -> None:
+        self.there.append(list(self.store.list()))
+        self.sent += deliveries
+
+    def claim(self, agent: str, room: Room, lease: timedelta) -> Sequence[Claim]:
+        return [Claim(delivery) for delivery in self.sent]
+
+    def report(self, reports: Sequence[Report], done: Collection[Claim] = ()) -> None:
+        self.there.append(list(self.store.list()))
+        self.said += reports
+
+    def collect(self, limit: int) -> Sequence[Receipt]:
+        return [Receipt(report) for report in self.said]
+
+
+def test_a_large_argument_is_in_the_store_before_its_delivery_and_on_the_machine_before_it_runs(tmp_path: Path) -> None:
+    store = MemoryStore()
+    straight, here, there = Straight(store), tmp_path / "here", tmp_path / "there"
+    codec = Codec(here, KEY)
+    body, _, stored = codec.call(codec.function(len), [b"x" * 100_000], {})
+    sending = Sending(straight, store, here, calls=True)  # type: ignore[arg-type]
+    sending.send([Delivery(1, 1, "one", body)])
+    assert len(straight.there[0]) == 2 and stored
+    taking = Taking(straight, store, there, calls=True)  # type: ignore[arg-type]
+    assert [claim.delivery.id for claim in taking.claim("a", Room(1), timedelta(0))] == ["one"]
+    assert values.open_pickle(str(there), KEY, stored) == ((b"x" * 100_000,), {})
+
+
+def test_a_large_result_is_in_the_store_before_its_report_and_home_before_it_is_recorded(tmp_path: Path) -> None:
+    store = MemoryStore()
+    straight, here, there = Straight(store), tmp_path / "here", tmp_path / "there"
+    form, value = values.write("y" * 200_000, False, str(there), KEY)
+    report = Ended(1, 1, Outcome.SUCCEEDED, 0.0, 0.0, Form(form), value)
+    Taking(straight, store, there, calls=False).report([report])  # type: ignore[arg-type]
+    assert straight.there[0] == [f"values/{value.decode()}"]
+    Sending(straight, store, here, calls=False).collect(10)  # type: ignore[arg-type]
+    assert values.read(form, value, str(here), KEY) == "y" * 200_000
+
+
+def test_a_result_that_nobody_put_there_does_not_keep_its_report_away(tmp_path: Path) -> None:
+    straight = Straight(MemoryStore())
+    straight.said = [Ended(1, 1, Outcome.SUCCEEDED, 0.0, 0.0, Form.STORED_JSON, b"../../etc/passwd")]
+    sending = Sending(straight, straight.store, tmp_path, calls=False)  # type: ignore[arg-type]
+    assert [receipt.report for receipt in sending.collect(10)] == straight.said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_argument_that_is_not_there_is_not_run(tmp_path: Path) -> None:
+    straight = Straight(MemoryStore())
+    straight.sent = [Delivery(1, 1, "one", b'{"function":"abc","args":[]}')]
+    with pytest.raises(NotFound):
+        Taking(straight, straight.store, tmp_path, calls=True).claim("a", Room(1), timedelta(0))  # type: ignore[arg-type]
+
+
+def test_what_is_printed_there_is_read_here_as_it_grows(tmp_path: Path) -> None:
+    store, slots = MemoryStore(), tmp_path / "a1"
+    slots.mkdir()
+    upload, printed = Upload(store, "i-1", slots), Printed(store, tmp_path / "home")
+    (slots / "0.1.out").write_bytes(b"one\n")
+    (slots / "0.outcomes").write_bytes(b"not output")
+    assert upload.send() == 4
+    assert (printed.bring(), printed.bring()) == (4, 0)
+    with (slots / "0.1.out").open("ab") as file:
+        file.write(b"\0two\xff")
+    assert (upload.send(), upload.send()) == (5, 0)
+    assert Printed(store, tmp_path / "home").bring() == 5
+    assert (tmp_path / "home" / "i-1" / "0.1.out").read_bytes() == b"one\n\0two\xff"
+    assert [path.name for path in (tmp_path / "home" / "i-1").iterdir()] == ["0.1.out"]
+
+
+def test_much_output_travels_in_pieces(tmp_path: Path) -> None:
+    store = MemoryStore()
+    (tmp_path / "0.1.err").write_bytes(b"z" * (MOST + 5))
+    assert Upload(store, "i-1", tmp_path).send() == MOST + 5
+    assert [parse(key) for key in store.list()] == [
+        Segment("i-1", "0.1.err", 0, MOST), Segment("i-1", "0.1.err", MOST, MOST + 5),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "output/../x/0.1.out/000000000000000-000000000000001",
+        "output/.new/0.1.out/000000000000000-000000000000001",
+        "output/i/0.1.sh/000000000000000-000000000000001",
+        "charter",
+    ],
+)
+def test_no_name_leads_out_of_the_directory(key: str) -> None:
+    assert parse(key) is None
