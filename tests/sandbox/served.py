@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import pytest
+
 from elsewhere.sandbox.http import Caller, Request, Service
 
 
@@ -62,3 +64,20 @@ def client(service: str, url: str, region: str = "us-east-1") -> Any:
     config = Config(retries={"max_attempts": 1}, read_timeout=30, connect_timeout=5)
     session = boto3.Session("AKIATEST", "secret", region_name=region)
     return session.client(service, endpoint_url=url, config=config)
+
+
+def account_of(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """Credentials and an endpoint in the environment, as a user would set them, and nothing of this machine's own."""
+    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_SQS", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    words = {
+        "AWS_ACCESS_KEY_ID": "AKIATEST",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_ENDPOINT_URL": url,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": "/nonexistent",
+        "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
+    }
+    for name, value in words.items():
+        monkeypatch.setenv(name, value)
