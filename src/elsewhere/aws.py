@@ -30,7 +30,8 @@ from elsewhere.errors import (
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"}
 _DENIED = {
     "AccessDenied", "AccessDeniedException", "AllAccessDisabled", "AuthFailure", "InvalidAccessKeyId",
-    "InvalidSecurity", "InvalidClientTokenId", "SignatureDoesNotMatch", "UnauthorizedOperation", "UnrecognizedClientException",
+    "InvalidSecurity", "InvalidClientTokenId", "SignatureDoesNotMatch", "UnauthorizedOperation",
+    "UnrecognizedClientException",
 }  # fmt: skip
 _MISSING = {"NoSuchBucket", "NoSuchKey", "NotFound", "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
 _LATER = {
