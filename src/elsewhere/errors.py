@@ -108,7 +108,7 @@ class AccessDenied(PlaceError):
 
 
 class CredentialsExpired(PlaceError):
-    """The credentials were good and are no longer; the hint is the command that logs in again. Work goes on after it."""
+    """The credentials were good and are no longer; the hint is the command that logs in again, and work goes on."""
 
     transient = True
 

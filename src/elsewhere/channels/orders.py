@@ -11,7 +11,7 @@ from elsewhere.model.orders import Orders
 from elsewhere.stores import Store
 
 _FOLDER = "orders/"
-LOOK, ANEW = 30.0, 600.0
+LOOK, ANEW = 30.0, 1800.0
 """Seconds between two looks at the orders of a store that bills each, and at which epochs there are."""
 
 
@@ -61,7 +61,7 @@ class OrdersReader:
         """Those of the highest epoch that was seen, at most `look` seconds old. Unreachable: keep the old."""
         now = self._clock()
         if now - self._looked >= self._look:
-            if not self._key or now - self._listed >= ANEW:
+            if now - self._listed >= (ANEW if self._key else LOOK * 2):
                 keys = list(self._store.list(_FOLDER))
                 self._turn_to(max([self._key, *keys]))
                 self._listed = now

@@ -10,12 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from elsewhere.channels.base import Claim, Receipt, Room
 from elsewhere.channels.frames import Signs, Verifies, pack_deliveries, pack_reports, seal, unpack_reports, unseal
-from elsewhere.channels.orders import supersede, write_orders
+from elsewhere.channels.orders import LOOK, supersede, write_orders
 from elsewhere.channels.parcels import BODIES, Parcel, body, cut, unwrap, wrap
 from elsewhere.channels.polls import Poll
 from elsewhere.channels.sqs_wire import BATCH, Came, Wire
@@ -89,7 +90,7 @@ class Sqs:
         self._forgot = clock()
         self._took: float | None = None
         self._sizes: dict[str, int] = {}
-        self._epoch = -1
+        self._orders, self._ordered = Orders("", -1), 0.0
 
     # --- to agents ------------------------------------------------------------------------------------------------
 
@@ -111,11 +112,18 @@ class Sqs:
                 self._send(tasks_queue(self._prefix, sort), parts[start : start + 10])
 
     def order(self, orders: Orders) -> None:
-        """Publish orders to all agents. Twice: harmless. Lost reply: again."""
+        """Publish orders to all agents. Twice: harmless. Lost reply: again.
+
+        Where only finished tasks were added it may wait for a later call: each publication is billed, and tells agents
+        no more than that what they hold twice need not be run.
+        """
+        same = replace(orders, ended=(), numbers={}) == replace(self._orders, ended=(), numbers={})
+        if same and self._clock() - self._ordered < LOOK:
+            return
         write_orders(self._store, orders, self._signer)
-        if orders.epoch > self._epoch:
+        if orders.epoch > self._orders.epoch:
             supersede(self._store, orders, self._signer)
-            self._epoch = orders.epoch
+        self._orders, self._ordered = orders, self._clock()
 
     def destroy(self) -> None:
         self._poll.close()
@@ -137,7 +145,7 @@ class Sqs:
             self._arrive()
             while self._count() < limit:
                 self._poll.want(10, _HOLD)
-                if not self._arrive():
+                if self._arrive() < BATCH:
                     break
         return [one for _, _, receipts in self._unconfirmed.values() for one in receipts][:limit]
 
@@ -196,8 +204,8 @@ class Sqs:
     def _count(self) -> int:
         return sum(len(receipts) for _, _, receipts in self._unconfirmed.values())
 
-    def _arrive(self) -> bool:
-        """Read what has come; has anything?"""
+    def _arrive(self) -> int:
+        """Read what has come; how many messages that was."""
         came = self._poll.take()
         for one in came:
             if one.id in self._unconfirmed:  # it was given out again: by this receipt it can be deleted
@@ -218,7 +226,7 @@ class Sqs:
             self._learn(reports)
             receipts = [Receipt(report, f"{one.id}#{i}") for i, report in enumerate(reports)]
             self._unconfirmed[one.id] = (one, parcel, receipts)
-        return bool(came)
+        return len(came)
 
     def _believed(self, parcel: Parcel) -> list[Report]:
         verifier = self._agents(parcel.by) if self._agents is not None else None

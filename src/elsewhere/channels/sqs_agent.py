@@ -33,7 +33,8 @@ _STALE = 1 / 3
 _LET_GO = LONGEST_HOLD - 3600
 """Seconds after which a message is deleted though its work goes on: SQS would give it to another. If this machine is
 lost later, the pool's evidence brings its deliveries back, under their next number."""
-_GATHER = (0.5, 10.0)
+_GATHER = (0.5, 15.0)
+"""Seconds for which reports are gathered: at least, and at most."""
 _REFUSED = 900.0
 
 
@@ -86,6 +87,7 @@ class SqsAgent:
         seconds for which orders that were read hold. `wait` 0: no threads, each `claim` asks for itself."""
         self.address, self.agent, self.refused = address, agent, list[str]()
         self.gather = _GATHER[0]
+        """Seconds for which an agent shall gather reports."""
         self._prefix, self._store, self._job, self._verifier, self._signer = prefix, store, job, verifier, signer
         self._wire, self._clock, self._wait = Wire(region, client, clock), clock, wait
         self._polls = {queue: self._poll(queue) for queue in (tasks_queue(prefix, sort), tasks_queue(prefix, ALONE))}
@@ -308,7 +310,7 @@ class SqsAgent:
                 yield self._held[serial], sorted(items)
 
     def _learn(self, reports: Sequence[Report]) -> None:
-        """For a sixth of a task's time reports are gathered: a message for each would cost as much as all else."""
+        """For a quarter of a task's time reports are gathered: a message for each costs more than all else."""
         for report in reports:
             if isinstance(report, Ended):
-                self.gather += (min(max(report.took / 6, _GATHER[0]), _GATHER[1]) - self.gather) / 4
+                self.gather += (min(max(report.took / 4, _GATHER[0]), _GATHER[1]) - self.gather) / 4
