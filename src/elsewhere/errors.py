@@ -107,6 +107,12 @@ class AccessDenied(PlaceError):
     """The credentials do not allow it."""
 
 
+class CredentialsExpired(PlaceError):
+    """The credentials were good and are no longer; the hint is the command that logs in again, and work goes on."""
+
+    transient = True
+
+
 class Unreachable(PlaceError):
     """No answer. It says nothing about whether the request had its effect."""
 

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from elsewhere.agent.outflow import Outflow
 
 GATHER = 0.1
-"""Seconds for which reports are gathered while slots are busy, so that a report is not an object for each task."""
+"""Seconds for which reports are gathered while slots are busy, so that a report is not an object for each task. A
+channel whose every message is billed asks for more (`gather`)."""
 GATHERED = 2000
 POLL = (0.02, 0.5)
 """Seconds between two looks at a channel that does not call: at first, and when nothing has come for long."""
@@ -149,7 +150,7 @@ class Process:
 
     def _wait(self, news: bool) -> float:
         self._poll = POLL[0] if news else min(self._poll * 1.5, POLL[1])
-        wait = GATHER if self._gathered else self._poll
+        wait = max(GATHER, min(self._poll, self._gather)) if self._gathered else self._poll
         due = self.hands.next_due()
         return max(0.0, min(wait, due - self.age())) if due is not None else wait
 
@@ -189,7 +190,7 @@ class Process:
         now = self.age()
         if not self._gathered:
             self._gathered_at = now
-        elif now - self._gathered_at >= GATHER or len(self._gathered) >= GATHERED or not self.slots.running():
+        elif now - self._gathered_at >= self._gather or len(self._gathered) >= GATHERED or not self.slots.running():
             if now - self._renewed > self.ways.lease:
                 self._renew()
                 if now - self._renewed > self.ways.lease:
@@ -200,6 +201,12 @@ class Process:
             self._say()
         if not self._gathered and not self._unsaid:
             self.slots.settled()
+
+    @property
+    def _gather(self) -> float:
+        """Not at all when the end is near: what was not reported by then would be done again."""
+        asked = float(getattr(self.channel, "gather", GATHER))
+        return asked if not self._stops and self.age() + asked < self.hands.term else 0.0
 
     def _delay(self, strikes: int) -> float:
         return self.ways.retry.wait(strikes, self._chance).total_seconds()
@@ -289,7 +296,17 @@ def serve(joining: Joining, ready: Callable[[Process], None] | None = None) -> s
         _beside(process, channel, place, exits)
         if ready is not None:
             ready(process)
-        return process.run()
+        try:
+            return process.run()
+        finally:
+            _leave(channel)
+
+
+def _leave(channel: FarChannel) -> None:
+    """What a channel has for us and nobody has begun goes back now, not when its lease is over."""
+    close = getattr(channel, "close", None)
+    if close is not None:
+        close()
 
 
 def _beside(process: Process, channel: FarChannel, place: Path, exits: ExitStack) -> None:

@@ -1,16 +1,18 @@
 """Which channel an address names. What an agent must know to join is in the address; it holds no secret.
 
 spool:/path?job=JOB&key=HEX     a directory that the machines share; `key` is the job's public key
+sqs:REGION/PREFIX?job=JOB&bucket=s3://...&key=HEX[&sort=CLASS]   queues, and a bucket for what is large
 pipe:/path                      a socket of this machine           pipe:-     our own standard input and output
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, unquote, urlencode
 
 from elsewhere.channels.frames import Signs, Verifies
@@ -19,6 +21,10 @@ from elsewhere.errors import UsageError
 if TYPE_CHECKING:
     from elsewhere.channels.away import Away
     from elsewhere.channels.spool import Spool
+    from elsewhere.channels.sqs import Sqs
+    from elsewhere.channels.sqs_agent import SqsAgent
+
+_PREFIX = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
 
 def spool_address(directory: Path, job: str, key: bytes = b"") -> str:
@@ -45,43 +51,86 @@ def spool_in(
     )
 
 
+def sqs_address(region: str, prefix: str, bucket: str, job: str, key: bytes = b"", sort: str = "") -> str:
+    """The address of a job's queues. `bucket`: the store's URL; `sort`: the class of deliveries of this machine."""
+    words = {"job": job, "bucket": bucket, **({"key": key.hex()} if key else {}), **({"sort": sort} if sort else {})}
+    return f"sqs:{region}/{prefix}?{urlencode(words)}"
+
+
+def sqs_in(
+    region: str, prefix: str, bucket: str, job: str, signer: Signs | None, charter: bytes, key: bytes = b"", **more: Any
+) -> Sqs:
+    """The controller's end of a job's queues. `more`: as `Sqs` takes it (agents, classes, sort, labels)."""
+    from elsewhere.channels.sqs import Sqs
+    from elsewhere.stores.objects import open_store
+
+    if not _PREFIX.fullmatch(prefix):
+        raise UsageError(f"{prefix!r} begins no queue's name", hint="letters, digits, - and _, at most 60")
+    address = sqs_address(region, prefix, bucket, job, key)
+    return Sqs(region, prefix, open_store(bucket, region), job, address=address, signer=signer, charter=charter, **more)
+
+
 def join(
     address: str,
     agent: str,
     directory: Path,
     lease: timedelta,
     trust: Callable[[bytes], Verifies] | None = None,
-) -> Spool | Away:
+    signer: Signs | None = None,
+) -> Spool | Away | SqsAgent:
     """The agent's end of the channel at this address. UsageError if it names none.
 
     `directory` is the agent's own, for what it must not lose. `trust` makes a verifier of the job's public key; a
-    spool whose address has a key is not joined without one.
+    channel whose address has a key is not joined without one. `signer`: the agent's own key, where reports are signed.
     """
     kind, _, rest = address.partition(":")
     if kind == "spool" and rest:
         return _join_spool(address, rest, trust)
+    if kind == "sqs" and rest:
+        return _join_sqs(address, rest, agent, trust, signer)
     if kind == "pipe" and rest:
         from elsewhere.channels.away import Away, once, to_socket
 
         connect = once(*_own_streams()) if rest == "-" else to_socket(unquote(rest))
         return Away(agent, connect, directory / "journal", address=address, lease=lease)
-    raise UsageError(f"{address!r} is not the address of a channel", hint="it begins with spool: or pipe:")
+    raise UsageError(f"{address!r} is not the address of a channel", hint="it begins with spool:, sqs: or pipe:")
 
 
 def _join_spool(address: str, rest: str, trust: Callable[[bytes], Verifies] | None) -> Spool:
     from elsewhere.channels.spool import Spool
     from elsewhere.stores import DirectoryStore
 
+    path, job, verifier, _ = _parts(address, rest, trust)
+    root = Path(unquote(path))
+    return Spool(DirectoryStore(root), job, light=DirectoryStore(root, sync=False), address=address, verifier=verifier)
+
+
+def _join_sqs(
+    address: str, rest: str, agent: str, trust: Callable[[bytes], Verifies] | None, signer: Signs | None
+) -> SqsAgent:
+    from elsewhere.channels.sqs_agent import SqsAgent
+    from elsewhere.stores.objects import open_store
+
+    path, job, verifier, words = _parts(address, rest, trust)
+    region, _, prefix = path.partition("/")
+    if not region or not _PREFIX.fullmatch(prefix) or not words.get("bucket"):
+        raise UsageError(f"{address!r} names no queues and bucket", hint="sqs:REGION/PREFIX?job=...&bucket=s3://...")
+    return SqsAgent(region, prefix, open_store(words["bucket"], region), job, agent, address=address,
+                    verifier=verifier, signer=signer, sort=words.get("sort", ""))  # fmt: skip
+
+
+def _parts(
+    address: str, rest: str, trust: Callable[[bytes], Verifies] | None
+) -> tuple[str, str, Verifies | None, dict[str, str]]:
+    """What stands before the question mark, the job, who checks its signatures, and all words after it."""
     path, _, query = rest.partition("?")
-    words = parse_qs(query)
-    job, key = words.get("job", [""])[0], words.get("key", [""])[0]
+    words = {name: values[0] for name, values in parse_qs(query).items()}
+    job, key = words.get("job", ""), words.get("key", "")
     if not job:
         raise UsageError(f"{address!r} does not say which job it is of", hint="it ends with ?job=...")
     if key and trust is None:
         raise UsageError(f"{address!r} is signed, and there is nobody to check it")
-    verifier = trust(bytes.fromhex(key)) if key and trust is not None else None
-    root = Path(unquote(path))
-    return Spool(DirectoryStore(root), job, light=DirectoryStore(root, sync=False), address=address, verifier=verifier)
+    return path, job, trust(bytes.fromhex(key)) if key and trust is not None else None, words
 
 
 def _own_streams() -> tuple[int, int]:

@@ -1,0 +1,162 @@
+"""The SDK of AWS as the rooms of this house use it: made when first needed, once, and speaking our errors.
+
+Knows no service. No exception of the SDK passes `asking`.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from elsewhere.errors import (
+    AccessDenied,
+    CredentialsExpired,
+    ElsewhereError,
+    MissingExtra,
+    NotFound,
+    PlaceError,
+    QuotaExceeded,
+    Refused,
+    Unreachable,
+    UsageError,
+)
+
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"}
+_DENIED = {
+    "AccessDenied", "AccessDeniedException", "AllAccessDisabled", "AuthFailure", "InvalidAccessKeyId",
+    "InvalidSecurity", "InvalidClientTokenId", "SignatureDoesNotMatch", "UnauthorizedOperation",
+    "UnrecognizedClientException",
+}  # fmt: skip
+_MISSING = {"NoSuchBucket", "NoSuchKey", "NotFound", "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
+_LATER = {
+    "InternalError", "InternalFailure", "RequestLimitExceeded", "RequestThrottled", "RequestTimeout", "SlowDown",
+    "RequestTimeTooSkewed", "ServiceUnavailable", "ThrottledException", "Throttling", "ThrottlingException",
+    "TooManyRequestsException", "AWS.SimpleQueueService.QueueDeletedRecently", "OperationAborted",
+    "ConditionalRequestConflict",
+}  # fmt: skip
+_QUOTA = {"OverLimit", "LimitExceeded", "VcpuLimitExceeded", "TooManyBuckets"}
+
+
+@functools.cache
+def session() -> Any:
+    """The SDK's session, with its own chain of credentials. MissingExtra if it is not installed."""
+    try:
+        import boto3
+    except ImportError:
+        raise MissingExtra("AWS needs boto3", hint="pip install 'elsewhere[aws]'") from None
+    with asking("the profile"):
+        return boto3.Session()
+
+
+def region(wanted: str = "") -> str:
+    """`wanted`, or the one that the user's settings name. UsageError if there is none."""
+    found = wanted or os.environ.get("AWS_REGION") or session().region_name
+    if not found:
+        raise UsageError("no region is named", hint="set AWS_REGION, or `region` in the place's settings")
+    return str(found)
+
+
+@functools.cache
+def client(service: str, where: str) -> Any:
+    """The client of one service in one region, for several threads. Ask for it at each call: `forget` ends it."""
+    from botocore.config import Config
+
+    endpoint(service)
+    # longer than the longest poll of a queue, shorter than a lease
+    config = Config(retries={"mode": "standard", "total_max_attempts": 4}, connect_timeout=5, read_timeout=30)
+    with asking(f"{service} in {where}"):
+        return session().client(service, region_name=where, config=config)
+
+
+def endpoint(service: str) -> str:
+    """Where the environment sends calls of this service, or "". UsageError if they would be readable on their way."""
+    name = f"AWS_ENDPOINT_URL_{service.upper()}"
+    url = os.environ.get(name) or os.environ.get("AWS_ENDPOINT_URL") or ""
+    parts = urlsplit(url)
+    if url and not (parts.scheme == "https" or (parts.scheme == "http" and _loopback(parts.hostname or ""))):
+        raise UsageError(f"{name}: {url!r} is not https", hint="http is for this machine's own addresses only")
+    return url
+
+
+@contextmanager
+def asking(call: str) -> Iterator[None]:
+    """Whatever the SDK raises within becomes an error of ours that names this call, such as sqs:SendMessage."""
+    try:
+        yield
+    except ElsewhereError:
+        raise
+    except Exception as error:
+        if not type(error).__module__.startswith(("botocore", "boto3", "urllib3")):
+            raise
+        raise explained(error, call) from error
+
+
+def explained(error: Exception, call: str) -> PlaceError:
+    """What an exception of the SDK comes to."""
+    answer = getattr(error, "response", None)
+    if isinstance(answer, dict):
+        said = answer.get("Error", {})
+        status = int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        return by_code(str(said.get("Code", "")), str(said.get("Message", "")) or str(error), call, status)
+    kind = type(error).__name__
+    if "SSO" in kind or "Token" in kind or "Refresh" in kind or kind.startswith("Login"):
+        return _expired(call)
+    if "Credential" in kind or kind == "ProfileNotFound":
+        hint = f"`{_login()}`, or `aws configure`; what is used is what the AWS command line uses"
+        return AccessDenied(f"{call}: {error}", hint=hint)
+    if kind in ("ParamValidationError", "UnknownServiceError", "InvalidRegionError", "InvalidEndpointDiscoveryError"):
+        return Refused(f"{call}: {error}")
+    return Unreachable(f"{call}: no answer ({error})", hint="it is asked again; see that the network is there")
+
+
+def by_code(code: str, text: str, call: str, status: int = 0) -> PlaceError:
+    """What an answer with this error code comes to."""
+    if code in _EXPIRED or "token included in the request is expired" in text:
+        return _expired(call)
+    if code in _DENIED or (status in (401, 403) and code not in _LATER):
+        return AccessDenied(f"{call} is not allowed: {text or code}", hint=_allow(call))
+    if code in _MISSING or (status == 404 and not code):
+        return NotFound(f"{call}: {text or code}")
+    if code in _LATER or "Throttl" in code or status >= 500 or status == 429:
+        return Unreachable(f"{call}: {text or code}", hint="it is asked again, less often")
+    if code in _QUOTA:
+        return QuotaExceeded(f"{call}: {text or code}")
+    return Refused(f"{call}: {text or code} ({code})")
+
+
+def forget() -> None:
+    """Read the user's credentials anew at the next call: those that were written down meanwhile."""
+    session.cache_clear()
+    client.cache_clear()
+
+
+def _expired(call: str) -> PlaceError:
+    forget()
+    return CredentialsExpired(
+        f"{call}: the credentials have expired", hint=f"`{_login()}` in another window; the work goes on by itself"
+    )
+
+
+def _login() -> str:
+    profile = os.environ.get("AWS_PROFILE", "")
+    plain = re.fullmatch(r"[\w.@/+-]+", profile)
+    return "aws sso login" + (f" --profile {profile}" if plain else "")
+
+
+def _allow(call: str) -> str:
+    return (
+        f'the policy needs "Action": "{call}"' if re.fullmatch(r"[a-z0-9-]+:\w+", call) else "ask who runs the account"
+    )
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
