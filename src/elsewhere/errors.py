@@ -119,6 +119,18 @@ class Unreachable(PlaceError):
     transient = True
 
 
+class Throttled(PlaceError):
+    """The place was asked too often; this call had no effect."""
+
+    transient = True
+
+
+class LoggedOut(PlaceError):
+    """The credentials have run out; the hint is the command that renews them. What runs there goes on."""
+
+    transient = True
+
+
 class NotFound(PlaceError):
     """The place does not know the thing."""
 

@@ -9,8 +9,9 @@ import enum
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
+from elsewhere.model.catalog import Catalog
 from elsewhere.model.place import Offer
 from elsewhere.model.resources import Resources
 
@@ -164,4 +165,41 @@ class Backend(Protocol):
 
     def check(self) -> Iterable[Finding]:
         """May I use it, what is missing, what quota is left. Creates nothing."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What a machine's first disk is made of."""
+
+    id: str
+    name: str = ""
+    region: str = ""
+    architecture: str = ""
+    created: datetime | None = None
+
+
+@runtime_checkable
+class Inventory(Protocol):
+    """What few places can say of themselves: all that they sell."""
+
+    def catalog(self, regions: Sequence[str], fresh: bool = False) -> Catalog:
+        """All offers of these regions, from a cache of a bounded age unless `fresh`. Waits for the place's answers."""
+        ...
+
+    def regions(self) -> Sequence[str]:
+        """Those that the account may use, sorted."""
+        ...
+
+    def images(self) -> Sequence[Image]:
+        """Those that machines of this place would boot, one for each architecture."""
+        ...
+
+
+@runtime_checkable
+class Permissions(Protocol):
+    """A place whose rights are written as a document."""
+
+    def policy(self, who: str = "user") -> Mapping[str, Any]:
+        """The least rights that suffice: of the `user` who launches, or of a `machine`. Asks nobody."""
         ...

@@ -5,6 +5,7 @@ A kind's `read` returns the value as the rest of Elsewhere uses it (timedelta, b
 
 from __future__ import annotations
 
+import dataclasses
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -212,3 +213,13 @@ def of_type(hint: Any) -> Kind:
     if typing.get_origin(hint) in (dict, Mapping):
         return MAPPING
     return _OF_TYPES.get(hint, ANYTHING)
+
+
+def of_fields(schema: type) -> dict[str, Kind]:
+    """The kinds of a dataclass's fields: as `metadata["kind"]` has it, else by the type."""
+    hints = typing.get_type_hints(schema)
+    return {
+        found.name: found.metadata.get("kind") or of_type(hints[found.name])
+        for found in dataclasses.fields(schema)
+        if found.init
+    }

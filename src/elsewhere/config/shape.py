@@ -178,9 +178,5 @@ def _plain(key: str) -> str:
 
 
 def _fields(schema: type) -> dict[str, Kind]:
-    """The keys of a backend's dataclass, by its types."""
-    import dataclasses
-    import typing
-
-    hints = typing.get_type_hints(schema)
-    return {found.name: kinds.of_type(hints[found.name]) for found in dataclasses.fields(schema) if found.init}
+    """The keys of a backend's dataclass."""
+    return kinds.of_fields(schema)

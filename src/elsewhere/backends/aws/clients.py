@@ -1,0 +1,156 @@
+"""Clients of AWS's services: made when first needed, one for each service, region and way of asking again.
+
+Clients may be used by many threads at once; sessions may not, so that one is made under a lock.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from elsewhere.backends.aws.errors import encoded, talking
+from elsewhere.backends.aws.settings import AwsSettings
+from elsewhere.errors import AccessDenied, ConfigError, LoggedOut, MissingExtra
+
+FALLBACK = "us-east-1"
+ANSWER, CONNECT = 30, 5
+"""Seconds that a call waits."""
+
+
+class Clients:
+    """What a place's calls go through. After credentials have run out, the next call looks for new ones."""
+
+    def __init__(self, settings: AwsSettings) -> None:
+        self.settings = settings
+        self._lock = threading.Lock()
+        self._session: Any = None
+        self._clients: dict[tuple[str, str, bool], Any] = {}
+
+    def get(self, service: str, region: str = "", *, once: bool = False) -> Any:
+        """The client. `once`: a call is made a single time, so that its answer says what became of it."""
+        region = region or self.region
+        key = (service, region, once)
+        with self._lock:
+            if key not in self._clients:
+                self._clients[key] = self._make(service, region, once)
+            return self._clients[key]
+
+    @property
+    def region(self) -> str:
+        """Where machines are launched."""
+        if self.settings.region:
+            return self.settings.region
+        with self._lock:
+            return str(self._open().region_name or FALLBACK)
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Where we look for our own: `region` first."""
+        return tuple(dict.fromkeys((self.region, *self.settings.regions)))
+
+    @contextmanager
+    def talking(self, call: str, region: str = "") -> Iterator[None]:
+        """Calls within raise our errors only."""
+        try:
+            with talking(call, region=region, profile=self.settings.profile):
+                yield
+        except LoggedOut:
+            self.forget()
+            raise
+        except AccessDenied as error:
+            raise self._explained(error) from error.__cause__
+
+    def forget(self) -> None:
+        """Look for credentials anew at the next call."""
+        with self._lock:
+            self._session = None
+            self._clients.clear()
+
+    def world(self) -> str:
+        """A name for what these credentials see: caches of one account or sandbox never serve another."""
+        with self._lock:
+            session = self._open()
+            profile = session.profile_name
+        ends = [os.environ.get(name, "") for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_EC2")]
+        return hashlib.sha256("\0".join([str(profile), *ends]).encode()).hexdigest()[:12]
+
+    def secrets(self) -> tuple[str, ...]:
+        """What must never stand in a boot text."""
+        with self._lock, talking("credentials", profile=self.settings.profile):
+            found = self._open().get_credentials()
+            frozen = found.get_frozen_credentials() if found else None
+        return tuple(word for word in (frozen.secret_key, frozen.token) if word) if frozen else ()
+
+    def _open(self) -> Any:
+        if self._session is None:
+            boto3 = sdk()
+            with talking("credentials", profile=self.settings.profile):
+                self._session = boto3.Session(profile_name=self.settings.profile or None)
+        return self._session
+
+    def _make(self, service: str, region: str, once: bool) -> Any:
+        from botocore.config import Config
+
+        session = self._open()
+        _known(session, region)
+        retries = {"mode": "standard", "total_max_attempts": 1 if once else 3}
+        config = Config(
+            connect_timeout=CONNECT, read_timeout=ANSWER, retries=retries, user_agent_extra="elsewhere",
+            max_pool_connections=20,
+        )  # fmt: skip
+        with talking(service, region=region, profile=self.settings.profile):
+            return session.client(service, region_name=region, config=config)
+
+    def _explained(self, error: AccessDenied) -> AccessDenied:
+        """With the story of the denial, where the credentials may read it."""
+        sealed = encoded(error.__cause__) if error.__cause__ else ""
+        if not sealed:
+            return error
+        try:
+            with talking("sts:DecodeAuthorizationMessage"):
+                opened = self.get("sts").decode_authorization_message(EncodedMessage=sealed)["DecodedMessage"]
+        except Exception:
+            return error  # it is the denial that matters
+        return AccessDenied(f"{error.message}; {story(opened)}" if story(opened) else error.message, hint=error.hint)
+
+
+def story(opened: str) -> str:
+    """Of a decoded denial: on which thing, and whether a rule forbids it. Empty if it cannot be read."""
+    import json
+
+    try:
+        found: Mapping[str, Any] = json.loads(opened)
+        context = found.get("context", {})
+        thing = str(context.get("resource", ""))
+    except (ValueError, AttributeError):
+        return ""
+    why = "a rule forbids it" if found.get("explicitDeny") else "no rule allows it"
+    return f"{why} on {thing}" if thing else why
+
+
+def sdk() -> Any:
+    """boto3; MissingExtra says what to install."""
+    try:
+        import boto3
+    except ImportError as error:
+        raise MissingExtra(
+            f"the place aws needs {error.name or 'boto3'}, which is not installed", hint="pip install 'elsewhere[aws]'"
+        ) from error
+    return boto3
+
+
+def _known(session: Any, region: str) -> None:
+    """ConfigError for a region that does not exist: asking it would only time out."""
+    known = [name for part in session.get_available_partitions() for name in session.get_available_regions("ec2", part)]
+    if region in known:
+        return
+    near = difflib.get_close_matches(region, known, 1)
+    raise ConfigError(
+        f"aws: there is no region {region!r}" + (f"; did you mean {near[0]}?" if near else ""),
+        hint="`elsewhere offers --regions` lists them; a region that is newer than your boto3 wants a newer boto3.",
+    )
