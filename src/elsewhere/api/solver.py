@@ -23,8 +23,7 @@ def solve(program: Program) -> Solution | None:
     """Whole counts of least cost, and what no counts can cost less than. None: no counts meet every row."""
     import highspy
 
-    model: Any = highspy.Highs()  # type: ignore[no-untyped-call]
-    model.setOptionValue("output_flag", False)
+    model = _quiet(highspy)
     model.setOptionValue("threads", 1)
     model.setOptionValue("mip_rel_gap", program.gap)
     model.setOptionValue("time_limit", SECONDS)
@@ -40,6 +39,17 @@ def solve(program: Program) -> Solution | None:
     counts = [round(value) for value in model.getSolution().col_value] if whole else []
     # Its own tolerances are a millionth; a bound that claims less is one.
     return Solution(counts, max(0.0, found.mip_dual_bound * (1 - 1e-6)))
+
+
+def _quiet(highspy: Any) -> Any:
+    """A solver that prints nothing, not even its own name while it is made: our output may be JSON."""
+
+    class Quiet(highspy.Highs):  # type: ignore[misc]
+        def enableCallbacks(self) -> None:
+            self.silent()
+            super().enableCallbacks()
+
+    return Quiet()
 
 
 def _model(highspy: Any, program: Program) -> Any:

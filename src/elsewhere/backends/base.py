@@ -9,8 +9,9 @@ import enum
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
+from elsewhere.model.catalog import Catalog, Image
 from elsewhere.model.place import Offer
 from elsewhere.model.resources import Resources
 
@@ -119,4 +120,27 @@ class Backend(Protocol):
 
     def check(self) -> Iterable[Finding]:
         """May I use it, what is missing, what quota is left. Creates nothing."""
+        ...
+
+
+@runtime_checkable
+class Inventory(Protocol):
+    """What a backend may have besides: lists of what its place sells. Asked for once, in `session`.
+
+    Each may be called again, creates nothing, and waits for the place's answer, or gives one that it kept.
+    """
+
+    def regions(self) -> Sequence[str]:
+        """Names of the regions that this account may use, sorted."""
+        ...
+
+    def catalog(self, regions: Sequence[str], fresh: bool = False) -> Catalog:
+        """Types, zones and prices of these regions; of none: of the place's own. `fresh`: what was kept is not used.
+
+        Unreachable, AccessDenied: the place did not tell. NotFound names a region that there is not.
+        """
+        ...
+
+    def images(self) -> Sequence[Image]:
+        """What a machine may start from there, newest first."""
         ...

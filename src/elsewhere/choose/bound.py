@@ -15,6 +15,8 @@ from elsewhere.choose.market import KEPT, SHIFT, Market
 
 QUARTER = 4
 """Pools among which spot risk is spread; also the part of all slots that one pool may hold."""
+DEARER = 1.1
+"""Rates up to so many times the margin are looked at for a sharper bound (packing.py)."""
 DEAR = 2
 """A pool counts among those that spot risk is spread over if a slot costs at most so many times the cheapest."""
 
@@ -88,15 +90,21 @@ def _goal(market: Market, slots: int, spread: bool) -> Goal:
 
 def undominated(market: Market) -> list[int]:
     """Where pools may hold any number: the offers than which none has as many slots, as few CPUs and as low a price."""
-    best: dict[tuple[int, int], int] = {}
-    for k, (slots, cpus, rank) in enumerate(zip(market.slots, market.cpus, market.rank, strict=True)):
-        if not rank and ((slots, cpus) not in best or market.price[k] < market.price[best[slots, cpus]]):
-            best[slots, cpus] = k
+    best = alike(market)
     found: list[int] = []
     for (slots, cpus), k in sorted(best.items(), key=lambda item: (market.price[item[1]], -item[0][0], item[0][1])):
         if not any(market.slots[other] >= slots and market.cpus[other] <= cpus for other in found):
             found.append(k)
     return found
+
+
+def alike(market: Market) -> dict[tuple[int, int], int]:
+    """(slots, CPUs) -> the cheapest of all offers that have just those: any other could be it, at a higher price."""
+    best: dict[tuple[int, int], int] = {}
+    for k, (slots, cpus, rank) in enumerate(zip(market.slots, market.cpus, market.rank, strict=True)):
+        if not rank and ((slots, cpus) not in best or market.price[k] < market.price[best[slots, cpus]]):
+            best[slots, cpus] = k
+    return best
 
 
 def _enough_pools(market: Market) -> bool:
@@ -162,7 +170,7 @@ def widen(goal: Goal, found: Bound, prices: Prices, slack: float) -> list[int]:
         family, shape, cpus = market.families[kind], market.shapes[kind], market.catalog.types[kind].cpus
         if shape is None or not goal.share[family] // 2 < shape.slots <= goal.share[family]:
             continue
-        top = slack + shape.slots * found.margin - prices.per_machine - prices.per_cpu * cpus
+        top = slack + shape.slots * found.margin * DEARER - prices.per_machine - prices.per_cpu * cpus
         near = [coded for coded in rows if coded >> SHIFT <= top]
         for rank, coded in enumerate(near, KEPT):
             market.add(kind, coded, rank)

@@ -9,7 +9,8 @@ import heapq
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from elsewhere.choose.bound import FREE, Bound, Goal, Prices, bound, rates, reduced, widen
+from elsewhere.choose.bound import FREE, Bound, Goal, Prices, alike, bound, rates, reduced, widen
+from elsewhere.choose.packing import packed
 
 PRUNED = (80, 300)
 """Offers that are shown to the solver: few at first, since what it finds with those rules most others out."""
@@ -265,7 +266,11 @@ def cheapest(goal: Goal, caps: Caps, solver: Solver | None = None) -> Mix:
     floor = max(mix.bound, _least(goal, caps))
     mix = _floored(goal, caps, mix)
     if solver is not None:
-        mix = _answered(goal, caps, mix, solver(program(goal, caps, goal.open)), goal.open)
+        shown = goal.open if goal.share else list(alike(goal.market).values())
+        answer = solver(program(goal, caps, shown))
+        mix = _answered(goal, caps, mix, answer, shown)
+        if answer is not None and not goal.share and not caps.least_price:
+            floor = max(floor, answer.bound)
     return replace(mix, bound=min(floor, mix.cost))
 
 
@@ -294,17 +299,26 @@ def _solved(goal: Goal, caps: Caps, mix: Mix, relaxed: Bound, prices: Prices, so
     An offer whose reduced cost is more than what `mix` lies above the bound is in no better mix: leaving it out loses
     nothing. Where more are left than the solver is shown, the bound is at most that of a mix that holds the next one.
     """
-    near = [(reduced(goal, relaxed, prices, k), k) for k in widen(goal, relaxed, prices, mix.cost - relaxed.value)]
+    numbers = widen(goal, relaxed, prices, mix.cost - relaxed.value)
+    fixed = prices.per_machine * (caps.machines or 0) + prices.per_cpu * (caps.cpus or 0)
+    sharper = packed(goal, numbers, relaxed, prices, fixed)
+    if sharper is not None and sharper.value > relaxed.value:
+        value, near = sharper.value, [(sharper.reduced(goal, prices, k), k) for k in numbers]
+    else:
+        value, near = relaxed.value, [(reduced(goal, relaxed, prices, k), k) for k in numbers]
     for most in PRUNED:
-        slack = mix.cost - relaxed.value
+        mix = replace(mix, bound=min(max(mix.bound, value), mix.cost))
+        if mix.gap <= ENOUGH:
+            break
+        slack = mix.cost - value
         near = heapq.nsmallest(PRUNED[-1] + 1, ((cost, k) for cost, k in near if cost <= slack))
         shown = [k for _, k in near[:most]]
         hidden = near[most][0] if len(near) > most else slack
         answer = solver(program(goal, caps, shown))
         best = _answered(goal, caps, mix, answer, shown)
-        floor = relaxed.value + hidden if answer is None else min(answer.bound, relaxed.value + hidden)
+        floor = value + hidden if answer is None else min(answer.bound, value + hidden)
         mix = replace(best, bound=min(max(mix.bound, floor), best.cost))
-        if mix.gap <= ENOUGH or len(near) <= most:
+        if len(near) <= most:
             break
     return mix
 
