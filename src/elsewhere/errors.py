@@ -125,12 +125,6 @@ class Throttled(PlaceError):
     transient = True
 
 
-class LoggedOut(PlaceError):
-    """The credentials have run out; the hint is the command that renews them. What runs there goes on."""
-
-    transient = True
-
-
 class NotFound(PlaceError):
     """The place does not know the thing."""
 

@@ -25,12 +25,15 @@ from elsewhere.model.reports import Ended
 from elsewhere.model.task import NewTask
 
 if TYPE_CHECKING:
+    from elsewhere.backends.base import Inventory
     from elsewhere.controller.live import Live
     from elsewhere.ledger.ledger import Ledger
+    from elsewhere.model.place import Place
 
 # fmt: off
 __all__ = ["Counts", "Holder", "JobFiles", "Stop", "View",
-           "cancel", "create", "detach", "find", "hold", "holder", "listing", "remove", "retry", "run_here"]
+           "cancel", "create", "detach", "find", "hold", "holder", "inventory", "listing", "remove", "retry",
+           "run_here"]
 # fmt: on
 
 
@@ -207,6 +210,18 @@ def hold(spec: JobSpec, watch: Callable[[View], None] | None = None) -> Live:
     from elsewhere.controller.live import Live
 
     return Live(create(spec, (), complete=False), spec.name, watch)
+
+
+# --- what a place sells ---------------------------------------------------------------------------------------------
+
+
+def inventory(place: Place) -> Inventory | None:
+    """What lists the offers of a place; None: it has no list, and no prices. Errors as in `registry.build`."""
+    from elsewhere.backends import registry
+    from elsewhere.backends.base import Inventory
+
+    backend = registry.build(place)
+    return backend if isinstance(backend, Inventory) else None
 
 
 # --- changing -----------------------------------------------------------------------------------------------------

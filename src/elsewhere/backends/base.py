@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from elsewhere.model.catalog import Catalog
+from elsewhere.model.catalog import Catalog, Image
 from elsewhere.model.place import Offer
 from elsewhere.model.resources import Resources
 
@@ -168,31 +168,26 @@ class Backend(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
-    """What a machine's first disk is made of."""
-
-    id: str
-    name: str = ""
-    region: str = ""
-    architecture: str = ""
-    created: datetime | None = None
-
-
 @runtime_checkable
 class Inventory(Protocol):
-    """What few places can say of themselves: all that they sell."""
+    """What a backend may have besides: lists of what its place sells. Asked for once, in `session`.
 
-    def catalog(self, regions: Sequence[str], fresh: bool = False) -> Catalog:
-        """All offers of these regions, from a cache of a bounded age unless `fresh`. Waits for the place's answers."""
-        ...
+    Each may be called again, creates nothing, and waits for the place's answer, or gives one that it kept.
+    """
 
     def regions(self) -> Sequence[str]:
-        """Those that the account may use, sorted."""
+        """Names of the regions that this account may use, sorted."""
+        ...
+
+    def catalog(self, regions: Sequence[str], fresh: bool = False) -> Catalog:
+        """Types, zones and prices of these regions; of none: of the place's own. `fresh`: what was kept is not used.
+
+        Unreachable, AccessDenied: the place did not tell. NotFound names a region that there is not.
+        """
         ...
 
     def images(self) -> Sequence[Image]:
-        """Those that machines of this place would boot, one for each architecture."""
+        """What a machine may start from there, newest first."""
         ...
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,14 +52,28 @@ def spool_in(
     )
 
 
-def sqs_address(region: str, prefix: str, bucket: str, job: str, key: bytes = b"", sort: str = "") -> str:
-    """The address of a job's queues. `bucket`: the store's URL; `sort`: the class of deliveries of this machine."""
+def sqs_address(
+    region: str, prefix: str, bucket: str, job: str, key: bytes = b"", sort: str = "", also: Mapping[str, str] = {}
+) -> str:
+    """The address of a job's queues. `bucket`: the store's URL; `sort`: the class of deliveries of this machine.
+
+    `also`: what a machine must know of its place besides (how to prove who it is, how to hear of its end).
+    """
     words = {"job": job, "bucket": bucket, **({"key": key.hex()} if key else {}), **({"sort": sort} if sort else {})}
+    words.update(also)
     return f"sqs:{region}/{prefix}?{urlencode(words)}"
 
 
 def sqs_in(
-    region: str, prefix: str, bucket: str, job: str, signer: Signs | None, charter: bytes, key: bytes = b"", **more: Any
+    region: str,
+    prefix: str,
+    bucket: str,
+    job: str,
+    signer: Signs | None,
+    charter: bytes,
+    key: bytes = b"",
+    also: Mapping[str, str] = {},
+    **more: Any,
 ) -> Sqs:
     """The controller's end of a job's queues. `more`: as `Sqs` takes it (agents, classes, sort, labels)."""
     from elsewhere.channels.sqs import Sqs
@@ -66,8 +81,48 @@ def sqs_in(
 
     if not _PREFIX.fullmatch(prefix):
         raise UsageError(f"{prefix!r} begins no queue's name", hint="letters, digits, - and _, at most 60")
-    address = sqs_address(region, prefix, bucket, job, key)
+    address = sqs_address(region, prefix, bucket, job, key, also=also)
     return Sqs(region, prefix, open_store(bucket, region), job, address=address, signer=signer, charter=charter, **more)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the controller's end of a channel is made of where machines do not see our files."""
+
+    job: str
+    store: str
+    """URL of the job's own store."""
+    words: Mapping[str, str]
+    """The place's own (backends/base.py, Deposit)."""
+    signer: Signs
+    agents: Callable[[str], Verifies]
+    """Who checks what an agent of this name signs."""
+    charter: bytes
+    key: bytes
+    """The job's public key."""
+
+
+def needs(kind: str) -> tuple[str, ...]:
+    """The distributions that an agent needs for its end of this channel. UsageError: machines far away cannot."""
+    if kind not in _FAR:
+        raise UsageError(f"machines there cannot be reached by {kind!r}", hint=f"it is one of: {', '.join(_FAR)}")
+    return _FAR[kind][0]
+
+
+def home(kind: str, terms: Terms) -> Sqs:
+    """The controller's end."""
+    needs(kind)
+    return _FAR[kind][1](terms)
+
+
+def _home_sqs(terms: Terms) -> Sqs:
+    also = {name: value for name, value in terms.words.items() if name != "region"}
+    return sqs_in(terms.words["region"], terms.job, terms.store, terms.job, terms.signer, terms.charter, terms.key,
+                  also, agents=terms.agents, labels={"elsewhere:job": terms.job})  # fmt: skip
+
+
+_AWS = ("boto3", "botocore", "jmespath", "obstore", "python-dateutil", "s3transfer", "six", "urllib3")
+_FAR: dict[str, tuple[tuple[str, ...], Callable[[Terms], Sqs]]] = {"sqs": (_AWS, _home_sqs)}
 
 
 def join(
@@ -116,7 +171,8 @@ def _join_sqs(
     if not region or not _PREFIX.fullmatch(prefix) or not words.get("bucket"):
         raise UsageError(f"{address!r} names no queues and bucket", hint="sqs:REGION/PREFIX?job=...&bucket=s3://...")
     return SqsAgent(region, prefix, open_store(words["bucket"], region), job, agent, address=address,
-                    verifier=verifier, signer=signer, sort=words.get("sort", ""))  # fmt: skip
+                    verifier=verifier, signer=signer, sort=words.get("sort", ""),
+                    words={**words, "region": region})  # fmt: skip
 
 
 def _parts(

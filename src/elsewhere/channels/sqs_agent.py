@@ -6,7 +6,7 @@ A lease is what this agent's own clock has measured since its message was asked 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -78,16 +78,19 @@ class SqsAgent:
         verifier: Verifies | None = None,
         signer: Signs | None = None,
         sort: str = "",
+        words: Mapping[str, str] | None = None,
         client: Callable[[], Any] | None = None,
         clock: Callable[[], float] = time.monotonic,
         wait: int = WAIT,
         look: float = LOOK,
     ) -> None:
-        """`sort`: the class of deliveries that this machine takes, besides those that want it to themselves. `look`:
-        seconds for which orders that were read hold. `wait` 0: no threads, each `claim` asks for itself."""
+        """`words`: what the address says besides. `sort`: the class of deliveries that this machine takes, besides
+        those that want it to themselves. `look`: seconds for which orders that were read hold. `wait` 0: no
+        threads, each `claim` asks for itself."""
         self.address, self.agent, self.refused = address, agent, list[str]()
         self.gather = _GATHER[0]
         """Seconds for which an agent shall gather reports."""
+        self.words, self.store, self.verifier = dict(words or {}), store, verifier
         self._prefix, self._store, self._job, self._verifier, self._signer = prefix, store, job, verifier, signer
         self._wire, self._clock, self._wait = Wire(region, client, clock), clock, wait
         self._polls = {queue: self._poll(queue) for queue in (tasks_queue(prefix, sort), tasks_queue(prefix, ALONE))}

@@ -28,7 +28,10 @@ class HelpAsked(Exception):
 
 
 class Option:
-    """`names` as typed, long one first; a flag if `value` (what its value is called in help) is empty."""
+    """`names` as typed, long one first; a flag if `value` (what its value is called in help) is empty.
+
+    `alone`: what it means without a value, which is then given as `--name=VALUE` only.
+    """
 
     def __init__(
         self,
@@ -40,9 +43,10 @@ class Option:
         many: bool = False,
         choices: Sequence[str] = (),
         group: str = "Options",
+        alone: Any = None,
     ) -> None:
         self.names, self.help, self.value, self.parse = names, help, value, parse
-        self.many, self.choices, self.group = many, tuple(choices), group
+        self.many, self.choices, self.group, self.alone = many, tuple(choices), group, alone
         self.default = default if value or default is not None else False
         self.key = names[0].lstrip("-").replace("-", "_")
 
@@ -168,6 +172,8 @@ class _Reader:
             if equals:
                 self.faults.append(f"{name} takes no value")
             self.given[option.key] = True
+        elif option.alone is not None and not equals:
+            self.given[option.key] = option.alone
         else:
             self._value(option, name, value if equals else None)
 
@@ -234,7 +240,8 @@ def page(command: Command, bold: bool = False) -> str:
 def _names(option: Option) -> str:
     short = [name for name in option.names if not name.startswith("--")]
     long = [name for name in option.names if name.startswith("--")]
-    return ", ".join(short + long) + (f" {option.value}" if option.value else "")
+    value = f"[={option.value}]" if option.alone is not None else f" {option.value}" * bool(option.value)
+    return ", ".join(short + long) + value
 
 
 def _described(option: Option) -> str:

@@ -47,8 +47,8 @@ COMMAND = Command(
 
 
 def main(asked: SimpleNamespace) -> int:
-    _refuse_mixtures(asked, asked.tasks_name)
-    asked = _settled(asked)
+    refuse_mixtures(asked, asked.tasks_name)
+    asked = settled(asked)
     if asked.each_line is not None:
         return _each_line(asked)
     if asked.rest is not None:
@@ -58,7 +58,7 @@ def main(asked: SimpleNamespace) -> int:
     return _listed(asked)
 
 
-def _settled(asked: SimpleNamespace) -> SimpleNamespace:
+def settled(asked: SimpleNamespace) -> SimpleNamespace:
     """With everything that the settings say of it."""
     from elsewhere.cli import projects
 
@@ -68,7 +68,7 @@ def _settled(asked: SimpleNamespace) -> SimpleNamespace:
     return projects.filled(asked)
 
 
-def _refuse_mixtures(asked: SimpleNamespace, what: str | None) -> None:
+def refuse_mixtures(asked: SimpleNamespace, what: str | None) -> None:
     if asked.rest == []:
         raise UsageError("no command stands after --", hint="Write for example: elsewhere run -- python train.py")
     if asked.rest and what:

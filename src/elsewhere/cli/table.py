@@ -6,8 +6,8 @@ No imports may enter.
 from __future__ import annotations
 
 GROUPS = {
-    "Run": ("run",),
-    "Look": ("jobs", "status", "watch", "logs", "results", "explain"),
+    "Run": ("run", "plan"),
+    "Look": ("jobs", "status", "watch", "logs", "results", "explain", "offers"),
     "Change": ("cancel", "resume", "retry", "rm"),
     "Places": ("places", "config", "key"),
     "Clean": ("clean",),
@@ -16,12 +16,14 @@ GROUPS = {
 
 COMMANDS = {
     "run": ("elsewhere.cli.run", "Run a task list, one command, or one command for each line of a file."),
+    "plan": ("elsewhere.cli.plan", "Show the machines that a run would use, and what they cost; create nothing."),
     "jobs": ("elsewhere.cli.jobs", "List the jobs, newest first."),
     "status": ("elsewhere.cli.status", "Show how a job stands, and what to type next."),
     "watch": ("elsewhere.cli.watch", "Follow a job from this terminal until it is over."),
     "logs": ("elsewhere.cli.logs", "Show what a task, or every task of a job, has printed."),
     "results": ("elsewhere.cli.results", "Write out the results of a job, as JSON lines, JSON or CSV."),
     "explain": ("elsewhere.cli.explain", "Tell the story of a job or a task: what happened, and why it is waiting."),
+    "offers": ("elsewhere.cli.offers", "List what a place sells: types, zones, regions, images, and prices."),
     "cancel": ("elsewhere.cli.cancel", "Cancel a job, or some of its tasks."),
     "resume": ("elsewhere.cli.resume", "Go on with a job that was stopped, where it was."),
     "retry": ("elsewhere.cli.retry", "Run the failed tasks of a job again, and keep the rest."),

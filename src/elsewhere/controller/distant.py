@@ -45,7 +45,8 @@ def distant(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.Bas
     """The crew of such a job, opened. UsageError: the place cannot do what this needs."""
     spec, place = ledger.spec, _able(ledger.spec, backend)
     deposit = place.deposit()
-    whole, store = open_store(deposit.url), open_store(f"{deposit.url.rstrip('/')}/jobs/{spec.id}")
+    own_url = f"{deposit.url.rstrip('/')}/jobs/{spec.id}"
+    whole, store = open_store(deposit.url), open_store(own_url)
     kind = spec.channel or backend.traits.channels[0]
     load = freight.load(spec, whole, target(spec), channels.needs(kind))
     signer = OwnKey()
@@ -53,8 +54,8 @@ def distant(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.Bas
         store, place, spec.id, signer, signer, lambda: Contents(files.seal_key(), secret.revealed(spec.secrets))
     )
     charter = pack(Charter(spec, "", b"", load.roots, load.software))
-    words = {**deposit.channel, "store": f"{deposit.url.rstrip('/')}/jobs/{spec.id}"}
-    home = channels.home(kind, words, spec.id, store, signer, guests, charter, seal.public())
+    terms = channels.Terms(spec.id, own_url, deposit.channel, signer, guests.of, charter, seal.public())
+    home = channels.home(kind, terms)
     line = Sending(home, store, files.store, spec.entry.kind == "call")
     bounds = bounds_of(spec, backend)
     order = _order(spec, bounds, home.address, _bare(place, load))

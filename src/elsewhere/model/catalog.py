@@ -49,6 +49,17 @@ class Zone:
 
 
 @dataclass(frozen=True, slots=True)
+class Image:
+    """What a machine may start from."""
+
+    name: str
+    id: str = ""
+    region: str = ""
+    architecture: str = ""
+    made: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Extras:
     """What a machine costs beside itself, in millionths of a dollar."""
 

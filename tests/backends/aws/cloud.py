@@ -1,4 +1,4 @@
-"""A moto server on loopback, with the two things of RunInstances that it lacks: tokens that are honoured, and prices."""
+"""A moto server on loopback, with what its RunInstances lacks: tokens that are honoured, and prices."""
 
 from __future__ import annotations
 

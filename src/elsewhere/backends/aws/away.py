@@ -54,7 +54,7 @@ def deposit(clients: Speaks, bucket: str) -> Deposit:
             f"the bucket {name} is not this account's ({owner}), or may not be read: {error.message}",
             hint="Name one of your own: `bucket: s3://my-bucket` in the place's settings.",
         ) from error
-    return Deposit(f"s3://{name}/{prefix}", {"region": clients.region, "proof": "sts"})
+    return Deposit(f"s3://{name}/{prefix}", {"region": clients.region, "proof": "sts", "notice": "ec2"})
 
 
 def _make(clients: Speaks, s3: Any, name: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from elsewhere.backends.aws.errors import encoded, talking
 from elsewhere.backends.aws.settings import AwsSettings
-from elsewhere.errors import AccessDenied, ConfigError, LoggedOut, MissingExtra
+from elsewhere.errors import AccessDenied, ConfigError, CredentialsExpired, MissingExtra
 
 FALLBACK = "us-east-1"
 ANSWER, CONNECT = 30, 5
@@ -59,7 +59,7 @@ class Clients:
         try:
             with talking(call, region=region, profile=self.settings.profile):
                 yield
-        except LoggedOut:
+        except CredentialsExpired:
             self.forget()
             raise
         except AccessDenied as error:

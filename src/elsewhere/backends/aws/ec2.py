@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
-from elsewhere.backends.aws import catalog, policy, request
+from elsewhere.backends.aws import away, catalog, ground, policy, request
 from elsewhere.backends.aws import images as ami
 from elsewhere.backends.aws.clients import Clients, sdk
 from elsewhere.backends.aws.labels import PREFIX, SIGNATURE, escape, signed
@@ -19,9 +19,9 @@ from elsewhere.backends.aws.network import Network
 from elsewhere.backends.aws.settings import ARCHITECTURES, AwsSettings
 from elsewhere.backends.aws.sightings import ID, sighting
 from elsewhere.backends.aws.types import burstable, machine_type
-from elsewhere.backends.base import Condition, Finding, Image, Launch, NativeId, Sighting, Traits
+from elsewhere.backends.base import Condition, Deposit, Finding, Ground, Launch, NativeId, Sighting, Traits
 from elsewhere.errors import InternalError, NotFound, Refused
-from elsewhere.model.catalog import Catalog, MachineType
+from elsewhere.model.catalog import Catalog, Image, MachineType
 from elsewhere.model.place import Offer
 from elsewhere.model.resources import Resources
 
@@ -71,8 +71,20 @@ class Aws:
                 image = ami.find(self.clients, region, self.settings.image, architecture)
             except Refused:
                 continue  # an image that was named is made for one of them
-            found.append(Image(image.id, image.name, region, image.architecture, image.created))
+            found.append(Image(image.name, image.id, region, image.architecture, image.created))
         return found
+
+    # --- what its machines and their controller share ---
+
+    def deposit(self) -> Deposit:
+        return away.deposit(self.clients, self.settings.bucket)
+
+    def ground(self) -> Ground:
+        bucket, prefix = away.place_of(self.clients, self.settings.bucket)
+        return ground.ground(self.clients.region, bucket, f"{prefix}/")
+
+    def identify(self, proof: bytes, claim: bytes) -> NativeId:
+        return away.identify(self.clients, proof, claim)
 
     def policy(self, who: str = "user") -> Mapping[str, Any]:
         return policy.document(self.settings, who)

@@ -13,9 +13,9 @@ from typing import Any
 from elsewhere.errors import (
     AccessDenied,
     ConfigError,
+    CredentialsExpired,
     ElsewhereError,
     InternalError,
-    LoggedOut,
     NoCapacity,
     NotFound,
     QuotaExceeded,
@@ -108,7 +108,7 @@ def translate(error: BaseException, call: str, *, region: str = "", profile: str
     if kind:
         return _of_code(error, kind, call, where, profile)
     if name in _LOGINS:
-        return LoggedOut(f"the AWS credentials have run out ({_said(error)})", hint=login(profile))
+        return CredentialsExpired(f"the AWS credentials have run out ({_said(error)})", hint=login(profile))
     if name in ("NoCredentialsError", "PartialCredentialsError", "NoAuthTokenError"):
         return AccessDenied("there are no AWS credentials", hint="`aws configure sso` or `aws configure` sets them up; "
                             "`profile:` of the place names those to use.")  # fmt: skip
@@ -125,7 +125,7 @@ def _of_code(error: BaseException, kind: str, call: str, where: str, profile: st
     response: dict[str, Any] = getattr(error, "response", {})
     message = str(response.get("Error", {}).get("Message", "")) or kind
     if kind in _EXPIRED:
-        return LoggedOut(f"the AWS credentials have run out ({kind})", hint=login(profile))
+        return CredentialsExpired(f"the AWS credentials have run out ({kind})", hint=login(profile))
     if kind in DENIED:
         return _denied(message, call, where)
     if kind in _KINDS:
