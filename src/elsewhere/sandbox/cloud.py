@@ -27,8 +27,12 @@ from elsewhere.sandbox.keys import Keys
 from elsewhere.sandbox.machines import Machine
 from elsewhere.sandbox.market import STEP, Market
 from elsewhere.sandbox.metadata import PREFIX, Metadata
+from elsewhere.sandbox.parameters import Parameters
+from elsewhere.sandbox.pricing import Pricing
+from elsewhere.sandbox.quotas import ServiceQuotas
 from elsewhere.sandbox.server import Server
 from elsewhere.sandbox.state import Found
+from elsewhere.sandbox.sts import Sts
 
 _NOTICE = 120.0
 
@@ -66,7 +70,13 @@ class Cloud:
         self.fleet.ended = lambda instance: self.keys.forget(instance.id)
 
     def _services(self) -> dict[str, Service]:
-        services: dict[str, Service] = {"ec2": Ec2(self.fleet, self.market, self.limits, self.moto, self.clock)}
+        services: dict[str, Service] = {
+            "ec2": Ec2(self.fleet, self.market, self.limits, self.moto, self.clock),
+            "sts": Sts(self.keys, self.moto),
+            "ssm": Parameters(self.moto),
+            "pricing": Pricing(),
+            "servicequotas": ServiceQuotas(self.limits),
+        }
         queues = _queues()
         if queues is not None:
             services["sqs"] = queues

@@ -1,0 +1,22 @@
+"""One sandbox for all tests that leave it as they found it, but for machines and buckets of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from sandbox.cloud import Sandbox, sandbox
+
+
+@pytest.fixture(scope="session")
+def shared() -> Iterator[Sandbox]:
+    with sandbox() as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def cloud() -> Iterator[Sandbox]:
+    """One that the test may turn upside down."""
+    with sandbox() as made:
+        yield made
