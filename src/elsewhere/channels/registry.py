@@ -117,7 +117,7 @@ def home(kind: str, terms: Terms) -> Sqs:
 
 def _home_sqs(terms: Terms) -> Sqs:
     also = {name: value for name, value in terms.words.items() if name != "region"}
-    return sqs_in(terms.words["region"], terms.job, terms.store, terms.job, terms.signer, terms.charter, terms.key,
+    return sqs_in(terms.words["region"], f"elsewhere-{terms.job}", terms.store, terms.job, terms.signer, terms.charter, terms.key,
                   also, agents=terms.agents, labels={"elsewhere:job": terms.job})  # fmt: skip
 
 

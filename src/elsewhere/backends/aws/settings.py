@@ -50,8 +50,9 @@ class AwsSettings:
     Empty: the newest Ubuntu LTS, with NVIDIA's driver where there are GPUs."""
     architecture: str = _key("", kinds.choice("", *ARCHITECTURES))
     """Only machines of this one."""
-    instance_profile: str = ""
-    """The name of the instance profile that machines get."""
+    instance_profile: str = "elsewhere"
+    """The name of the instance profile that machines get: by its role they reach queues and bucket, and prove who they
+    are. `elsewhere places check aws` says whether it is there, and how to make it."""
     disk: int = _key(20 * GIB, kinds.SIZE)
     """Of the boot disk, at least."""
     disk_type: str = _key("gp3", kinds.choice(*DISK_TYPES))
