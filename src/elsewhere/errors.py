@@ -113,6 +113,12 @@ class Unreachable(PlaceError):
     transient = True
 
 
+class Throttled(PlaceError):
+    """The place was asked too often; this call had no effect."""
+
+    transient = True
+
+
 class NotFound(PlaceError):
     """The place does not know the thing."""
 
