@@ -40,6 +40,10 @@ class FakeCrew:
         self.settlements = 0
         self.draining = False
 
+    @property
+    def stopped(self) -> str:
+        return ""
+
     def room(self) -> int:
         return 0 if self.draining else 4 - len(self.active)
 

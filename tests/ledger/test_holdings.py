@@ -12,11 +12,13 @@ from elsewhere.errors import InvalidMove
 from elsewhere.ledger.allocations import Holdings
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import Entry, JobSpec
-from elsewhere.model.place import Allocation
+from elsewhere.model.place import Allocation, Offer
 from elsewhere.model.reports import Claimed, Ended, Form
+from elsewhere.model.resources import Resources
 from elsewhere.model.states import AllocationMove, AllocationState, Outcome, TaskState
 from elsewhere.model.task import NewTask, RetryPolicy
 
+OFFER = Offer("c7g.large", Resources(cpus=2, memory=4 << 30), "a", Decimal("1.5"), True, Decimal("3.2"))
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -33,7 +35,7 @@ class Job:
 
     def machine(self, native: str) -> Allocation:
         planned = Allocation(
-            native, "L1", AllocationState.PLANNED, price=Decimal("1.5"), term=timedelta(hours=1), until=T0
+            native, "L1", AllocationState.PLANNED, offer=OFFER, slots=3, term=timedelta(hours=1), until=T0
         )
         running = replace(planned, state=AllocationState.PENDING, native=native)
         with self.ledger.moving():
@@ -169,3 +171,15 @@ def test_ended_tasks_are_told_as_ranges() -> None:
             job.reported(n, attempt)
     assert list(job.holdings.ended()) == [(1, 4), (5, 7)]
     assert list(job.holdings.ended(after=3)) == [(5, 7)]
+
+
+def test_a_row_of_version_1_is_read_with_its_price_and_nothing_it_does_not_say() -> None:
+    job = Job()
+    story = (
+        '{"id": "a1", "launch": "L1", "state": 2, "native": "m1", "offer": "", "term": 3600.0, "price": "1.5",'
+        ' "until": null, "started": 5.0, "ended": null, "used": null, "reason": "", "crashed": false}'
+    )
+    with job.ledger.moving():
+        job.ledger.db.execute("INSERT INTO allocations VALUES('a1', 'L1', 'm1', 2, ?)", (story,))
+    (old,) = job.holdings.allocations()
+    assert (old.price, old.slots, old.spoke, old.state) == (Decimal("1.5"), 1, None, AllocationState.RUNNING)

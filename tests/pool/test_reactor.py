@@ -7,20 +7,28 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from elsewhere.backends.base import Condition, Sighting
+from elsewhere.model.place import Offer
+from elsewhere.model.resources import Resources
 from elsewhere.model.states import AllocationMove, AllocationState
 from elsewhere.pool.capacity import (
     Accepted,
     Ask,
     Bounds,
+    CannotBoot,
     Command,
     Condemn,
     Heard,
     Listed,
     Need,
+    Read,
     Refused,
+    Said,
+    Scope,
+    Shape,
     State,
     Stop,
     Unanswered,
+    Warn,
     Write,
     begin,
     booked,
@@ -30,8 +38,10 @@ from elsewhere.pool.reactor import react
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
-BOUNDS = Bounds("job-1", most=4, slots=2, lag=4 * MINUTE, flight=5 * MINUTE, asking=30 * MINUTE)
-PAID = replace(BOUNDS, price=Decimal(6), budget=Decimal(10))  # ten cents a minute
+PLAIN = Shape(Offer("plain", Resources()), 2)
+BOUNDS = Bounds("job-1", most=4, shapes=(PLAIN,), lag=4 * MINUTE, flight=5 * MINUTE, asking=30 * MINUTE)
+DEAR = Shape(Offer("dear", Resources(), price=Decimal(6)), 2)
+PAID = replace(BOUNDS, shapes=(DEAR,), budget=Decimal(10))  # ten cents a minute
 
 
 def at(minutes: float) -> datetime:
@@ -63,6 +73,7 @@ def running(bounds: Bounds = BOUNDS, todo: int = 1) -> Story:
     story = Story(bounds, todo)
     story.list(0)
     story.tell(Accepted("job-1-0-1", ("m1",)), 0)
+    story.tell(Heard(("m1",)), 1)
     story.list(1, seen("m1"))
     return story
 
@@ -70,7 +81,7 @@ def running(bounds: Bounds = BOUNDS, todo: int = 1) -> Story:
 def test_a_launch_is_written_down_before_it_is_asked_for() -> None:
     *writes, ask = Story(todo=3).list(0)
     assert [type(w) for w in writes] == [Write, Write]
-    assert ask == Ask("job-1-0-1", 2, timedelta(hours=12), at(0) + 55 * MINUTE)
+    assert ask == Ask("job-1-0-1", 2, timedelta(hours=12), at(0) + 55 * MINUTE, PLAIN.offer, 2)
     assert {w.allocation.state for w in writes if isinstance(w, Write)} == {AllocationState.PLANNED}
 
 
@@ -78,7 +89,7 @@ def test_a_launch_without_an_answer_is_asked_for_again_under_its_id_and_no_other
     story = Story()
     story.list(0)
     story.tell(Unanswered("job-1-0-1"), 1)
-    assert [c for c in story.list(2)] == [Ask("job-1-0-1", 2, timedelta(hours=12), at(0) + 55 * MINUTE)]
+    assert [c for c in story.list(2)] == [Ask("job-1-0-1", 2, timedelta(hours=12), at(0) + 55 * MINUTE, PLAIN.offer, 2)]
 
 
 def test_a_first_refusal_frees_what_was_booked_and_the_next_launch_waits() -> None:
@@ -97,8 +108,9 @@ def test_the_pause_after_refusals_grows_to_its_limit() -> None:
     for k in range(12):
         story.list(k * 60)
         story.tell(Refused(f"job-1-0-{k + 1}", "none left", chance=1.0), k * 60)
-        assert story.state.resume is not None
-        pauses.append((story.state.resume - at(k * 60)).total_seconds())
+        until = story.state.rests[PLAIN.offer.key].until
+        assert until is not None
+        pauses.append((until - at(k * 60)).total_seconds())
     assert pauses[:4] == [2, 4, 8, 16] and pauses[-1] == 300
 
 
@@ -224,7 +236,7 @@ def test_never_more_machines_than_the_most_also_while_some_are_stopping() -> Non
     story = running(replace(BOUNDS, most=1), todo=9)
     assert story.list(2, seen("m1")) == ()
     assert story.list(3, seen("m1", Condition.STOPPED, ended=at(3)))[-1] == Ask(
-        "job-1-0-2", 1, timedelta(hours=12), at(3) + 55 * MINUTE
+        "job-1-0-2", 1, timedelta(hours=12), at(3) + 55 * MINUTE, PLAIN.offer, 2
     )
 
 
@@ -254,7 +266,7 @@ def test_a_new_controller_goes_on_from_what_was_written_down() -> None:
     assert booked(again) == booked(story.state)
     state, _ = react(again, Need(3), at(1))
     state, commands = react(state, Listed(at(1), ()), at(1))
-    assert commands == (Ask("job-1-0-1", 2, writes[0].term, at(0) + 55 * MINUTE),)
+    assert commands == (Ask("job-1-0-1", 2, writes[0].term, at(0) + 55 * MINUTE, DEAR.offer, 2),)
 
 
 def test_a_machine_that_runs_after_its_launch_was_asked_for_and_never_answered_is_no_stranger() -> None:
@@ -263,3 +275,118 @@ def test_a_machine_that_runs_after_its_launch_was_asked_for_and_never_answered_i
     story.tell(Unanswered("job-1-0-1"), 0)
     commands = story.list(1, seen("m1"))
     assert not [c for c in commands if isinstance(c, Stop | Condemn)]
+
+
+# --- a mix of shapes ------------------------------------------------------------------------------------------------
+
+
+def shape(name: str, price: str, slots: int = 2, most: int | None = None, spot: bool = True) -> Shape:
+    return Shape(Offer(name, Resources(cpus=slots), "a", Decimal(price), spot), slots, most)
+
+
+MIX = replace(BOUNDS, most=10, budget=Decimal(1000),
+              shapes=(shape("x", "1", most=2), shape("y", "2", most=3), shape("z", "6", 4, spot=False)))  # fmt: skip
+
+
+def asks(commands: tuple[Command, ...]) -> list[tuple[str, int]]:
+    return [(c.offer.name, c.count) for c in commands if isinstance(c, Ask)]
+
+
+def test_shapes_are_asked_for_in_order_of_preference_up_to_their_shares_until_all_slots_are_had() -> None:
+    assert asks(Story(MIX, todo=13).list(0)) == [("x", 2), ("y", 3), ("z", 1)]
+    assert asks(Story(MIX, todo=3).list(0)) == [("x", 2)]
+
+
+def test_a_refused_shape_rests_and_the_next_is_asked_at_once() -> None:
+    story = Story(MIX, todo=4)
+    story.list(0)
+    assert asks(story.tell(Refused("job-1-0-1", "none left", chance=1.0), 0)) == [("y", 2)]
+    story.tell(Accepted("job-1-0-2", ("m1",)), 0)  # one of two: the rest comes from the next one
+    assert [a.offer.name for a in story.state.allocations.values()] == ["y", "z"]
+
+
+def test_a_quota_rests_all_of_its_market_and_no_other() -> None:
+    story = Story(MIX, todo=4)
+    story.list(0)
+    assert asks(story.tell(Refused("job-1-0-1", "quota", scope=Scope.MARKET), 0)) == [("z", 1)]
+
+
+def test_a_throttled_place_is_not_asked_for_any_shape_until_its_pause_is_over() -> None:
+    story = Story(MIX, todo=4)
+    story.list(0)
+    assert asks(story.tell(Refused("job-1-0-1", "too often", chance=1.0, scope=Scope.PLACE), 0)) == []
+    assert asks(story.list(1 / 60)) == []
+    assert asks(story.list(3 / 60)) == [("x", 2)]
+
+
+def test_the_pool_stops_with_the_reason_when_every_shape_is_hopeless() -> None:
+    story = Story(MIX, todo=4)
+    story.list(0)
+    for k in (1, 2, 3):
+        assert story.state.stopped == ""
+        story.tell(Refused(f"job-1-0-{k}", "not allowed", hopeless=True), 0)
+    assert story.state.stopped == "not allowed" and story.list(600) == ()
+
+
+def test_the_ceilings_of_price_per_hour_and_of_cpus_hold_over_all_shapes() -> None:
+    assert asks(Story(replace(MIX, price_per_hour=Decimal(5)), todo=40).list(0)) == [("x", 2), ("y", 1)]
+    assert asks(Story(replace(MIX, cpus=6), todo=40).list(0)) == [("x", 2), ("y", 1)]
+
+
+def test_where_tasks_are_short_fewer_machines_are_asked_for() -> None:
+    story = Story(replace(MIX, worth=2 * MINUTE), todo=40)
+    story.tell(Need(40, pace=timedelta(seconds=12)), 0)
+    assert asks(story.list(0)) == [("x", 2)]
+
+
+def test_an_idle_machine_that_is_not_needed_is_told_to_end_and_stopped_if_it_does_not() -> None:
+    story = Story(replace(MIX, linger=2 * MINUTE), todo=5)
+    story.list(0)
+    story.tell(Accepted("job-1-0-1", ("x1", "x2")), 0)
+    story.tell(Accepted("job-1-0-2", ("y1",)), 0)
+    here = [seen("x1"), seen("x2"), seen("y1", launch="job-1-0-2")]
+    story.tell(Heard(("x1", "x2", "y1")), 1)
+    story.tell(Need(2, idle=frozenset(["x1", "y1"])), 1)
+    story.list(2, *here)
+    assert not [a for a in story.state.allocations.values() if a.reason]  # not yet: it has not stood long
+    story.list(4, *here)
+    assert sorted(a.native for a in story.state.allocations.values() if a.reason) == ["x1", "y1"]
+    assert Stop(("x1", "y1")) in story.list(14, *here)
+
+
+def test_one_that_would_be_asked_for_again_is_kept_though_it_is_idle() -> None:
+    story = running(todo=2)
+    story.tell(Need(2, idle=frozenset(["m1"])), 1)
+    story.list(60, seen("m1"))
+    assert [a.reason for a in story.state.allocations.values()] == [""]
+
+
+def test_a_machine_that_never_speaks_is_stopped_after_its_time_and_one_that_cannot_boot_at_once() -> None:
+    story = Story(todo=3)
+    story.list(0)
+    story.tell(Accepted("job-1-0-1", ("m1", "m2")), 0)
+    story.list(1, seen("m1"), seen("m2"))
+    story.tell(CannotBoot("m2", "python: not found"), 2)
+    assert Stop(("m2",)) in story.list(2, seen("m1"), seen("m2"))
+    assert {"m1"} == {a.native for a in story.state.allocations.values() if a.state is AllocationState.RUNNING}
+    late = story.list(26, seen("m1"), seen("m2"))
+    assert Read("m1") in late and Stop(("m1", "m2")) in late
+
+
+def test_after_some_machines_in_a_row_that_did_not_boot_the_pool_stops_with_the_last_words() -> None:
+    story = Story(replace(BOUNDS, duds=2), todo=1)
+    for k in (1, 2):
+        story.list(2 * k)
+        launch = f"job-1-0-{k}"
+        story.tell(Accepted(launch, (f"m{k}",)), 2 * k)
+        story.list(2 * k + 1, seen(f"m{k}", Condition.FAILED, launch, ended=at(2 * k + 1)))
+        story.tell(Said("no module named numpy"), 2 * k + 1)
+    assert asks(story.list(60)) == []
+    assert story.state.stopped == "none of the last 2 machines could boot; the last one said: no module named numpy"
+
+
+def test_four_fifths_of_the_budget_are_told_once() -> None:
+    story = running(PAID)
+    assert not [c for c in story.list(79, seen("m1")) if isinstance(c, Warn)]
+    assert [c for c in story.list(81, seen("m1")) if isinstance(c, Warn)] == [Warn(Decimal("8.1"))]
+    assert not [c for c in story.list(82, seen("m1")) if isinstance(c, Warn)]

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from elsewhere.backends.base import Condition, Finding, Launch, NativeId, Sighting, Traits
-from elsewhere.errors import NoCapacity, Unreachable
+from elsewhere.errors import NoCapacity, QuotaExceeded, Throttled, Unreachable
 from elsewhere.model.place import Offer
 from elsewhere.model.resources import Resources
 from worlds.clockwork import TICK
@@ -64,6 +64,7 @@ class Cloud:
         self._ids[launch.id] = ids, world.now + REMEMBERS
         for native in ids:
             machine = self.machines[native] = world.machine(native, launch)
+            assert isinstance(launch.offer, Offer)
             if world.evil:
                 machine.hidden = world.now + world.rng.randint(0, LAG)
         return ids
@@ -97,6 +98,11 @@ class Desk:
             due = world.now + (world.rng.randint(50, 120) if late else world.rng.randint(1, FLIGHT))
             self.cloud.flying.append((due, launch, late))
             raise Unreachable("no answer, done later")
+        world.judge.asks(launch)
+        if 0.45 < chance < 0.5:
+            raise QuotaExceeded("no more of this market")
+        if 0.5 < chance < 0.55:
+            raise Throttled("asked too often")
         ids = self.cloud.create(launch, refuse=chance < 0.45)
         self.seat.step()
         if 0.9 < chance < 1.1:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import apsw
 
+from elsewhere.backends.base import Launch
 from elsewhere.ledger.allocations import _BLAMED, Holdings
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.orders import Orders
@@ -15,7 +16,7 @@ from elsewhere.model.place import Allocation
 from elsewhere.model.reports import Ended, Report
 from elsewhere.model.states import AllocationState, Outcome, TaskState
 from worlds.clockwork import TICK
-from worlds.machine import IDLE, SWITCH, Machine
+from worlds.machine import IDLE, SILENCE, SWITCH, Machine
 
 if TYPE_CHECKING:
     from worlds.seat import Seat
@@ -56,6 +57,10 @@ class Judge:
         self._wronged: Counter[tuple[int, int]] = Counter()
         self._nowhere: Counter[tuple[int, int]] = Counter()
         self._over: Counter[str] = Counter()
+        self._mute: Counter[str] = Counter()
+        self._since = 0
+        """When the newest controller began: it waits from then on."""
+        self._words: dict[str, Launch] = {}
         self._useless: Counter[tuple[str, int]] = Counter()
         self._newest = 0
         """The highest epoch under which orders were published."""
@@ -72,6 +77,7 @@ class Judge:
         epoch = int(self.truth.get("epoch", 0))
         if epoch > self.epoch:
             self.epoch = seat.epoch = epoch
+            self._since = self.world.now
         frontier = int(self.truth.get("frontier", 0))
         self.handed |= {(n, 1) for n in range(1, frontier + 1)}
         self.handed.update(self.truth._rows("SELECT n, attempt FROM open WHERE state = 1"))
@@ -95,6 +101,12 @@ class Judge:
         """Somebody does this; `known`: it was decided in the log."""
         if seat.epoch < self.epoch and not known:
             raise Broken("an old epoch changes nothing", what)
+
+    def asks(self, launch: Launch) -> None:
+        """A launch is asked for, perhaps again: then in the same words."""
+        first = self._words.setdefault(launch.id, launch)
+        if (first.offer, first.count) != (launch.offer, launch.count):
+            raise Broken("a launch is asked for again in the same words", launch.id)
 
     def publishes(self, seat: Seat, orders: Orders) -> None:
         """Somebody is about to tell agents this."""
@@ -182,6 +194,12 @@ class Judge:
         working = [m for m in alive if not world.late(m.start_by) or m.booted]
         if len(working) > world.bounds.most:
             raise Broken("never more machines than the most", f"{len(working)}")
+        for shape in world.shapes:
+            count = sum(m.offer == shape.offer for m in working)
+            if shape.most is not None and count > shape.most:
+                raise Broken("never more of a shape than its share", f"{count} of {shape.offer.key}")
+        if world.hourly is not None and sum(m.offer.price for m in working) > world.hourly:
+            raise Broken("the price per hour within its ceiling", f"{[m.offer.key for m in working]}")
         if self.spent > world.budget + 1e-6:
             raise Broken("money within the budget", f"{self.spent} of {world.budget}")
         minded = self.minded()
@@ -190,7 +208,10 @@ class Judge:
             self._usefulness(m)
             over = minded and self.epoch == self._told[1].epoch and self._told[1].over and m.hidden < world.now
             self._count(self._over, m, over, "what is over is stopped soon")
-
+            mute = minded and m.unarmed and world.now - max(m.started, self._since) > SILENCE and m.hidden < world.now
+            self._mute[m.native] = self._mute[m.native] + 1 if mute else 0
+            if self._mute[m.native] > 10:
+                raise Broken("what never speaks is stopped", m.native)
         self._whereabouts(minded)
         self._blame(minded)
 

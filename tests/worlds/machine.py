@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from worlds.world import World
 
 LEASE, RENEW, BOOT, IDLE, SWITCH = 6, 2, 2, 6, 12
-SLOTS = 2
+SLOTS, SILENCE = 2, 28
+"""Of a plain machine; ticks after which one that never spoke is stopped."""
 
 
 class Machine:
@@ -28,6 +29,9 @@ class Machine:
 
     def __init__(self, world: World, native: str, launch: Launch) -> None:
         self.world, self.native, self.launch = world, native, launch.labels["launch"]
+        assert launch.offer is not None
+        self.offer = launch.offer
+        self.slots = next(s.slots for s in world.shapes if s.offer.key == launch.offer.key)
         self.start_by, self.started = launch.start_by, world.now
         self.alive = self.agent = True
         self.booted = False
@@ -40,11 +44,13 @@ class Machine:
         """What it let go of without a word, so that the ledger may think that it has it."""
         self.stuck = world.rng.random() < 0.03 * world.evil
         """It never boots."""
+        self.unarmed = self.stuck and world.rng.random() < 0.5
+        """Nor was its boot text ever run: only the cloud's own limit, its term, ends it."""
         self.reason = ""
         self.ways = Ways(native, world.job, launch.term.total_seconds(), LEASE * TICK, IDLE * TICK, SWITCH * TICK,
                          retry=world.spec.retry)  # fmt: skip
         self.hands = Hands(self.ways)
-        self.switch = first_switch(self.ways, SWITCH * TICK)
+        self.switch = self.hands.term if self.unarmed else first_switch(self.ways, SWITCH * TICK)
         self.work: dict[int, tuple[Delivery, int]] = {}
         self.post = Post(world)
 
@@ -57,8 +63,8 @@ class Machine:
         return (self.world.now - self.started) * TICK
 
     def cost(self) -> float:
-        """Of this tick, of which only a part may be left to it."""
-        return min(1.0, max(0.0, (self.switch - self.age()) / TICK))
+        """Dollars of this tick, of which only a part may be left to it."""
+        return min(1.0, max(0.0, (self.switch - self.age()) / TICK)) * float(self.offer.price) / 60
 
     def end(self, reason: str, killer: int = -1) -> None:
         if not self.alive:
@@ -140,7 +146,7 @@ class Machine:
         return timedelta(seconds=self.ways.lease)
 
     def _claim(self) -> None:
-        room = self.hands.room(SLOTS - len(self.hands.claims))
+        room = self.hands.room(self.slots - len(self.hands.claims))
         if room is None:
             return
         claims = self.post.claim(self.native, room, self._lease())

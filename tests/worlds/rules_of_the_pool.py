@@ -11,7 +11,7 @@ from unittest import mock
 from elsewhere.channels.base import Receipt
 from elsewhere.controller import afar, line
 from elsewhere.model.states import AllocationMove, AllocationState
-from elsewhere.pool import reactor
+from elsewhere.pool import reactor, sizing
 from elsewhere.pool.capacity import Ask, Write
 from elsewhere.pool.pool import Pool
 from worlds import seat
@@ -175,3 +175,48 @@ def _heard_before_looked() -> Any:
         self.line.news = news
 
     return patch(afar.Afar, "_tend", at_once)
+
+
+# --- a mix of shapes ------------------------------------------------------------------------------------------------
+
+
+@rule("share of a shape", "never more machines of a shape than its share of the plan")
+def _share_of_a_shape() -> Any:
+    return patch(sizing, "_share", lambda shape, held: 10**9)
+
+
+@rule("ceiling per hour", "what is held never costs more per hour than was allowed")
+def _ceiling_per_hour() -> Any:
+    picks = sizing.picks
+
+    def free_hours(state: Any, *rest: Any, **named: Any) -> Any:
+        return picks(replace(state, bounds=replace(state.bounds, price_per_hour=None)), *rest, **named)
+
+    return patch(sizing, "picks", free_hours)
+
+
+@rule("each costs its own", "what is booked for a machine is the price of its own offer")
+def _each_costs_its_own() -> Any:
+    write = reactor._Draft.write
+
+    def alike(self: Any, allocation: Any, move: Any = None, **changes: Any) -> Any:
+        offer = replace(allocation.offer, price=self.bounds.shapes[0].offer.price)
+        return write(self, replace(allocation, offer=offer), move, **changes)
+
+    return patch(reactor._Draft, "write", alike)
+
+
+@rule("same words", "a launch is asked for again as it was: the same offer, also by another controller")
+def _same_words() -> Any:
+    ask = reactor._Draft._ask
+
+    def anew(self: Any, launch: str, planned: Any) -> Any:
+        offers = [shape.offer for shape in self.bounds.shapes if not sizing.rests(self.state, shape, self.now)]
+        return replace(ask(self, launch, planned), offer=(offers or [planned[0].offer])[0])
+
+    return patch(reactor._Draft, "_ask", anew)
+
+
+@rule("silence is stopped", "a machine whose agent never spoke is stopped after its time")
+def _silence_is_stopped() -> Any:
+    return patch(reactor._Draft, "_silent", lambda self, alive: None)

@@ -20,7 +20,6 @@ from elsewhere.errors import JobHeld, StateError, Unreachable
 from elsewhere.ledger.journal import Journal
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.orders import Orders
-from elsewhere.model.resources import Resources
 from elsewhere.pool.capacity import Ask
 from elsewhere.pool.pool import Pool
 from elsewhere.stores import Store
@@ -167,14 +166,15 @@ class Seat:
                     self.seconds, self.rest)  # fmt: skip
         crew.open()
         controller = Controller(ledger, crew, Never())
+        self._wishes(controller)
         while controller.turn():
             world.judge.show(ledger)
             self._wishes(controller)
-            world.broke = world.broke or (pool.state.trouble.startswith("the budget") and not pool.state.allocations)
+        world.broke = world.broke or pool.stopped.startswith("the budget")
         controller._finish()
         world.judge.show(ledger)
         crew.close()
-        world.closed = world.closed or pool.settled
+        world.closed = world.closed or (pool.settled and ledger.counts.over)
         self.gone = True
 
     def _ledger(self, journal: Journal) -> Ledger:
@@ -202,8 +202,8 @@ class Seat:
                 journal.attach(ledger)
 
     def _order(self, ask: Ask) -> Launch:
-        return Launch(ask.launch, ask.count, "", Resources(), ask.term, ask.start_by,
-                      {"job": self.world.job, "launch": ask.launch})  # fmt: skip
+        return Launch(ask.launch, ask.count, "", ask.offer.resources, ask.term, ask.start_by,
+                      {"job": self.world.job, "launch": ask.launch}, ask.offer)  # fmt: skip
 
     def _publish(self, store: Store) -> Callable[[Orders], None]:
         def publish(orders: Orders) -> None:

@@ -1,6 +1,6 @@
 """A seeded world: a job, a cloud, queues, seats and machines, and what must never happen in it.
 
-A tick is a minute or so, a machine costs a dollar a tick. The truth of the job is what its log says.
+A tick is a minute or so, a machine costs about a dollar a tick. The truth of the job is what its log says.
 """
 
 from __future__ import annotations
@@ -17,21 +17,35 @@ from elsewhere.controller import controller as controller_module
 from elsewhere.ledger.journal import Journal
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import Entry, JobSpec
+from elsewhere.model.place import Offer
 from elsewhere.model.reports import Report
+from elsewhere.model.resources import Resources
 from elsewhere.model.task import Delivery, NewTask, RetryPolicy
-from elsewhere.pool.capacity import Bounds
+from elsewhere.pool.capacity import Bounds, Shape
 from elsewhere.stores import MemoryStore
 from worlds.clockwork import TICK
 from worlds.cloud import FLIGHT, LAG, Cloud
 from worlds.judge import RETRIES, Broken, Judge
-from worlds.machine import BOOT, SLOTS, Machine
+from worlds.machine import BOOT, SILENCE, SLOTS, Machine
 from worlds.post import Queue
 from worlds.seat import Seat
 
 MOST, HORIZON, LIMIT = 4, 260, 560
+DUDS = 6
 NAMES = ["good"] * 8 + ["flaky1", "flaky2", "bad", "killer"]
 """What tasks are like: flaky ones fail once or twice, a killer takes its machine with it."""
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def mix(kind: bool, rng: random.Random) -> tuple[Shape, ...]:
+    """Where all is well one shape; else two zones of spot machines, each with its share, and dearer ones on demand."""
+    if kind:
+        return (Shape(Offer("plain", Resources(), "a", Decimal(60)), SLOTS),)
+    return (
+        Shape(Offer("plain", Resources(), "a", Decimal(40), spot=True), SLOTS, rng.choice([1, 2, 4])),
+        Shape(Offer("plain", Resources(), "b", Decimal(50), spot=True), SLOTS, rng.choice([2, None])),
+        Shape(Offer("large", Resources(cpus=2), "a", Decimal(100)), 2 * SLOTS),
+    )
 
 
 class World:
@@ -55,8 +69,11 @@ class World:
         """Short: agents try again by themselves. Long: the ledger hands out again."""
         retry = RetryPolicy(retries=RETRIES, delay=delay, factor=1.0)
         self.spec = JobSpec(self.job, "world", Entry("function", "a:b"), retry=retry)
+        shapes = self.shapes = mix(self.kind, rng)
+        self.hourly = rng.choice([None, None, Decimal(150)])
         self.bounds = Bounds(
-            self.job, most=MOST, slots=SLOTS, price=Decimal(60), budget=Decimal(self.budget),
+            self.job, most=MOST, shapes=shapes, price_per_hour=self.hourly, budget=Decimal(self.budget),
+            silence=ticks(SILENCE), duds=DUDS, linger=ticks(2),
             unattended=ticks(45), shortest=ticks(6), step=ticks(8), lag=ticks(LAG), flight=ticks(FLIGHT + 2),
             asking=ticks(30), boot=ticks(BOOT), pause=ticks(1), longest_pause=ticks(4),
         )  # fmt: skip

@@ -15,9 +15,10 @@ from elsewhere.controller.line import Line
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.orders import Orders
 from elsewhere.model.ranges import Ranges
-from elsewhere.model.reports import Claimed, Ended, Heartbeat
+from elsewhere.model.reports import BootStep, Claimed, Ended, Heartbeat
 from elsewhere.model.states import AllocationState
 from elsewhere.model.task import Delivery
+from elsewhere.pool.capacity import SURPLUS
 from elsewhere.pool.pool import Pool
 
 AHEAD = 5.0
@@ -87,11 +88,15 @@ class Afar:
     def trouble(self) -> str:
         return self.line.trouble or self.pool.trouble
 
+    @property
+    def stopped(self) -> str:
+        return self.pool.stopped
+
     def room(self) -> int:
         """Enough for some seconds ahead; nothing until half of that is used up, so that segments are not slivers."""
         if self.draining or self.line.unsent:
             return 0
-        slots = max(self.size, self.pool.state.bounds.slots)
+        slots = max(self.size, self.pool.state.bounds.shapes[0].slots)
         ahead = min(max(FIRST * slots, int(self._rate.now() * AHEAD)), MOST_AHEAD)
         out = self.ledger.counts.handed_out
         return ahead - out if out <= ahead // 2 else 0
@@ -119,12 +124,15 @@ class Afar:
                 self._held.update({n: (attempt, now) for n, attempt in report.deliveries})
             elif isinstance(report, Heartbeat):
                 self._running[report.agent] = frozenset((n, attempt) for n, attempt in report.running)
+            elif isinstance(report, BootStep) and report.error:
+                self.pool.cannot_boot(report.agent, f"{report.step}: {report.error}")
         ended = [report for report in reports if isinstance(report, Ended)]
         holdings.heard(ended)
         for report in ended:
             self._held.pop(report.n, None)
         self._rate.add(len(ended))
-        self.pool.heard({report.agent for report in reports if report.agent})
+        broken = {report.agent for report in reports if isinstance(report, BootStep) and report.error}
+        self.pool.heard({report.agent for report in reports if report.agent} - broken)
 
     def settled(self) -> None:
         """Nothing needs to be done: the line forgets what was confirmed."""
@@ -153,7 +161,7 @@ class Afar:
 
     @property
     def size(self) -> int:
-        return len(self.pool.state.alive) * self.pool.state.bounds.slots
+        return self.pool.slots
 
     def close(self, now: bool = False) -> None:
         """Stop every machine and wait, within bounds, until each is seen gone. Twice: harmless."""
@@ -197,7 +205,7 @@ class Afar:
         if passed >= max(LOOK, 10 * self._look_cost) and (not self.line.news or passed >= OVERDUE):
             counts = self.ledger.counts
             todo = counts.handed_out if self.draining else counts.total - counts.ended
-            self.pool.need(todo, draining=self.draining)
+            self.pool.need(todo, draining=self.draining, idle=self._idle())
             self.pool.look()
             self._forget_the_gone()
             if self._word() != self._orders or now - self._told >= TELL:
@@ -209,10 +217,16 @@ class Afar:
         alive = self.pool.state.alive
         self._running = {agent: pairs for agent, pairs in self._running.items() if agent in alive}
 
+    def _idle(self) -> set[str]:
+        """Machines whose last word was that nothing runs there, and that have nothing in hand as far as is known."""
+        busy = {agent for _, _, agent in self.pool.holdings.held()}
+        return {agent for agent, pairs in self._running.items() if not pairs} - busy
+
     def _word(self) -> Orders:
         """What agents are told: all of it rests on what is written down."""
         held = [a for a in self.pool.state.allocations.values() if a.native]
-        draining = sorted(a.native for a in held if self.draining or a.state is AllocationState.STOPPING)
+        ending = {a.native for a in held if a.state is AllocationState.STOPPING or a.reason == SURPLUS}
+        draining = sorted(a.native for a in held if self.draining or a.native in ending)
         terms: dict[str, timedelta] = {a.native: a.term for a in held}
         return Orders(self.ledger.spec.id, self.epoch, self._ended(), dict(self.pool.holdings.current()), terms,
                       tuple(draining), over=self.over)  # fmt: skip

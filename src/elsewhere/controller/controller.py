@@ -111,6 +111,8 @@ class Controller:
         if self.stop.asked and not self._drained:
             self._drain()
         self.crew.turn(self._wait())
+        if self.crew.stopped and not self._drained:
+            self._give_up(self.crew.stopped)
         self._take_in()
         self._receipts = list(self.crew.channel.collect(COLLECT))
         if self._worth_a_commit():
@@ -224,6 +226,12 @@ class Controller:
             with self.ledger.moving():
                 self.ledger.note("stopped early", "", failed=counts.failed, ended=counts.ended)
             self._drain()
+
+    def _give_up(self, why: str) -> None:
+        """There is no machine and will be none: keep the queue for whoever resumes."""
+        with self.ledger.moving():
+            self.ledger.note("gave up", "", why=why)
+        self._drain()
 
     def _drain(self) -> None:
         """Take nothing more; what has not begun goes back, what runs may finish."""

@@ -28,6 +28,11 @@ class Crew(Protocol):
         """Why it cannot go on just now (a full disk); empty: it can."""
         ...
 
+    @property
+    def stopped(self) -> str:
+        """Why nothing will run there any more, however long one waits; empty: something does, or may."""
+        ...
+
     def room(self) -> int:
         """How many more deliveries it could use now."""
         ...

@@ -29,6 +29,10 @@ class Here:
     def trouble(self) -> str:
         return self.slots.trouble
 
+    @property
+    def stopped(self) -> str:
+        return ""
+
     def room(self) -> int:
         return 0 if self.agent.draining else self.slots.room()
 

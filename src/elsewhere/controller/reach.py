@@ -25,10 +25,9 @@ from elsewhere.errors import UsageError
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import JobSpec
 from elsewhere.model.orders import Orders
-from elsewhere.model.place import Place
-from elsewhere.model.resources import Resources
+from elsewhere.model.place import HERE, Place
 from elsewhere.pool import reaper
-from elsewhere.pool.capacity import Ask, Bounds
+from elsewhere.pool.capacity import Ask, Bounds, Shape
 from elsewhere.pool.pool import Pool, utc
 from elsewhere.ship import seal
 from elsewhere.ship.charter import Charter, pack
@@ -93,7 +92,7 @@ def _bounds(spec: JobSpec, backend: Backend) -> Bounds:
     lag = backend.traits.lag
     slots = -(-spec.slots // 2)
     flight = max(lag, timedelta(seconds=5))
-    return Bounds(spec.id, most=-(-spec.slots // slots), slots=slots, lag=lag, flight=flight,
+    return Bounds(spec.id, most=-(-spec.slots // slots), shapes=(Shape(HERE, slots),), lag=lag, flight=flight,
                   asking=SHORT if not lag else timedelta(minutes=20), pause=timedelta(seconds=0.5))  # fmt: skip
 
 
@@ -104,8 +103,9 @@ def _order(files: JobFiles, bounds: Bounds, address: str) -> Callable[[Ask], Lau
 
     def order(ask: Ask) -> Launch:
         text = BootText(address, str(directory), sys.executable, ask.term, ask.start_by,
-                        slots=bounds.slots, lease=lease)  # fmt: skip
+                        slots=ask.slots, lease=lease)  # fmt: skip
         labels = reaper.labels(bounds.job, ask.launch, owner, utc() + ask.term + bounds.asking + bounds.boot)
-        return Launch(ask.launch, ask.count, render(text), Resources(), ask.term, ask.start_by, labels)
+        return Launch(ask.launch, ask.count, render(text), ask.offer.resources, ask.term, ask.start_by, labels,
+                      ask.offer)  # fmt: skip
 
     return order

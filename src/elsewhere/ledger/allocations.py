@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from elsewhere.errors import InvalidMove
 from elsewhere.ledger.hand_out import IN_DONE, deliveries, read_tally
 from elsewhere.ledger.ledger import Ledger
-from elsewhere.model.place import Allocation
+from elsewhere.model.place import Allocation, Offer
 from elsewhere.model.reports import Claimed, Ended
+from elsewhere.model.resources import Resources
 from elsewhere.model.states import ALLOCATION_MOVES, AllocationMove, AllocationState, Outcome, TaskState, advance
 from elsewhere.model.task import Delivery
 
@@ -47,8 +49,9 @@ class Holdings:
             (allocation.id, allocation.launch, allocation.native, int(after), _to_json(allocation)),
         )
         if not rows or move is not None:
+            asked = {"offer": allocation.offer.key} if after is AllocationState.PLANNED else {}
             self.ledger.note("machine", allocation.id, state=after.name.lower(), native=allocation.native,
-                             reason=allocation.reason)  # fmt: skip
+                             reason=allocation.reason, **asked)  # fmt: skip
         if after.ended and allocation.native:
             self._give_back(allocation.native, allocation.crashed)
 
@@ -169,17 +172,29 @@ def _to_json(allocation: Allocation) -> str:
             return value.timestamp()
         return value.total_seconds() if isinstance(value, timedelta) else str(value)
 
-    return json.dumps({f.name: getattr(allocation, f.name) for f in fields(allocation)}, default=plain)
+    values = {f.name: getattr(allocation, f.name) for f in fields(allocation)}
+    return json.dumps({**values, "offer": asdict(allocation.offer)}, default=plain)
 
 
-_INSTANTS, _LENGTHS = ("until", "started", "ended"), ("term", "used")
+_INSTANTS, _LENGTHS = ("until", "started", "spoke", "ended"), ("term", "used")
 
 
 def _from_json(text: str) -> Allocation:
+    """Rows of version 1 named their offer, and had its price beside it. What is not known here is left out."""
     values = json.loads(text)
     for name in _INSTANTS:
-        values[name] = None if values[name] is None else datetime.fromtimestamp(values[name], UTC)
+        values[name] = None if values.get(name) is None else datetime.fromtimestamp(values[name], UTC)
     for name in _LENGTHS:
         values[name] = None if values[name] is None else timedelta(seconds=values[name])
-    values.update(state=AllocationState(values["state"]), price=Decimal(values["price"]))
-    return Allocation(**values)
+    offer = values["offer"]
+    if isinstance(offer, str):
+        offer = {"name": offer or "here", "resources": {}, "price": values["price"]}
+    values.update(state=AllocationState(values["state"]), offer=_offer(offer))
+    return Allocation(**{f.name: values[f.name] for f in fields(Allocation) if f.name in values})
+
+
+def _offer(values: dict[str, Any]) -> Offer:
+    listed = values.get("list_price")
+    values.update(resources=Resources(**values["resources"]), price=Decimal(values["price"]),
+                  list_price=None if listed is None else Decimal(listed))  # fmt: skip
+    return Offer(**{f.name: values[f.name] for f in fields(Offer) if f.name in values})

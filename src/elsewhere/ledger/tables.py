@@ -23,7 +23,7 @@ from elsewhere.model.place import Limits, Offer, Shape
 from elsewhere.model.resources import Resources
 from elsewhere.model.task import RetryPolicy
 
-VERSION = 1
+VERSION = 2
 
 SCHEMA = """
 CREATE TABLE job(key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
@@ -46,8 +46,11 @@ CREATE TABLE events(seq INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NUL
     detail TEXT NOT NULL) STRICT;
 """
 INDEX = "CREATE UNIQUE INDEX IF NOT EXISTS tasks_by_id ON tasks(id);"
-MIGRATIONS: dict[int, str] = {}
-"""From version k to k + 1."""
+MIGRATIONS: dict[int, str] = {1: ""}
+"""From version k to k + 1. No row may change that a job's log speaks of: its segments would not fit any more.
+
+2: allocations tell their whole offer and their slots. Older ones are read as they are (ledger/allocations.py).
+"""
 
 
 def connect(path: Path, write: bool) -> apsw.Connection:

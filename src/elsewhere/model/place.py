@@ -41,6 +41,17 @@ class Offer:
     zone: str = ""
     price: Decimal = Decimal(0)
     spot: bool = False
+    list_price: Decimal | None = None
+    """What the same costs on demand, to tell what was saved; None: not known."""
+
+    @property
+    def key(self) -> str:
+        """`c7g.large/us-east-1a/spot`: what tells it from the place's other offers."""
+        return f"{self.name}/{self.zone}/{'spot' if self.spot else 'on-demand'}"
+
+
+HERE = Offer("here", Resources())
+"""Of a place whose machines are all alike and cost nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +76,26 @@ class Allocation:
     state: AllocationState
     native: str = ""
     """The place's own name for it; empty before it was accepted."""
-    offer: str = ""
+    offer: Offer = HERE
+    """The whole of it, as it was when it was asked for: what is asked for again is the same, and costs the same."""
+    slots: int = 1
     term: timedelta = timedelta(0)
     """Time bought for it, a length since its own start; booked in full until `used` is known."""
-    price: Decimal = Decimal(0)
-    """Dollars per hour."""
     until: datetime | None = None
     """Until when its launch may be asked for again under the same id."""
     started: datetime | None = None
+    spoke: datetime | None = None
+    """When the first word of its agent was heard of; None: it never spoke."""
     ended: datetime | None = None
     used: timedelta | None = None
     """What it has cost, as time; None: not known yet."""
     reason: str = ""
     crashed: bool = False
     """It died of itself: what ran on it may have killed it."""
+    reclaimed: bool = False
+    """The place took it back."""
+
+    @property
+    def price(self) -> Decimal:
+        """Dollars per hour."""
+        return self.offer.price

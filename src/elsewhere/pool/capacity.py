@@ -5,16 +5,31 @@ Frozen data and folds over it; nothing here decides.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from elsewhere.backends.base import NativeId, Sighting
-from elsewhere.model.place import Allocation
+from elsewhere.model.place import HERE, Allocation, Offer
 from elsewhere.model.states import AllocationMove
 
 _HOUR = Decimal(3600)
+
+
+SURPLUS = "no longer needed"
+"""The reason of one that is told to take nothing more, hand back what has not begun, and end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One kind of machine that the pool may ask for, and how many tasks at a time it gives each."""
+
+    offer: Offer
+    slots: int = 1
+    most: int | None = None
+    """Its share: machines of it at any time; None: as many as the pool may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +40,12 @@ class Bounds:
     most: int = 1
     """Machines at any time, counting those that were asked for and those that were not seen gone."""
     least: int = 0
-    slots: int = 1
-    """Tasks at a time on one machine."""
-    offer: str = ""
-    price: Decimal = Decimal(0)
-    """Dollars per machine and hour."""
+    shapes: tuple[Shape, ...] = (Shape(HERE),)
+    """What may be asked for, in order of preference."""
+    cpus: float | None = None
+    """CPUs of all that is held."""
+    price_per_hour: Decimal | None = None
+    """Dollars per hour of all that is held."""
     budget: Decimal | None = None
     """Dollars in all."""
     unattended: timedelta = timedelta(hours=12)
@@ -45,9 +61,35 @@ class Bounds:
     asking: timedelta = timedelta(minutes=20)
     """How long a launch is asked for again under its id. Shorter than the place remembers ids, less `flight`."""
     boot: timedelta = timedelta(minutes=20)
+    silence: timedelta = timedelta(minutes=25)
+    """A machine whose agent has said nothing so long after its start is stopped: `boot`, and some time for a word."""
+    duds: int = 4
+    """After so many machines in a row that never spoke, or said that they cannot boot, no other is asked for."""
+    worth: timedelta = timedelta(0)
+    """A slot is worth a machine if this much work remains for it, where it is known how long tasks take."""
+    linger: timedelta = timedelta(seconds=60)
+    """How long a machine that is not needed stands idle before it is told to end."""
     pause: timedelta = timedelta(seconds=2)
     """After a first refusal; doubled by each that follows, up to `longest_pause`."""
     longest_pause: timedelta = timedelta(minutes=5)
+
+
+class Scope(enum.Enum):
+    """What a refusal is of."""
+
+    SHAPE = "shape"
+    MARKET = "market"
+    """All that is spot, or all that is not: a quota."""
+    PLACE = "place"
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """A shape that was refused is not asked for before `until`; None: never again."""
+
+    times: int
+    until: datetime | None
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +113,32 @@ class State:
     alive: frozenset[NativeId] = frozenset()
     """Machines of ours in the last answer."""
     looked: bool = False
+    rests: Mapping[str, Rest] = field(default_factory=dict)
+    """By the key of the offer."""
     refusals: int = 0
+    """Of the place itself, in a row."""
     resume: datetime | None = None
     """No launch before this."""
     trouble: str = ""
-    hopeless: bool = False
-    """The place will not say yes, however often it is asked."""
+    stopped: str = ""
+    """Why nothing is held and nothing will be asked for any more, however long one waits."""
+    since: datetime | None = None
+    """When this controller looked first."""
+    heard: frozenset[NativeId] = frozenset()
+    """Machines that have spoken."""
+    broken: Mapping[NativeId, str] = field(default_factory=dict)
+    """Machines that said that they cannot boot, and why."""
+    duds: int = 0
+    """In a row, as this controller saw them: whoever resumes wants it tried again."""
+    words: str = ""
+    """The last that a machine said which did not boot."""
+    idle: Mapping[NativeId, datetime] = field(default_factory=dict)
+    """Since when a machine has had nothing in hand."""
+    told: Mapping[str, datetime] = field(default_factory=dict)
+    """Since when a surplus allocation has been told to end."""
+    pace: timedelta | None = None
+    """How long a task takes; None: not known."""
+    warned: bool = False
 
 
 # --- what happens --------------------------------------------------------------------------------------------------
@@ -84,11 +146,16 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """How much work is left; `over`: there will be no more; `draining`: nothing more shall be begun."""
+    """How much work is left; `over`: there will be no more; `draining`: nothing more shall be begun.
+
+    `pace`: how long a task takes, if that is known. `idle`: machines that have nothing in hand.
+    """
 
     todo: int
     over: bool = False
     draining: bool = False
+    pace: timedelta | None = None
+    idle: frozenset[NativeId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +180,7 @@ class Refused:
     why: str
     chance: float = 0.5
     hopeless: bool = False
+    scope: Scope = Scope.SHAPE
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +197,22 @@ class Heard:
     natives: tuple[NativeId, ...]
 
 
-Event = Need | Listed | Accepted | Refused | Unanswered | Heard
+@dataclass(frozen=True, slots=True)
+class CannotBoot:
+    """A machine said so itself."""
+
+    native: NativeId
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The end of what a machine printed that never spoke."""
+
+    words: str
+
+
+Event = Need | Listed | Accepted | Refused | Unanswered | Heard | CannotBoot | Said
 
 
 # --- what is to be done --------------------------------------------------------------------------------------------
@@ -159,7 +242,8 @@ class Ask:
     count: int
     term: timedelta
     start_by: datetime
-    offer: str = ""
+    offer: Offer = HERE
+    slots: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +251,21 @@ class Stop:
     natives: tuple[NativeId, ...]
 
 
-Command = Write | Condemn | Ask | Stop
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Ask for what this machine printed while booting: `Said`."""
+
+    native: NativeId
+
+
+@dataclass(frozen=True, slots=True)
+class Warn:
+    """Write down that so much of the budget is spent."""
+
+    spent: Decimal
+
+
+Command = Write | Condemn | Ask | Stop | Read | Warn
 
 
 def begin(bounds: Bounds, epoch: int, allocations: Collection[Allocation]) -> State:
@@ -186,6 +284,22 @@ def cost(allocation: Allocation) -> Decimal:
 def booked(state: State) -> Decimal:
     """Dollars that are spent, or that what is open may still spend."""
     return state.spent + sum((cost(a) for a in state.allocations.values()), Decimal(0))
+
+
+def spent(state: State, now: datetime) -> Decimal:
+    """Dollars for all that has ended, and so far for what runs."""
+    running = [a for a in state.allocations.values() if a.started is not None]
+    return state.spent + sum((so_far(a, now) for a in running), Decimal(0))
+
+
+def so_far(allocation: Allocation, now: datetime) -> Decimal:
+    """Dollars: what an allocation has cost up to now, never more than was bought."""
+    if allocation.used is not None or allocation.state.ended:
+        return cost(allocation)
+    if allocation.started is None:
+        return Decimal(0)
+    lived = max(timedelta(0), min(now - allocation.started, allocation.term))
+    return allocation.price * Decimal(lived.total_seconds()) / _HOUR
 
 
 def settled(state: State) -> bool:

@@ -7,26 +7,32 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 from elsewhere.backends.base import Backend, Launch, NativeId
-from elsewhere.errors import PlaceError, StateError, Unreachable
+from elsewhere.errors import NoCapacity, PlaceError, QuotaExceeded, StateError, Unreachable
 from elsewhere.ledger.allocations import Holdings
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.pool.capacity import (
     Accepted,
     Ask,
     Bounds,
+    CannotBoot,
     Command,
     Condemn,
     Event,
     Heard,
     Listed,
     Need,
+    Read,
     Refused,
+    Said,
+    Scope,
     State,
     Stop,
     Unanswered,
+    Warn,
     Write,
     begin,
     settled,
@@ -57,7 +63,9 @@ class Pool:
         self.backend, self.ledger, self.order, self.now = backend, ledger, order, now
         self.holdings = Holdings(ledger)
         self.chance = chance or random.Random()
-        self.state: State = begin(bounds, epoch, self.holdings.allocations())
+        state = begin(bounds, epoch, self.holdings.allocations())
+        self.state: State = replace(state, warned=bool(ledger.get("warned", False)))
+        self._busy, self._again = 0, now()
         self.silence = ""
         """Why the place does not answer, or empty."""
 
@@ -69,13 +77,34 @@ class Pool:
         return self.silence or self.state.trouble
 
     @property
+    def stopped(self) -> str:
+        """Why there is no machine and will be none, however long one waits; empty: there is, or may be."""
+        return self.state.stopped if self.state.todo and not self.state.allocations else ""
+
+    @property
+    def slots(self) -> int:
+        """Of the machines that were seen in the last answer."""
+        return sum(a.slots for a in self.state.allocations.values() if a.native in self.state.alive)
+
+    @property
     def settled(self) -> bool:
         """Nothing of ours is left there."""
         return settled(self.state)
 
-    def need(self, todo: int, over: bool = False, draining: bool = False) -> None:
-        """How much work is left; acted upon at the next look."""
-        self._tell(Need(todo, over, draining))
+    def need(
+        self,
+        todo: int,
+        over: bool = False,
+        draining: bool = False,
+        pace: timedelta | None = None,
+        idle: Iterable[NativeId] = (),
+    ) -> None:
+        """How much work is left, and who has none; acted upon at the next look."""
+        self._tell(Need(todo, over, draining, pace, frozenset(idle)))
+
+    def cannot_boot(self, native: NativeId, why: str) -> None:
+        """Its agent said so; it is stopped at the next look."""
+        self._tell(CannotBoot(native, why))
 
     def heard(self, natives: Iterable[NativeId]) -> None:
         """Their agents reported something just now."""
@@ -84,23 +113,32 @@ class Pool:
     def look(self) -> None:
         """Ask the place what there is of ours, decide, write down, act. Waits for the place's answers."""
         asked = self.now()
+        if asked < self._again:
+            return
         try:
             sightings = tuple(self.backend.owned())
         except PlaceError as error:
             self.silence = error.message
+            if not isinstance(error, Unreachable):  # asked too often, or refused: less often from here on
+                self._busy += 1
+                bounds = self.state.bounds
+                pause = min(bounds.pause * 2 ** min(self._busy, 30), bounds.longest_pause)
+                self._again = asked + pause * (0.5 + self.chance.random() / 2)
             return
-        self.silence = ""
+        self.silence, self._busy = "", 0
         self._tell(Listed(asked, sightings))
 
     def _tell(self, event: Event) -> None:
         state, commands = react(self.state, event, self.now())
-        self._write([c for c in commands if isinstance(c, Write | Condemn)])
+        self._write([c for c in commands if isinstance(c, Write | Condemn | Warn)])
         self.state = state
         for command in commands:
             if isinstance(command, Ask):
                 self._tell(self._ask(command))
             elif isinstance(command, Stop):
                 self._stop(command)
+            elif isinstance(command, Read):
+                self._tell(Said(self._read(command.native)))
 
     def _write(self, commands: list[Command]) -> None:
         if not commands:
@@ -111,6 +149,9 @@ class Pool:
                     self.holdings.write(command.allocation, command.move)
                 elif isinstance(command, Condemn):
                     self.ledger.note("stranger", command.native, launch=command.launch)
+                elif isinstance(command, Warn):
+                    self.ledger.set("warned", True)
+                    self.ledger.note("budget", spent=f"{command.spent:.2f}", of=str(self.state.bounds.budget))
 
     def _ask(self, ask: Ask) -> Event:
         try:
@@ -119,10 +160,33 @@ class Pool:
             self.silence = error.message
             return Unanswered(ask.launch)
         except PlaceError as error:
-            return Refused(ask.launch, error.message, self.chance.random(), hopeless=not error.transient)
+            scope = _scope(error)
+            hopeless = not error.transient and scope is Scope.SHAPE
+            return Refused(ask.launch, error.message, self.chance.random(), hopeless, scope)
 
     def _stop(self, stop: Stop) -> None:
         try:
             self.backend.cancel(stop.natives)
         except PlaceError as error:
             self.silence = error.message  # asked again at the next look, until each is seen gone
+
+    def _read(self, native: NativeId) -> str:
+        """The last line that a machine printed; empty if the place does not say."""
+        try:
+            text = self.backend.logs(native)[-_TAIL:].decode("utf-8", "replace")
+        except PlaceError:
+            return ""
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return f"{native}: {lines[-1]}" if lines else ""
+
+
+_TAIL = 4000
+
+
+def _scope(error: PlaceError) -> Scope:
+    """A quota is of a market, want of capacity of a shape; what passes by itself is the place's own trouble."""
+    if isinstance(error, QuotaExceeded):
+        return Scope.MARKET
+    if error.transient and not isinstance(error, NoCapacity):
+        return Scope.PLACE
+    return Scope.SHAPE

@@ -14,22 +14,31 @@ from decimal import Decimal
 from elsewhere.backends.base import Condition, NativeId, Sighting
 from elsewhere.model.place import Allocation
 from elsewhere.model.states import ALLOCATION_MOVES, AllocationMove, AllocationState, advance
+from elsewhere.pool import sizing
 from elsewhere.pool.capacity import (
+    SURPLUS,
     Accepted,
     Ask,
+    CannotBoot,
     Command,
     Condemn,
     Event,
     Heard,
     Listed,
     Need,
+    Read,
     Refused,
+    Said,
+    Scope,
+    Shape,
     State,
     Stop,
     Unanswered,
+    Warn,
     Write,
     booked,
     cost,
+    spent,
 )
 
 NOW_OR_NEVER = Decimal(10) ** 12
@@ -42,20 +51,24 @@ def react(state: State, event: Event, now: datetime) -> tuple[State, tuple[Comma
     """The state after `event`, and what is to be done: writes first. May be repeated with the same event."""
     draft = _Draft(state, now)
     match event:
-        case Need(todo, over, draining):
-            draft.state = replace(state, todo=todo, over=over, draining=draining)
+        case Need():
+            idle = {native: state.idle.get(native, now) for native in event.idle}
+            draft.state = replace(state, todo=event.todo, over=event.over, draining=event.draining,
+                                  pace=event.pace or state.pace, idle=idle)  # fmt: skip
         case Listed():
             draft.listed(event)
         case Accepted(launch, natives):
             draft.accepted(launch, natives)
+        case CannotBoot(native, why):
+            draft.state = replace(state, broken={**state.broken, native: why})
+        case Said(words):
+            draft.state = replace(state, words=words)
         case Refused():
             draft.refused(event)
         case Unanswered(launch):
             draft.forget(launch)
         case Heard(natives):
-            heard = {a.id for a in state.allocations.values() if a.native in natives}
-            absent = {k: since for k, since in state.absent.items() if k not in heard}
-            draft.state = replace(state, absent=absent)
+            draft.heard(natives)
     return draft.state, (*draft.writes, *draft.acts)
 
 
@@ -92,13 +105,32 @@ class _Draft:
         """It was asked for, by us or by who came before us."""
         self.state = replace(self.state, fresh=self.state.fresh - {launch})
 
+    def heard(self, natives: Sequence[NativeId]) -> None:
+        """What has spoken is there, and boots. The first word of one ends the row of those that did not."""
+        state = self.state
+        ours = {a.id: a for a in state.allocations.values() if a.native in natives}
+        new = {a.native for a in ours.values() if a.spoke is None} - state.heard
+        absent = {k: since for k, since in state.absent.items() if k not in ours}
+        self.state = replace(state, absent=absent, heard=state.heard | new, duds=0 if new else state.duds)
+
     # --- answers to launches ---
 
     def accepted(self, launch: str, natives: Sequence[NativeId]) -> None:
-        """Fewer is a partial yes; the rest was not made."""
+        """Fewer is a partial yes; the rest was not made: there is no more of that shape just now."""
         self.forget(launch)
+        planned = self.planned(launch)
         self._got(launch, natives, unknown=False)
         self.state = replace(self.state, refusals=0, resume=None, trouble="")
+        if planned and len(natives) < len(planned):
+            self._rest(planned[0], "there are no more of them just now", 1.0, Scope.SHAPE, ever=False)
+            self._grow()
+        elif planned:
+            kept = {key: rest for key, rest in self.state.rests.items() if key != planned[0].offer.key}
+            self.state = replace(self.state, rests=kept)
+
+    def _rest(self, allocation: Allocation, why: str, chance: float, scope: Scope, ever: bool) -> None:
+        shape = Shape(allocation.offer)
+        self.state = sizing.resting(self.state, shape, self.now, why, chance, scope, ever)
 
     def _got(self, launch: str, natives: Sequence[NativeId], unknown: bool) -> None:
         """`unknown`: what is missing may run, or have run, without our knowing: it stays booked in full."""
@@ -115,33 +147,39 @@ class _Draft:
         """A refusal of a first ask is a refusal; of a later one it may be that of its echo: then the labels decide."""
         first = event.launch in self.state.fresh
         self.forget(event.launch)
-        for allocation in self.planned(event.launch):
+        planned = self.planned(event.launch)
+        for allocation in planned:
             if first:
                 self.write(allocation, AllocationMove.REFUSE, used=_ZERO, ended=self.now, reason=event.why)
             elif allocation.reason != DOUBT:
                 self.write(allocation, reason=DOUBT)
-        bounds, times = self.bounds, min(self.state.refusals, 30)
-        pause = min(bounds.pause * 2**times, bounds.longest_pause) * (0.5 + event.chance / 2)
-        hopeless = self.state.hopeless or event.hopeless
-        self.state = replace(self.state, refusals=times + 1, resume=self.now + pause, trouble=event.why,
-                             hopeless=hopeless)  # fmt: skip
+        self.state = replace(self.state, trouble=event.why)
+        if event.scope is Scope.PLACE:
+            bounds, times = self.bounds, min(self.state.refusals, 30)
+            pause = min(bounds.pause * 2**times, bounds.longest_pause) * (0.5 + event.chance / 2)
+            self.state = replace(self.state, refusals=times + 1, resume=self.now + pause)
+        elif planned:
+            self._rest(planned[0], event.why, event.chance, event.scope, event.hopeless)
+            self._grow()
 
     # --- an answer of the place ---
 
     def listed(self, event: Listed) -> None:
         ours = {s.native: s for s in event.sightings if s.labels.get("job", self.bounds.job) == self.bounds.job}
         alive = {native: s for native, s in ours.items() if s.condition in (Condition.PENDING, Condition.RUNNING)}
-        self.state = replace(self.state, alive=frozenset(alive), looked=True)
+        self.state = replace(self.state, alive=frozenset(alive), looked=True, since=self.state.since or self.now)
         for allocation in list(self.state.allocations.values()):
             if allocation.native:
                 self._look(allocation, ours.get(allocation.native), event.asked)
         for launch in sorted({a.launch for a in self.state.allocations.values() if not a.native}):
             self._pursue(launch, ours, event.asked)
+        self._silent(alive)
+        self._shrink(alive)
         self._stop(alive)
         if not self.state.over:
             self._renew(alive)
-            if not self.state.draining:
-                self._grow()
+            self._grow()
+            self._warn()
 
     def _look(self, allocation: Allocation, seen: Sighting | None, asked: datetime) -> None:
         if seen is None:
@@ -152,8 +190,12 @@ class _Draft:
             self._met(allocation, seen)
         else:
             used = _used(allocation, seen)
+            taken = seen.condition is Condition.PREEMPTED
+            mute = allocation.spoke is None and allocation.native not in self.state.heard
+            if mute and not taken and allocation.state is not AllocationState.STOPPING:
+                self._dud(allocation)
             self.write(allocation, AllocationMove.END, started=seen.started or allocation.started, ended=seen.ended,
-                       used=used, reason=seen.reason or seen.condition.value,
+                       used=used, reason=seen.reason or seen.condition.value, reclaimed=taken,
                        crashed=seen.condition is Condition.FAILED)  # fmt: skip
 
     def _met(self, allocation: Allocation, seen: Sighting) -> None:
@@ -161,9 +203,11 @@ class _Draft:
         if allocation.state is AllocationState.UNREACHABLE:
             allocation = self.write(allocation, AllocationMove.REGAIN)
         if allocation.state is AllocationState.PENDING and running:
-            self.write(allocation, AllocationMove.START, started=seen.started or self.now)
+            allocation = self.write(allocation, AllocationMove.START, started=seen.started or self.now)
         elif allocation.state is AllocationState.RUNNING and not running:
-            self.write(allocation, AllocationMove.REQUEUE)
+            allocation = self.write(allocation, AllocationMove.REQUEUE)
+        if allocation.spoke is None and allocation.native in self.state.heard:
+            self.write(allocation, spoke=self.now)
 
     def _missed(self, allocation: Allocation, asked: datetime) -> None:
         """Absent twice, in answers asked for more than the lag apart, is gone; once is out of sight."""
@@ -188,7 +232,46 @@ class _Draft:
     def _ask(self, launch: str, planned: Sequence[Allocation]) -> Ask:
         first, bounds = planned[0], self.bounds
         start_by = (first.until or self.now) + bounds.flight + bounds.boot
-        return Ask(launch, len(planned), first.term, start_by, first.offer)
+        return Ask(launch, len(planned), first.term, start_by, first.offer, first.slots)
+
+    # --- what never speaks, and what is not needed ---
+
+    def _dud(self, allocation: Allocation) -> None:
+        why = self.state.broken.get(allocation.native, "")
+        self.state = replace(self.state, duds=self.state.duds + 1, words=why)
+        if not why:
+            self.acts.append(Read(allocation.native))
+
+    def _silent(self, alive: Mapping[NativeId, Sighting]) -> None:
+        """One that says that it cannot boot is stopped at once, one that says nothing after its time."""
+        state, since = self.state, self.state.since or self.now
+        for allocation in list(state.allocations.values()):
+            if allocation.native not in alive or allocation.state not in _STOPPABLE:
+                continue
+            started = max(since, allocation.started or since)
+            mute = allocation.spoke is None and allocation.native not in state.heard
+            if allocation.native in state.broken:
+                self._dud(allocation)
+                why = f"it could not boot: {state.broken[allocation.native]}"
+                self.write(allocation, AllocationMove.STOP, reason=why)
+            elif mute and allocation.started is not None and self.now - started > self.bounds.silence:
+                self._dud(allocation)
+                self.write(allocation, AllocationMove.STOP, reason="it never spoke")
+
+    def _shrink(self, alive: Mapping[NativeId, Sighting]) -> None:
+        """What is not needed is told to end; it hands back what has not begun. Stopped, if it does not heed that."""
+        if not self.state.over:
+            for allocation in sizing.surplus(self.state, self.now):
+                if allocation.native in alive:
+                    self.write(allocation, reason=SURPLUS)
+        told = {a.id: self.state.told.get(a.id, self.now) for a in self.state.allocations.values()
+                if a.reason == SURPLUS}  # fmt: skip
+        self.state = replace(self.state, told=told)
+        for key, since in told.items():
+            allocation = self.state.allocations[key]
+            patience = self.bounds.flight + self.bounds.lag
+            if allocation.state in _STOPPABLE and allocation.native in alive and self.now - since > patience:
+                self.write(allocation, AllocationMove.STOP)
 
     def _stop(self, alive: Mapping[NativeId, Sighting]) -> None:
         """What is over, what was to stop and lives on, and strangers that bear our labels."""
@@ -218,7 +301,8 @@ class _Draft:
     def _renew(self, alive: Mapping[NativeId, Sighting]) -> None:
         """Each that runs gets its share of what no open term may still spend, up to `unattended` ahead."""
         open_ = [a for a in self.state.allocations.values()
-                 if a.native in alive and a.state is AllocationState.RUNNING and a.started is not None]  # fmt: skip
+                 if a.native in alive and a.state is AllocationState.RUNNING and a.started is not None
+                 and a.spoke is not None and a.reason != SURPLUS]  # fmt: skip
         free, left = self._free(), len(open_)
         for allocation in open_:
             assert allocation.started is not None
@@ -230,29 +314,62 @@ class _Draft:
                 free -= cost(after) - cost(allocation)
 
     def _grow(self) -> None:
-        """Ask for what the queue needs, within the bounds and the budget."""
-        bounds, state, free = self.bounds, self.state, self._free()
-        wanted = max(-(-state.todo // bounds.slots), bounds.least if state.todo else 0)
-        room = min(bounds.most, wanted) - len(state.allocations)
-        each = bounds.price * Decimal(bounds.shortest.total_seconds()) / _HOUR
-        count = room if each == 0 else min(room, max(0, int(free / each)))
-        if room > 0 and count <= 0 and not state.allocations:
-            self.state = replace(state, trouble=f"the budget of ${bounds.budget} is spent")
-        if count <= 0 or state.hopeless or (state.resume is not None and self.now < state.resume):
+        """Ask for what the queue needs, within the bounds and the budget: of each shape that is not resting."""
+        state, now, free = self.state, self.now, self._free()
+        if state.over or state.draining or not state.looked:
             return
-        term = min(bounds.unattended, _time(free / count, bounds.price))
+        why = self._halted(free)
+        if why or not state.todo:
+            if not state.allocations:
+                self.state = replace(state, stopped=why, trouble=why or state.trouble)
+            return
+        if state.resume is not None and now < state.resume:
+            return
+        found = sizing.picks(state, now, free)
+        rate = sum((shape.offer.price * count for shape, count in found), Decimal(0))
+        full = sum(shape.slots * count for shape, count in sizing.picks(state, now, free, rested=True))
+        got = sum(shape.slots * count for shape, count in found)
+        share = free * min(got, full) / max(full, 1)  # what rests just now keeps its part of the money
+        term = min(self.bounds.unattended, max(_time(share, rate), min(self.bounds.shortest, _time(free, rate))))
+        for shape, count in found:
+            self._launch(shape, count, term)
+
+    def _halted(self, free: Decimal) -> str:
+        """Why nothing is asked for any more, for people; empty: it is."""
+        bounds, state = self.bounds, self.state
+        if state.duds >= bounds.duds:
+            last = f"; the last one said: {state.words}" if state.words else ""
+            return f"none of the last {state.duds} machines could boot{last}"
+        if why := sizing.hopeless(state):
+            return why
+        each = min(shape.offer.price for shape in bounds.shapes) * Decimal(bounds.shortest.total_seconds()) / _HOUR
+        if free < each:
+            return f"the budget of ${bounds.budget} is spent"
+        return ""
+
+    def _launch(self, shape: Shape, count: int, term: timedelta) -> None:
+        bounds, state = self.bounds, self.state
         launch = f"{bounds.job}-{state.epoch}-{state.serial + 1}"
         self.state = replace(state, serial=state.serial + 1, fresh=state.fresh | {launch})
         planned = [
             self.write(
-                Allocation(f"{launch}-{k}", launch, AllocationState.PLANNED, offer=bounds.offer, term=term,
-                           price=bounds.price, until=self.now + bounds.asking)
+                Allocation(f"{launch}-{k}", launch, AllocationState.PLANNED, offer=shape.offer, slots=shape.slots,
+                           term=term, until=self.now + bounds.asking)
             )
             for k in range(1, count + 1)
         ]  # fmt: skip
         self.acts.append(self._ask(launch, planned))
 
+    def _warn(self) -> None:
+        """Once, when four fifths of the budget are spent."""
+        budget, so_far = self.bounds.budget, spent(self.state, self.now)
+        if budget and not self.state.warned and so_far >= budget * _WARN:
+            self.state = replace(self.state, warned=True)
+            self.writes.append(Warn(so_far))
 
+
+_STOPPABLE = (AllocationState.PENDING, AllocationState.RUNNING, AllocationState.UNREACHABLE)
+_WARN = Decimal("0.8")
 DOUBT = "doubt"
 """The reason of a planned allocation that was refused on a later ask: nobody knows what became of the first."""
 
