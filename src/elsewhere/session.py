@@ -9,7 +9,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from elsewhere.config.home import home, is_network
 from elsewhere.controller import control
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 # fmt: off
 __all__ = ["Counts", "Holder", "JobFiles", "Stop", "View",
            "cancel", "create", "detach", "find", "hold", "holder", "inventory", "listing", "remove", "retry",
-           "run_here"]
+           "run_here", "settle"]
 # fmt: on
 
 
@@ -62,6 +62,21 @@ def create(spec: JobSpec, tasks: Iterable[NewTask], *, complete: bool = True) ->
     files = JobFiles(spec.id, jobs / spec.id)
     _name(spec)
     return files
+
+
+def settle(files: JobFiles, **fields: Any) -> None:
+    """Set what was chosen for a job that no controller has held yet: its machines, limits, channel, slots."""
+    from dataclasses import replace
+
+    from elsewhere.ledger.ledger import Ledger
+
+    with Lock(files.lock):
+        ledger = Ledger.open(files.ledger)
+        try:
+            with ledger.moving():
+                ledger.amend(replace(ledger.spec, **fields))
+        finally:
+            ledger.close()
 
 
 def _ledger_of(draft: Path, job: str) -> Path:

@@ -117,8 +117,8 @@ def home(kind: str, terms: Terms) -> Sqs:
 
 def _home_sqs(terms: Terms) -> Sqs:
     also = {name: value for name, value in terms.words.items() if name != "region"}
-    return sqs_in(terms.words["region"], f"elsewhere-{terms.job}", terms.store, terms.job, terms.signer, terms.charter, terms.key,
-                  also, agents=terms.agents, labels={"elsewhere:job": terms.job})  # fmt: skip
+    return sqs_in(terms.words["region"], f"elsewhere-{terms.job}", terms.store, terms.job, terms.signer,
+                  terms.charter, terms.key, also, agents=terms.agents, labels={"elsewhere:job": terms.job})  # fmt: skip
 
 
 _AWS = ("boto3", "botocore", "jmespath", "obstore", "python-dateutil", "s3transfer", "six", "urllib3")

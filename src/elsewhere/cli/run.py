@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from elsewhere.cli import asking, drive, live, resume, which
+from elsewhere.cli import asking, drive, live, resume, wanting, which
 from elsewhere.cli.grammar import Argument, Command
 from elsewhere.cli.terminal import tell
 from elsewhere.errors import InvalidTask, UsageError
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from elsewhere.model.place import Place
     from elsewhere.model.task import NewTask
     from elsewhere.session import JobFiles
+
+DEFAULT = "local"
+"""The place that needs nothing, and costs nothing."""
 
 COMMAND = Command(
     "run",
@@ -29,7 +32,7 @@ COMMAND = Command(
         Argument("TASKS|NAME", "A task list (.json, .jsonl, .yaml, .csv, .tsv, also .gz and .zst; - for JSON lines on "
                  "standard input), or a job of elsewhere.yaml.", completes="files"),
     ],
-    options=[*asking.OPTIONS, resume.DETACH, *resume.SHOWING],
+    options=[*asking.OPTIONS, *wanting.OPTIONS, resume.DETACH, *resume.SHOWING],
     rest="COMMAND...",
     usage=[
         "elsewhere run TASKS --entry MODULE:FUNCTION [OPTIONS]",
@@ -98,8 +101,8 @@ def place(asked: SimpleNamespace) -> Place:
     if asked.on in asked.places:
         found: Place = asked.places[asked.on]
         return found
-    if asked.on == "local":
-        return Place("local", "local")
+    if asked.on == DEFAULT:
+        return Place(DEFAULT, DEFAULT)
     from elsewhere.cli import places
 
     return places.find(asked.on)
@@ -187,8 +190,13 @@ def _each_line(asked: SimpleNamespace) -> int:
 def go(spec: JobSpec, tasks: Iterable[NewTask], asked: SimpleNamespace) -> int:
     """Make the job whole, then run it here or give it away."""
     from elsewhere import session
+    from elsewhere.cli import paid
 
+    where = place(asked)
+    inventory = paid.check(asked, where) if asked.on != DEFAULT else None
     files = session.create(spec, tasks)
+    if inventory is not None and not paid.settle(files, asked, where, inventory):
+        return 1
     if not asked.quiet and not asked.json:
         tell(opening(files, getattr(asked, "why", "")))
     if asked.detach:

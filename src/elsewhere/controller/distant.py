@@ -97,10 +97,10 @@ def bounds_of(spec: JobSpec, backend: Backend) -> Bounds:
     """What the pool may do: the job's limits, the place's lag."""
     if not spec.machines:
         raise UsageError(f"no machine was chosen for {spec.place}", hint="`elsewhere plan` shows what there is.")
-    lag = backend.traits.lag
-    best, limits = spec.machines[0], spec.limits
-    most = limits.machines or max(1, -(-spec.slots // best.slots))
-    return Bounds(spec.id, most=most, slots=best.slots, offer=best.offer.name, price=best.offer.price,
+    lag, limits = backend.traits.lag, spec.limits
+    slots = min(shape.slots for shape in spec.machines)
+    most = limits.machines or max(1, -(-spec.slots // slots))
+    return Bounds(spec.id, most=most, shapes=spec.machines, price_per_hour=limits.price_per_hour,
                   budget=limits.budget, lag=lag, flight=max(lag, FLIGHT))  # fmt: skip
 
 
@@ -122,11 +122,10 @@ def _order(spec: JobSpec, bounds: Bounds, address: str, bare: tuple[Bare, str]) 
     owner = f"{getpass.getuser()}@{socket.gethostname()}"
 
     def order(ask: Ask) -> Launch:
-        shape = spec.machines[0]
-        text = BootText(address, f".elsewhere/{spec.id}", "", ask.term, ask.start_by, slots=shape.slots,
+        text = BootText(address, f".elsewhere/{spec.id}", "", ask.term, ask.start_by, slots=ask.slots,
                         lease=LEASE, end=bare[1], bare=bare[0])  # fmt: skip
         labels = reaper.labels(bounds.job, ask.launch, owner, utc() + ask.term + bounds.asking + bounds.boot)
         need = Resources(disk=spec.resources.disk)
-        return Launch(ask.launch, ask.count, render(text), need, ask.term, ask.start_by, labels, shape.offer)
+        return Launch(ask.launch, ask.count, render(text), need, ask.term, ask.start_by, labels, ask.offer)
 
     return order

@@ -148,6 +148,11 @@ class Ledger(Record):
         """A small fact of the job: what the live line shows, its epoch, its holder."""
         self.db.execute("INSERT OR REPLACE INTO job VALUES(?, ?)", (key, json.dumps(value)))
 
+    def amend(self, spec: JobSpec) -> None:
+        """The job's description, as it was settled before its first controller. Within `moving`."""
+        self.db.execute("INSERT OR REPLACE INTO job VALUES('spec', ?)", (tables.spec_to_json(spec),))
+        self.spec = spec
+
     def take_over(self) -> int:
         """The next epoch: the number of this controller among those that held the job."""
         epoch = int(self._get("epoch", 0)) + 1

@@ -59,12 +59,11 @@ class Shape:
     """An offer that was chosen: so many tasks at a time on one such machine, and at most so many machines of it."""
 
     offer: Offer
-    slots: int
+    slots: int = 1
     most: int | None = None
+    """Its share: machines of it at any time; None: as many as the pool may have."""
     architecture: str = ""
     """Of its processors: x86_64 or arm64; empty: as here."""
-    list_price: Decimal = Decimal(0)
-    """What the same machine costs on demand, dollars per hour."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from decimal import Decimal
 
 from elsewhere.backends.base import NativeId, Sighting
 from elsewhere.model.place import HERE, Allocation, Offer
+from elsewhere.model.place import Shape as Shape
 from elsewhere.model.states import AllocationMove
 
 _HOUR = Decimal(3600)
@@ -20,16 +21,6 @@ _HOUR = Decimal(3600)
 
 SURPLUS = "no longer needed"
 """The reason of one that is told to take nothing more, hand back what has not begun, and end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """One kind of machine that the pool may ask for, and how many tasks at a time it gives each."""
-
-    offer: Offer
-    slots: int = 1
-    most: int | None = None
-    """Its share: machines of it at any time; None: as many as the pool may have."""
 
 
 @dataclass(frozen=True, slots=True)

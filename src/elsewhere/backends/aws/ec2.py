@@ -59,7 +59,7 @@ class Aws:
         return catalog.offers(self.catalog(self.clients.regions), need, self.settings, disk)
 
     def catalog(self, regions: Sequence[str], fresh: bool = False) -> Catalog:
-        return self.shop.catalog(regions, fresh)
+        return self.shop.catalog(regions or self.clients.regions, fresh)
 
     def regions(self) -> Sequence[str]:
         return catalog.regions(self.clients)

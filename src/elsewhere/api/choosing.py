@@ -1,0 +1,78 @@
+"""From a plan to a job: the machines that were chosen, and a ceiling on what they may cost. Launches nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from elsewhere import session
+from elsewhere.model.place import Limits, Shape
+
+if TYPE_CHECKING:
+    from elsewhere.choose.estimate import Estimate
+    from elsewhere.choose.plan import Plan
+    from elsewhere.choose.wants import Wants
+    from elsewhere.model.catalog import Catalog
+
+BUDGET = Decimal(10)
+"""Dollars for a whole job, where nobody said: a paid place always has a ceiling."""
+FALLBACKS = 20
+"""Shapes that a pool may turn to besides those of the plan."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a job will ask for. `budget`: dollars in all; `named`: somebody said so."""
+
+    plan: Plan
+    estimate: Estimate | None
+    budget: Decimal
+    named: bool
+    ceiling: Decimal
+    """Dollars an hour of all machines."""
+
+
+def choose(
+    catalog: Catalog, wants: Wants, tasks: int, *, slots: int | None = None, duration: timedelta | None = None
+) -> Choice:
+    """The cheapest mix for so many tasks. NothingFits: no machine does; UsageError: the budget is too small."""
+    from dataclasses import replace
+
+    from elsewhere.api.solver import solver
+    from elsewhere.choose import estimate as estimating
+    from elsewhere.choose.plan import plan
+    from elsewhere.choose.policy import Remaining, wanted_slots
+    from elsewhere.choose.wants import Span
+
+    if slots:
+        most = wants.simultaneous.most
+        wants = replace(wants, simultaneous=Span(wants.simultaneous.least, min(slots, most or slots)))
+    wanted = wanted_slots(Remaining(tasks, duration), wants.simultaneous.most)
+    made = plan(catalog, wants, wanted, duration=duration, solver=solver())
+    found = None if duration is None else estimating.estimate(made, tasks, duration)
+    if found is not None:
+        estimating.check_budget(found, wants.budget)
+    budget = BUDGET if wants.budget is None else wants.budget
+    return Choice(made, found, budget, wants.budget is not None, wants.ceiling)
+
+
+def shapes(made: Plan, catalog: Catalog) -> tuple[Shape, ...]:
+    """What the pool may ask for, in order: the plan's rows with their shares, then what it may turn to."""
+    kinds = {kind.name: kind.architecture for kind in catalog.types}
+    rows = [Shape(row.offer, row.slots, row.count, kinds.get(row.offer.name, "")) for row in made.rows]
+    first = {row.architecture for row in rows}
+    known = {row.offer.key for row in rows}
+    for row in made.alternatives:  # one archive of our agent is made, so the others are of the same architecture
+        kind = kinds.get(row.offer.name, "")
+        if row.offer.key not in known and kind in first and len(rows) < len(made.rows) + FALLBACKS:
+            rows.append(Shape(row.offer, row.slots, None, kind))
+    return tuple(rows)
+
+
+def accept(files: session.JobFiles, choice: Choice, catalog: Catalog, channel: str) -> None:
+    """The job will run so: written into its ledger, before anything is launched."""
+    made = choice.plan
+    limits = Limits(made.machines, choice.ceiling, choice.budget)
+    session.settle(files, machines=shapes(made, catalog), limits=limits, channel=channel, slots=made.slots)
