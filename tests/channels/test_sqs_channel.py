@@ -549,6 +549,7 @@ class Machine:
             self.gathered = []
 
 
+@pytest.mark.slow
 def test_a_million_one_minute_tasks_cost_less_than_half_a_dollar(ground: Ground) -> None:
     """All that queues and store bill for eight machines of sixteen slots, in dollars for a million tasks."""
     store = ground.store = Counting()

@@ -82,6 +82,7 @@ def test_large_objects_go_up_in_parts_and_come_back_whole(account: str) -> None:
     assert store.create("large", b"") is False
 
 
+@pytest.mark.slow
 def test_more_than_one_page_is_listed_in_order_and_deleted_in_batches(account: str) -> None:
     name = bucket()
     store = opened(f"s3://{name}/p")
