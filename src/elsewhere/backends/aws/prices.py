@@ -12,6 +12,7 @@ from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from typing import Any
 
 from elsewhere.backends.aws.clients import Clients
+from elsewhere.errors import Refused
 from elsewhere.model.catalog import MILLION
 
 HOME = "us-east-1"
@@ -91,7 +92,10 @@ def ask_disk(clients: Clients, region: str, kind: str = "gp3") -> int:
 
 def ask_address(clients: Clients, region: str) -> int:
     wanted = {"group": "VPCPublicIPv4Address", "regionCode": region}
-    return first(_products(clients, "AmazonVPC", wanted), "Hrs", ADDRESS_HOUR)
+    try:
+        return first(_products(clients, "AmazonVPC", wanted), "Hrs", ADDRESS_HOUR)
+    except Refused:  # not sold as a product of its own there
+        return ADDRESS_HOUR
 
 
 def ask_spot(clients: Clients, region: str, now: datetime | None = None) -> dict[tuple[str, str], int]:
