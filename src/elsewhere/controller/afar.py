@@ -184,8 +184,12 @@ class Afar:
             if self.pool.settled:
                 break
             self.pause(0.1)
+        self.fetch()
         if self.ledger.counts.over:
             self.line.destroy()
+
+    def fetch(self) -> None:
+        """What lies with the machines' store and is wanted here comes now: it may go the next moment."""
 
     def _send_again(self) -> None:
         """What a controller before us handed out and nobody has, now that what agents had to say has been heard."""

@@ -83,7 +83,7 @@ class Crowd(Afar):
             with self.ledger.moving():
                 self.ledger.note("turned away", why)
 
-    def _gone(self) -> None:
+    def fetch(self) -> None:
         self.line.attempt(self.printed.bring)
 
 
