@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 from unittest import mock
 
 from elsewhere.channels.base import Receipt
 from elsewhere.controller import afar, line
 from elsewhere.model.states import AllocationMove, AllocationState
-from elsewhere.pool import reactor, sizing
+from elsewhere.pool import capacity, reactor, sizing
 from elsewhere.pool.capacity import Ask, Write
 from elsewhere.pool.pool import Pool
 from worlds import seat
@@ -197,13 +199,14 @@ def _ceiling_per_hour() -> Any:
 
 @rule("each costs its own", "what is booked for a machine is the price of its own offer")
 def _each_costs_its_own() -> Any:
-    write = reactor._Draft.write
+    def cheap(allocation: Any) -> Decimal:
+        time = allocation.term if allocation.used is None else allocation.used
+        return Decimal(40) * Decimal(time.total_seconds()) / 3600
 
-    def alike(self: Any, allocation: Any, move: Any = None, **changes: Any) -> Any:
-        offer = replace(allocation.offer, price=self.bounds.shapes[0].offer.price)
-        return write(self, replace(allocation, offer=offer), move, **changes)
-
-    return patch(reactor._Draft, "write", alike)
+    both = contextlib.ExitStack()
+    both.enter_context(patch(capacity, "cost", cheap))
+    both.enter_context(patch(reactor, "cost", cheap))
+    return both
 
 
 @rule("same words", "a launch is asked for again as it was: the same offer, also by another controller")
