@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from elsewhere.backends.aws import images, prices
+
 REGION = "us-east-1"
 VARIABLES = {
     "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
@@ -41,7 +43,6 @@ def cloud(home: Path) -> Iterator[str]:
     from moto.ec2.models.instances import InstanceBackend
     from moto.server import ThreadedMotoServer
 
-    from elsewhere.backends.aws import prices
 
     with surroundings(home) as patch:
         honour_tokens(patch, InstanceBackend)
@@ -53,10 +54,23 @@ def cloud(home: Path) -> Iterator[str]:
         host, port = server.get_host_and_port()
         address = f"http://{host}:{port}"
         patch.setenv("AWS_ENDPOINT_URL", address)
+        patch.setattr(images, "CANONICAL", "123456789012")  # moto's images of Ubuntu are ten years old
+        publish(address)
         try:
             yield address
         finally:
             server.stop()
+
+
+def publish(address: str) -> None:
+    """An Ubuntu of each architecture."""
+    import boto3
+
+    ec2 = boto3.client("ec2", region_name=REGION, endpoint_url=address)
+    for arch, architecture in (("amd64", "x86_64"), ("arm64", "arm64")):
+        name = images.UBUNTU_NAME.format(arch=arch).replace("*", "20260101")
+        ec2.register_image(Name=name, Architecture=architecture, RootDeviceName="/dev/sda1", BlockDeviceMappings=[
+            {"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 8}}])  # fmt: skip
 
 
 def honour_tokens(patch: pytest.MonkeyPatch, backend: Any) -> None:
