@@ -11,7 +11,7 @@ GROUPS = {
     "Change": ("cancel", "resume", "retry", "rm"),
     "Places": ("places", "config", "key"),
     "Clean": ("clean",),
-    "Try": ("demo", "init", "doctor"),
+    "Try": ("demo", "init", "sandbox", "doctor"),
 }
 
 COMMANDS = {
@@ -32,5 +32,6 @@ COMMANDS = {
     "clean": ("elsewhere.cli.clean", "Remove jobs that ended long ago."),
     "demo": ("elsewhere.cli.demo", "Run a small job here and show its results, to see how it goes."),
     "init": ("elsewhere.cli.init", "Write a first elsewhere.yaml, task list and worker into an empty directory."),
+    "sandbox": ("elsewhere.cli.sandbox", "A cloud on this machine: the AWS API over real processes, to rehearse in."),
     "doctor": ("elsewhere.cli.doctor", "Check what Elsewhere needs on this machine."),
 }

@@ -1,0 +1,139 @@
+"""One sandbox, put together: its clock, machines, services and door, behind one server."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import secrets
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from elsewhere.sandbox.bill import Meter
+from elsewhere.sandbox.clock import Clock
+from elsewhere.sandbox.control import PATH as CONTROL
+from elsewhere.sandbox.control import Control
+from elsewhere.sandbox.ec2.limits import Limits
+from elsewhere.sandbox.ec2.service import Ec2
+from elsewhere.sandbox.fallback import Moto
+from elsewhere.sandbox.faults import Faults
+from elsewhere.sandbox.fleet import Fleet, Instance
+from elsewhere.sandbox.front import Front
+from elsewhere.sandbox.http import Request, Response, Service
+from elsewhere.sandbox.keys import Keys
+from elsewhere.sandbox.machines import Machine
+from elsewhere.sandbox.market import STEP, Market
+from elsewhere.sandbox.metadata import PREFIX, Metadata
+from elsewhere.sandbox.server import Server
+from elsewhere.sandbox.state import Found
+
+_NOTICE = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    speed: float = 1.0
+    """Seconds of the sandbox to each of ours."""
+    seed: int = 0
+    region: str = "us-east-1"
+    lag: float = 5.0
+    """Seconds of the sandbox, at most, by which answers may lag behind what happened."""
+
+
+class Cloud:
+    """Everything of one sandbox; `directory` is its own. `start`, then `close`, which ends every machine."""
+
+    def __init__(self, directory: Path, settings: Settings = Settings()) -> None:
+        self.directory, self.settings = directory, settings
+        self.mark = secrets.token_hex(8)
+        self.token = secrets.token_urlsafe(24)
+        self.clock = Clock(settings.speed)
+        self.keys, self.meter, self.market = Keys(), Meter(), Market(settings.seed)
+        self.moto = Moto()
+        self.fleet = Fleet(self.clock, self._machine, settings.lag, settings.seed)
+        self.limits = Limits(self.fleet)
+        self.faults = Faults(self.clock.now)
+        self.front = Front(self.keys, self.faults, self.meter, self._cut_off, directory / "log")
+        self.front.otherwise = self.moto
+        self.front.services = self._services()
+        self.metadata = Metadata(self.fleet, self.clock, self.keys)
+        self.over = threading.Event()
+        self.control = Control(self)
+        self.server = Server(self.answer)
+        self.fleet.ended = lambda instance: self.keys.forget(instance.id)
+
+    def _services(self) -> dict[str, Service]:
+        services: dict[str, Service] = {"ec2": Ec2(self.fleet, self.market, self.limits, self.moto, self.clock)}
+        queues = _queues()
+        if queues is not None:
+            services["sqs"] = queues
+        return services
+
+    def start(self) -> None:
+        self.server.start()
+        self.moto.load()
+        self._watch_prices()
+
+    @property
+    def found(self) -> Found:
+        user = self.keys.user
+        return Found(
+            os.getpid(), self.server.port, self.token, self.mark, self.settings.region, user.access_key, user.secret
+        )
+
+    def answer(self, request: Request) -> Response | None:
+        if request.path.startswith(PREFIX):
+            return self.metadata.answer(request)
+        if request.path == CONTROL:
+            return self.control.answer(request)
+        return self.front.answer(request)
+
+    def close(self) -> None:
+        """Again: harmless. Every machine's processes are gone when it returns, and their files."""
+        self.clock.close()
+        self.fleet.close()
+        for service in self.front.services.values():
+            service.close()
+        self.server.close()
+        shutil.rmtree(self.directory / "machines", ignore_errors=True)
+
+    def _machine(self, id: str, secret: str) -> Machine:
+        variables = {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.server.port}",
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{self.server.port}{PREFIX}{secret}",
+            "AWS_METADATA_ENDPOINT": f"http://127.0.0.1:{self.server.port}{PREFIX}{secret}",
+        }
+        place = ("127.0.0.1", self.server.port, PREFIX + secret)
+        return Machine(id, self.directory / "machines" / id, f"{self.mark}-{id}", variables, place)
+
+    def _cut_off(self, machine: str) -> bool:
+        instance = self.fleet.instances.get(machine)
+        return instance is not None and instance.partitioned
+
+    def _watch_prices(self) -> None:
+        self.look_at_prices()
+        self.clock.at(self.clock.now() + STEP, self._watch_prices)
+
+    def look_at_prices(self) -> None:
+        """Spot machines whose price has passed their own limit are taken back, with notice."""
+        now = self.clock.now()
+        for instance in self.fleet.alive():
+            if instance.notice is None and self._is_outbid(instance, now):
+                self.fleet.preempt(instance.id, _NOTICE)
+
+    def _is_outbid(self, instance: Instance, now: float) -> bool:
+        order = instance.order
+        limit = order.max_price or self.market.on_demand(order.type, order.region)
+        return order.spot and self.market.spot(order.type, order.zone, now) > limit
+
+
+def _queues() -> Service | None:
+    """SQS of the sandbox's own, where it is installed; moto's is slow."""
+    name = "elsewhere.sandbox.sqs"
+    if importlib.util.find_spec(name) is None:
+        return None
+    make: Callable[[], Service] = importlib.import_module(name).Queues
+    return make()

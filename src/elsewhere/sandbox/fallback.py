@@ -1,0 +1,135 @@
+"""moto, within this process: what the sandbox does not answer itself, and the networks and images that it keeps.
+
+Loading it takes seconds, so that this begins in the background and only who needs it waits.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from elsewhere.sandbox import images
+from elsewhere.sandbox.http import Request, Response
+
+ACCOUNT = "123456789012"
+
+
+@dataclass(frozen=True, slots=True)
+class Subnet:
+    id: str
+    vpc: str
+    zone: str
+    cidr: str
+
+
+class Moto:
+    """A Service. `load` is called once, at start; all else waits for it."""
+
+    def __init__(self) -> None:
+        self._loaded = threading.Event()
+        self._app: Any = None
+        self._error: BaseException | None = None
+
+    def load(self) -> None:
+        threading.Thread(target=self._load, name="moto", daemon=True).start()
+
+    def _load(self) -> None:
+        try:
+            # Its checks would ask a server of its own for credentials, and its data must not depend on the user's.
+            os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "true")
+            from moto.ec2.models import amis, ec2_backends
+            from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+            amis.AMIS.extend(images.rows())
+            self._backends = ec2_backends
+            self._app = DomainDispatcherApplication(create_backend_app)
+        except BaseException as error:
+            self._error = error
+        self._loaded.set()
+
+    def _wait(self) -> None:
+        self._loaded.wait()
+        if self._error is not None:
+            raise RuntimeError(f"moto could not be loaded: {self._error}") from self._error
+
+    def answer(self, request: Request) -> Response:
+        self._wait()
+        said: dict[str, Any] = {}
+
+        def start(status: str, headers: list[tuple[str, str]], *_: object) -> None:
+            said["status"], said["headers"] = int(status.split(" ", 1)[0]), headers
+
+        parts = self._app(_environ(request), start)
+        try:
+            body = b"".join(parts)
+        finally:
+            if hasattr(parts, "close"):
+                parts.close()
+        return Response(said["status"], body, {name.lower(): value for name, value in said["headers"]})
+
+    def close(self) -> None:
+        pass
+
+    def image(self, region: str, id: str) -> str | None:
+        """The image's architecture; None: there is none of that id."""
+        self._wait()
+        found = self._backends[ACCOUNT][region].amis.get(id)
+        return str(found.architecture) if found else None
+
+    def subnets(self, region: str) -> list[Subnet]:
+        """Those of the default VPC first."""
+        self._wait()
+        found = self._backends[ACCOUNT][region].describe_subnets()
+        found = sorted(found, key=lambda subnet: not subnet.default_for_az)
+        return [Subnet(s.id, s.vpc_id, s.availability_zone, s.cidr_block) for s in found]
+
+    def lacks_groups(self, region: str, ids: list[str]) -> list[str]:
+        """Those of these security groups that do not exist."""
+        self._wait()
+        known = {group.id for groups in self._backends[ACCOUNT][region].groups.values() for group in groups.values()}
+        return [id for id in ids if id not in known]
+
+    def role(self, profile: str) -> str | None:
+        """The role of an instance profile, by the profile's name; None: there is no such profile, or it has none."""
+        self._wait()
+        from moto.iam.models import iam_backends
+
+        for found in iam_backends[ACCOUNT]["aws"].instance_profiles.values():
+            if found.name == profile and found.roles:
+                return str(found.roles[0].name)
+        return None
+
+
+def _environ(request: Request) -> dict[str, Any]:
+    raw = request.path + (f"?{request.query}" if request.query else "")
+    host, _, port = request.headers.get("host", "127.0.0.1:80").partition(":")
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": request.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote_to_bytes(request.path).decode("latin-1"),
+        "QUERY_STRING": request.query,
+        "RAW_URI": raw,
+        "REQUEST_URI": raw,
+        "SERVER_NAME": host,
+        "SERVER_PORT": port or "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": "127.0.0.1",
+        "CONTENT_TYPE": request.headers.get("content-type", ""),
+        "CONTENT_LENGTH": str(len(request.body)),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(request.body),
+        "wsgi.input_terminated": True,
+        "wsgi.errors": io.StringIO(),
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+    for name, value in request.headers.items():
+        if name not in ("content-type", "content-length", "transfer-encoding"):
+            environ["HTTP_" + name.upper().replace("-", "_")] = value
+    return environ

@@ -1,0 +1,59 @@
+"""The images that the sandbox has beside moto's: Ubuntu's long-term releases, and the parameters that name the newest.
+
+What stands on an image does not matter here: a machine runs on this computer's own system.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+CANONICAL = "099720109477"
+_RELEASES = (("22.04", "jammy", "hvm-ssd", "ebs-gp2"), ("24.04", "noble", "hvm-ssd-gp3", "ebs-gp3"))
+_BUILT = "20261110"
+_ARCHITECTURES = {"amd64": "x86_64", "arm64": "arm64"}
+_GB = 8
+
+
+def rows() -> list[dict[str, Any]]:
+    """As moto's table of images wants them."""
+    return [
+        {
+            "ami_id": _id(version, word),
+            "state": "available",
+            "public": True,
+            "owner_id": CANONICAL,
+            "image_location": f"amazon/{_name(code, folder, version, word)}",
+            "sriov": "simple",
+            "root_device_type": "ebs",
+            "root_device_name": "/dev/sda1",
+            "description": f"Canonical, Ubuntu, {version}, {word} {code} image (sandbox)",
+            "image_type": "machine",
+            "platform": None,
+            "architecture": architecture,
+            "name": _name(code, folder, version, word),
+            "virtualization_type": "hvm",
+            "hypervisor": "xen",
+            "creation_date": "2026-11-10T08:00:00.000Z",
+        }
+        for version, code, folder, _ in _RELEASES
+        for word, architecture in _ARCHITECTURES.items()
+    ]
+
+
+def parameters() -> dict[str, str]:
+    """SSM's public parameters that name them, as Canonical publishes these."""
+    return {
+        f"/aws/service/canonical/ubuntu/server/{release}/stable/current/{word}/hvm/{disk}/ami-id": _id(version, word)
+        for version, code, _, disk in _RELEASES
+        for release in (version, code)
+        for word in _ARCHITECTURES
+    }
+
+
+def _name(code: str, folder: str, version: str, word: str) -> str:
+    return f"ubuntu/images/{folder}/ubuntu-{code}-{version}-{word}-server-{_BUILT}"
+
+
+def _id(version: str, word: str) -> str:
+    return "ami-0" + hashlib.sha256(f"{version}/{word}".encode()).hexdigest()[:16]
