@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from elsewhere.cli import which
-from elsewhere.cli.grammar import Argument, Command, nearest
+from elsewhere.cli.grammar import Argument, Command, Option, nearest
 from elsewhere.cli.terminal import coloured, paint, say, say_json
 from elsewhere.errors import ElsewhereError, UnknownPlace, UsageError
 
@@ -22,8 +22,21 @@ COMMAND = Command(
         Argument("ACTION", "list, or check.", default="list", completes="list check"),
         Argument("PLACE", "Only these.", many=True),
     ],
-    options=[which.JSON],
-    usage=["elsewhere places [--json]", "elsewhere places check [PLACE...] [--json]"],
+    options=[
+        which.JSON,
+        Option(
+            "--policy",
+            value="WHO",
+            choices=("user", "machine"),
+            help="With check and one PLACE: print the least rights that suffice there, of the user who launches or "
+            "of a machine, and ask nobody.",
+        ),
+    ],  # fmt: skip
+    usage=[
+        "elsewhere places [--json]",
+        "elsewhere places check [PLACE...] [--json]",
+        "elsewhere places check PLACE --policy user|machine",
+    ],  # fmt: skip
 )
 REFUSED = 3
 
@@ -36,6 +49,10 @@ def main(asked: SimpleNamespace) -> int:
     wanted = asked.place or list(places)
     for name in wanted:
         find(name, places)
+    if asked.policy:
+        return _policy(wanted, places, asked)
+    if asked.action == "check" and not asked.place:
+        wanted = [name for name in wanted if not _wants_an_account(name)]
     return _check(wanted, places, asked) if asked.action == "check" else _list(wanted, places, asked)
 
 
@@ -56,6 +73,29 @@ def find(name: str, places: dict[str, Place] | None = None) -> Place:
             f"there is no place {name!r}" + nearest(name, list(places)), hint="`elsewhere places` lists them."
         )
     return places[name]
+
+
+def _wants_an_account(name: str) -> bool:
+    """A paid place that no settings speak of: it is asked when it is named, and not before."""
+    from elsewhere.backends import registry
+    from elsewhere.config import load
+
+    return name not in load.current().places() and bool(registry.load(name).traits.prices)
+
+
+def _policy(wanted: list[str], places: dict[str, Place], asked: SimpleNamespace) -> int:
+    import json
+
+    from elsewhere.backends import registry
+    from elsewhere.backends.base import Permissions
+
+    if asked.action != "check" or len(wanted) != 1:
+        raise UsageError("--policy is of one place", hint="Write `elsewhere places check PLACE --policy user`.")
+    place = registry.build(places[wanted[0]])
+    if not isinstance(place, Permissions):
+        raise UsageError(f"the place {wanted[0]} has no policy", hint="Its rights are those of your own login.")
+    say(json.dumps(place.policy(asked.policy), indent=2))
+    return 0
 
 
 def _list(wanted: list[str], places: dict[str, Place], asked: SimpleNamespace) -> int:

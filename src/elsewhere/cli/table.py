@@ -10,7 +10,7 @@ GROUPS = {
     "Look": ("jobs", "status", "watch", "logs", "results", "explain", "offers"),
     "Change": ("cancel", "resume", "retry", "rm"),
     "Places": ("places", "config", "key"),
-    "Clean": ("clean",),
+    "Clean": ("clean", "reap"),
     "Try": ("demo", "init", "sandbox", "doctor"),
 }
 
@@ -32,6 +32,7 @@ COMMANDS = {
     "config": ("elsewhere.cli.config", "Show the settings in force and where each comes from, or check their files."),
     "key": ("elsewhere.cli.key", "Export, import or rotate the key that signs your jobs."),
     "clean": ("elsewhere.cli.clean", "Remove jobs that ended long ago."),
+    "reap": ("elsewhere.cli.reap", "Find machines of yours that still run at a place, and stop them."),
     "demo": ("elsewhere.cli.demo", "Run a small job here and show its results, to see how it goes."),
     "init": ("elsewhere.cli.init", "Write a first elsewhere.yaml, task list and worker into an empty directory."),
     "sandbox": ("elsewhere.cli.sandbox", "A cloud on this machine: the AWS API over real processes, to rehearse in."),

@@ -3,10 +3,8 @@ their registries, not here."""
 
 from __future__ import annotations
 
-import getpass
 import os
 import selectors
-import socket
 import sys
 import tempfile
 from collections.abc import Callable
@@ -97,7 +95,7 @@ def _bounds(spec: JobSpec, backend: Backend) -> Bounds:
 
 
 def _order(files: JobFiles, bounds: Bounds, address: str) -> Callable[[Ask], Launch]:
-    owner = f"{getpass.getuser()}@{socket.gethostname()}"
+    owner = reaper.me()
     directory = files.directory / "agents"
     lease = LEASE if not bounds.lag else timedelta(minutes=2)
 

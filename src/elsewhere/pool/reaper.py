@@ -5,6 +5,8 @@ It needs no ledger: that of a lost laptop is gone too.
 
 from __future__ import annotations
 
+import getpass
+import socket
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,20 +25,35 @@ class Doomed:
     why: str
 
 
+def me() -> str:
+    """Whose machines those are that this user launches from here: the label `owner`."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
 def labels(job: str, launch: str, owner: str, expiry: datetime) -> dict[str, str]:
     """What is set in the call that creates a machine."""
     return {"job": job, "launch": launch, "owner": owner, "expiry": expiry.isoformat()}
 
 
 def find(
-    sightings: Iterable[Sighting], now: datetime, owner: str, *, jobs: Collection[str] = (), all_of_mine: bool = False
+    sightings: Iterable[Sighting],
+    now: datetime,
+    owner: str | None,
+    *,
+    jobs: Collection[str] = (),
+    all_of_mine: bool = False,
 ) -> list[Doomed]:
-    """What may be stopped: past its expiry; of these jobs; or all of this owner's. Pure; nothing is touched."""
+    """What may be stopped: past its expiry; of these jobs; or all of this owner's. Pure; nothing is touched.
+
+    `owner`: None: anybody's.
+    """
     found = []
     for sighting in sightings:
         if sighting.condition not in (Condition.PENDING, Condition.RUNNING):
             continue
-        if not all(sighting.labels.get(name) for name in SIGNATURE) or sighting.labels["owner"] != owner:
+        if not all(sighting.labels.get(name) for name in SIGNATURE):
+            continue
+        if owner is not None and sighting.labels["owner"] != owner:
             continue
         if why := _why(sighting, now, jobs, all_of_mine):
             found.append(Doomed(sighting, why))
@@ -49,7 +66,7 @@ def _why(sighting: Sighting, now: datetime, jobs: Collection[str], all_of_mine: 
     expiry = _instant(sighting.labels["expiry"])
     if expiry is not None and expiry < now:
         return f"expired at {expiry:%Y-%m-%d %H:%M} UTC"
-    return "yours" if all_of_mine else ""
+    return f"of {sighting.labels['owner']}" if all_of_mine else ""
 
 
 def reap(backend: Backend, doomed: Sequence[Doomed]) -> None:

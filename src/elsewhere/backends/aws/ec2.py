@@ -163,10 +163,14 @@ class Aws:
 
     def logs(self, native_id: NativeId, start: int = 0) -> bytes:
         """The serial console, as far as EC2 has taken it up; minutes late."""
-        region = self._where(native_id)
-        with self.clients.talking("ec2:GetConsoleOutput", region):
-            # boto3 has decoded the base64 of it
-            text = str(self.clients.get("ec2", region).get_console_output(InstanceId=native_id).get("Output") or "")
+        region, text = self._where(native_id), ""
+        try:
+            with self.clients.talking("ec2:GetConsoleOutput", region):
+                # boto3 has decoded the base64 of it
+                answer = self.clients.get("ec2", region).get_console_output(InstanceId=native_id)
+                text = str(answer.get("Output") or "")
+        except NotFound:
+            pass  # made or seen by us, and not known everywhere yet
         return text.encode("utf-8", "surrogateescape")[start:]
 
     def check(self) -> Iterable[Finding]:
