@@ -20,6 +20,7 @@ LABELS = {
     "resident": "resident MB",
     "private": "of it not shared, MB",
     "ms_cpu": "CPU ms",
+    "gap": "% above the bound",
 }
 
 
