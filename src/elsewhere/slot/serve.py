@@ -238,6 +238,7 @@ class Slot(Attempts):
         if words["isolate"]:
             import gc
 
+            self.practise()
             gc.freeze()
             self.attempt = self.attempt_in_fork
         else:
