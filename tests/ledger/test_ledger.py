@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from elsewhere.errors import InvalidTask, StateError
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.ledger.questions import Questions
+from elsewhere.ledger.room import CHECKPOINT
 from elsewhere.model.job import Entry, JobSpec
 from elsewhere.model.reports import Ended, Form, Output
 from elsewhere.model.states import Outcome, TaskState
@@ -346,3 +348,54 @@ def test_tries_that_an_agent_made_by_itself_are_booked(make: Make) -> None:
     (first,) = take(ledger)
     record(ledger, errored(first, tries=3))
     assert ledger.counts.failed == 1
+
+
+def _log(ledger: Ledger) -> Path:
+    return ledger.path.with_name(ledger.path.name + "-wal")
+
+
+def _hand_out_and_record(ledger: Ledger) -> None:
+    record(ledger, ended(take(ledger, 1)[0]))
+
+
+def test_small_commits_overwrite_room_that_was_made_before(make: Make) -> None:
+    ledger = make(tasks=200)
+    sizes = []
+    for _ in range(200):
+        _hand_out_and_record(ledger)
+        sizes.append(_log(ledger).stat().st_size)
+    assert len(set(sizes)) <= 12, "its log grows in large steps, not with each commit"
+
+
+def test_a_log_with_room_at_its_end_is_read_as_it_was_committed(make: Make, tmp_path: Path) -> None:
+    ledger = make(tasks=50)
+    for _ in range(40):
+        _hand_out_and_record(ledger)
+    assert _log(ledger).read_bytes().endswith(bytes(4096))
+    for part in ("", "-wal"):  # as a power cut would leave it: without the index of the log
+        shutil.copy(f"{ledger.path}{part}", tmp_path / f"copy.db{part}")
+    again = Ledger.open(tmp_path / "copy.db")
+    assert again.count() == ledger.count() and again.count().succeeded == 40
+    _hand_out_and_record(again)
+    assert again.count().succeeded == 41
+
+
+def test_the_log_is_folded_into_the_ledger_when_it_is_long(make: Make) -> None:
+    ledger = make(tasks=1)
+    body = json.dumps({"x": "y" * 2000}).encode()
+    for k in range(12):
+        with ledger.moving():
+            ledger.add(NewTask(f"more-{k}-{j}", body) for j in range(400))
+    assert _log(ledger).stat().st_size < 2 * CHECKPOINT * 4096
+    assert ledger.path.stat().st_size > 6_000_000
+
+
+def test_a_log_that_cannot_be_lengthened_does_no_harm(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_fd: int, _data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    ledger = make(tasks=60)
+    monkeypatch.setattr("elsewhere.ledger.room.os.write", full)
+    for _ in range(60):
+        _hand_out_and_record(ledger)
+    assert ledger.count().succeeded == 60

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from elsewhere.model.job import Entry
 from elsewhere.model.resources import Resources
 from elsewhere.model.states import Outcome
+from elsewhere.model.task import Delivery
 from slot.floor import eventually, floor, is_alive, value
 
 SH = "/bin/sh"
@@ -55,6 +60,66 @@ def test_a_command_is_told_who_it_is_by_variables(tmp_path: Path) -> None:
     assert (tmp_path / "checkpoints" / "task-1" / "kept").exists(), "a failed attempt's checkpoint stays"
     assert not (tmp_path / "checkpoints" / "task-2").exists(), "that of a finished task goes"
     assert [left for place in (tmp_path / "scratch").iterdir() for left in place.iterdir()] == []
+
+
+_LOOK = (
+    "stat -c '%F %a %i' $ELSEWHERE_CHECKPOINT; ls -A $ELSEWHERE_CHECKPOINT $ELSEWHERE_SCRATCH | grep -v : | xargs;"
+    'eval "$DO"'
+)
+
+
+def test_the_directory_that_one_command_left_as_it_was_is_the_next_one_s(tmp_path: Path) -> None:
+    with floor(tmp_path, entry=command(SH, "-c", _LOOK)) as here:
+        seen = [here.output(here.one(b"null")) for _ in range(3)]
+    assert len(set(seen)) == 1 and seen[0].startswith(b"directory 700 ")
+    assert [path.name[0] for path in (tmp_path / "checkpoints").iterdir()] == ["."], "none bears a task's name"
+
+
+@pytest.mark.parametrize(
+    "deed",
+    [
+        "touch $ELSEWHERE_CHECKPOINT/mine $ELSEWHERE_SCRATCH/mine",
+        "mkdir -p $ELSEWHERE_CHECKPOINT/a/b",
+        "touch $ELSEWHERE_CHECKPOINT/.hidden; exit 1",
+        "chmod 777 $ELSEWHERE_CHECKPOINT",
+        "rmdir $ELSEWHERE_CHECKPOINT",
+        "rmdir $ELSEWHERE_CHECKPOINT; touch $ELSEWHERE_CHECKPOINT",
+        "mkdir $PWD/bait; rmdir $ELSEWHERE_CHECKPOINT; ln -s $PWD/bait $ELSEWHERE_CHECKPOINT; touch $PWD/bait/x",
+        "mkdir $PWD/empty; rmdir $ELSEWHERE_CHECKPOINT; ln -s $PWD/empty $ELSEWHERE_CHECKPOINT",
+    ],
+)
+def test_a_directory_that_a_command_has_used_is_given_to_no_other(tmp_path: Path, deed: str) -> None:
+    with floor(tmp_path, entry=command(SH, "-c", _LOOK)) as here:
+        here.one(b"null")
+        here.one(b"null", options={"env": {"DO": deed}})
+        lines = here.output(here.one(b"null")).decode().splitlines()
+    assert lines[0].startswith("directory 700 ") and "".join(lines[1:]).strip() == ""
+
+
+def test_a_checkpoint_is_found_again_by_the_next_attempt_and_by_no_other_task(tmp_path: Path) -> None:
+    with floor(tmp_path, entry=command(SH, "-c", _LOOK)) as here:
+        here.one(b"null")  # from here on there is a spare one
+        first = here.one(b"null", options={"env": {"DO": "touch $ELSEWHERE_CHECKPOINT/half; exit 1"}})
+        other = here.output(here.one(b"null"))
+        here.slots.put([Delivery(first.n, 2, f"task-{first.n}", b"null", b'{"env": {"DO": "exit 0"}}')])
+        here.until(lambda: here.ended[first.n].attempt == 2)
+        assert here.output(here.ended[first.n]).decode().splitlines()[1] == "half"
+    assert b"half" not in other
+    assert not (tmp_path / "checkpoints" / f"task-{first.n}").exists()
+
+
+def test_a_checkpoint_outlives_the_slot_that_was_killed(tmp_path: Path) -> None:
+    deed = "touch $ELSEWHERE_CHECKPOINT/half; echo written; sleep 1000"
+    with floor(tmp_path, entry=command(SH, "-c", _LOOK)) as here:
+        here.one(b"null")
+        (n,) = here.put(b"null", options={"env": {"DO": deed}})
+        half = tmp_path / "checkpoints" / f"task-{n}" / "half"
+        here.until(half.exists)
+        os.kill(here.pids()[0], signal.SIGKILL)
+        here.finish(n)
+        assert half.exists()
+        lines = here.output(here.one(b"null")).decode().splitlines()
+    assert "".join(lines[1:]).strip() == ""
 
 
 def test_a_command_that_is_not_there_says_so_with_the_status_of_a_shell(tmp_path: Path) -> None:

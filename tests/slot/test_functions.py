@@ -7,6 +7,7 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from elsewhere.model.job import Entry
 from elsewhere.model.reports import Form
 from elsewhere.model.resources import Resources
 from elsewhere.model.states import Outcome
-from elsewhere.slot import values
+from elsewhere.slot import values, wire
 from slot.floor import floor, value
 
 KEY = b"k" * 32
@@ -316,3 +317,20 @@ class TestCalls:
         with floor(tmp_path, entry=self.entry(tmp_path, print, b"x" * 32)) as here:
             ended = here.one({"args": [], "kwargs": {}})
         assert ended.outcome is Outcome.REJECTED and "seal" in value(ended)["message"]
+
+
+_ISOLATED = """
+    import os
+    def f(): print("once"); return os.getpid()
+"""
+
+
+@pytest.mark.parametrize("more", [{}, {"resources": Resources(memory=256 << 20)}])
+def test_a_slot_that_forks_practises_without_leaving_a_trace(tmp_path: Path, more: dict[str, Any]) -> None:
+    with floor(tmp_path, _ISOLATED, isolate=True, **more) as here:
+        ended = here.run({}, {})
+        slot = here.pids()[0]
+        written = b"".join(path.read_bytes() for path in here.directory.glob("*.outcomes"))
+        assert [here.output(one) for one in ended] == [b"once\n"] * 2
+    assert [record[:2] for record in wire.unpack(written)[0]] == [(one.n, one.attempt) for one in ended]
+    assert len({slot, *map(value, ended)}) == 3, "each ran in a process of its own"

@@ -86,7 +86,7 @@ class Options:
     @property
     def pool(self) -> Options:
         """What warm slots have in common: everything but what each task carries by itself."""
-        return replace(self, own=None)
+        return self if self.own is None else replace(self, own=None)
 
 
 def job_name(text: str) -> str:

@@ -17,6 +17,7 @@ import apsw
 from elsewhere.errors import InvalidTask
 from elsewhere.ledger import tables
 from elsewhere.ledger.questions import Questions
+from elsewhere.ledger.room import Room
 from elsewhere.ledger.views import Counts
 from elsewhere.model.states import Tally
 from elsewhere.model.task import Delivery, NewTask
@@ -40,6 +41,7 @@ class HandOut(Questions):
         self.clock = clock
         self.chance = random.Random()
         self.journal: Log | None = None
+        self._room = Room(db)
         self.reload()
 
     def reload(self) -> None:
@@ -64,6 +66,7 @@ class HandOut(Questions):
         slots of this machine.
         """
         try:
+            self._room.make()
             self.db.execute(f"PRAGMA synchronous={'FULL' if sync else 'NORMAL'}").fetchall()
             self.db.execute("BEGIN IMMEDIATE")
             changes = self._watch_changes()

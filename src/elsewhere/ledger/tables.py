@@ -18,6 +18,7 @@ from typing import Any
 import apsw
 
 from elsewhere.errors import StateError
+from elsewhere.ledger.room import CHECKPOINT
 from elsewhere.model.job import Entry, JobSpec
 from elsewhere.model.place import Limits, Offer, Shape
 from elsewhere.model.resources import Resources
@@ -81,7 +82,7 @@ def setup(db: apsw.Connection) -> None:
 
     Temporary tables stay files: the sort that checks a million ids would take 60 MB of memory.
     """
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=2000", "temp_store=FILE",
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"wal_autocheckpoint={CHECKPOINT}", "temp_store=FILE",
                    "cache_size=-8192", "journal_size_limit=16777216"):  # fmt: skip
         db.execute(f"PRAGMA {pragma}").fetchall()
 

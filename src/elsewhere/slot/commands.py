@@ -10,7 +10,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from elsewhere.slot import kernel, wire
-from elsewhere.slot.directories import Directories
+from elsewhere.slot.directories import Directories, Spare
 from elsewhere.slot.wire import ERRORED, FAILURE, SUCCEEDED
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class Commands:
     def __init__(self, slot: Attempts) -> None:
         self._slot = slot
         self._env = dict(os.environb)
+        self._spare = Spare(slot.words)
 
     def attempt(self, delivery: Any, _data: Any, started: float) -> float:
         """Run it and append its record; when it ended (CLOCK_MONOTONIC)."""
@@ -35,7 +36,7 @@ class Commands:
         slot = self._slot
         options = loads(delivery[4]) if delivery[4] is not None else {}
         command = options.get("command") or slot.words["command"]
-        directories = Directories(slot.words, delivery[2])
+        directories = Directories(slot.words, delivery[2], self._spare)
         words = {
             "ELSEWHERE_TASK_ID": delivery[2],
             "ELSEWHERE_ATTEMPT": str(delivery[1]),

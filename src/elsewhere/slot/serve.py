@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-_WAKE = 0.002
+_WAKE, _SLOW_WAKE = 0.002, 0.008
+"""Seconds between two words to the agent while there is more in hand; slow: where each task is a process of its own."""
 _STOP = wire.STOP.to_bytes(4, "little")
 
 
@@ -55,6 +56,7 @@ class Slot(Attempts):
     def __init__(self, wake: int) -> None:
         super().__init__()
         self.wake_fd, self.woken, self.looked = wake, 0.0, 0.0
+        self.pace = _WAKE
         self.serial = self.count = 0
 
     def frames(self, fd: int) -> Iterator[Any]:
@@ -120,7 +122,7 @@ class Slot(Attempts):
         self.wall = time() - started
         if page[ORDER_AT : ORDER_AT + 4] != good:
             return self.rest()
-        serial = self.serial
+        serial, last = self.serial, deliveries[-1]
         for delivery, data in zip(deliveries, self.decode(deliveries)):  # noqa: B905
             serial = self.serial = serial + 1
             # First the page, then the parent and the epoch: see wire.ORDER. A task must never begin after its agent's
@@ -134,7 +136,7 @@ class Slot(Attempts):
             self.delivery = delivery
             started = attempt(delivery, data, started)
             self.count += 1
-            if started - self.woken > _WAKE:
+            if started - self.woken > self.pace and delivery is not last:
                 self.wake(started)
         self.rest()
 
@@ -217,6 +219,8 @@ class Slot(Attempts):
     def bind(self) -> None:
         words = self.words
         kind = words["kind"]
+        if kind == "command" or words["isolate"]:
+            self.pace = _SLOW_WAKE
         if kind == "command":
             from elsewhere.slot import commands
 
@@ -234,6 +238,7 @@ class Slot(Attempts):
         if words["isolate"]:
             import gc
 
+            self.practise()
             gc.freeze()
             self.attempt = self.attempt_in_fork
         else:
