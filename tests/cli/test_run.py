@@ -520,3 +520,33 @@ def test_a_list_may_mix_commands_and_calls_of_the_entry(shell: Shell) -> None:
     assert shell("logs", "t/run").out == "run\n"
     assert "It runs `sh -c 'echo $ELSEWHERE_TASK_ID'`" in shell("explain", "t/run").out
     assert "It calls f" in shell("explain", "t/call").out
+
+
+def test_data_that_are_no_arguments_of_the_function_are_refused_before_anything_is_made(shell: Shell) -> None:
+    shell.write("t.jsonl", '{"task_id": "a", "data": {"x": 1}}\n{"task_id": "b", "data": {"y": 1}}\n')
+
+    ran = shell("run", "t.jsonl", "--entry", "worker:double")
+
+    assert ran.status == 2
+    assert "t.jsonl:2: data: double() has no parameter 'y'; known: x" in ran.err
+    assert "t.jsonl:2: data: double() needs 'x', which is missing" in ran.err
+    assert shell("jobs", "--json").json() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--cpus", "100000"], "it needs 100000 CPUs"),
+        (["--memory", "1000TiB"], "of memory"),
+        (["--gpus", "9"], "9 GPUs"),
+    ],
+)
+def test_a_need_larger_than_this_machine_is_refused_before_anything_is_made(
+    shell: Shell, words: list[str], said: str
+) -> None:
+    shell.tasks(2)
+    for what in (["tasks.jsonl", "--entry", "worker:double"], ["--", "true"]):
+        rest = what[what.index("--") :] if "--" in what else []
+        ran = shell("run", *words, *([] if rest else what), *rest)
+        assert ran.status == (125 if rest else 2) and said in ran.err and "this machine" in ran.err
+    assert shell("jobs", "--json").json() == []

@@ -110,12 +110,17 @@ def place(asked: SimpleNamespace) -> Place:
 
 def _listed(asked: SimpleNamespace) -> int:
     from elsewhere.config import tasks
+    from elsewhere.config.fit import Parameters
+    from elsewhere.session import fit_of
 
     source: Any = sys.stdin.buffer if asked.tasks_name == "-" else Path(asked.tasks_name)
     try:
         if asked.entry:
-            return go(task_list_spec(asked), tasks.read(source), asked)
-        return go(_command_list_spec(asked), _only_commands(tasks.read(source), asked.tasks_name), asked)
+            spec = task_list_spec(asked)
+            parameters = Parameters.of(spec.entry.name, asked.signature)
+            return go(spec, tasks.read(source, fit_of(spec, parameters)), asked)
+        spec = _command_list_spec(asked)
+        return go(spec, _only_commands(tasks.read(source, fit_of(spec)), asked.tasks_name), asked)
     except InvalidTask as error:
         raise tasks.located(error, source) from None
 
