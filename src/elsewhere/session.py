@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from elsewhere import machine
 from elsewhere.config.home import home, is_network
 from elsewhere.controller import control
 from elsewhere.controller.files import JobFiles, local_directory
@@ -18,7 +19,7 @@ from elsewhere.controller.lock import Holder, Lock
 from elsewhere.controller.lock import read as read_lock
 from elsewhere.controller.stop import Stop
 from elsewhere.controller.view import View
-from elsewhere.errors import InvalidTask, JobHeld, StateError, UnknownJob
+from elsewhere.errors import InvalidTask, JobHeld, StateError, UnknownJob, UsageError
 from elsewhere.ledger.views import Counts
 from elsewhere.model.job import JobSpec
 from elsewhere.model.reports import Ended
@@ -26,6 +27,7 @@ from elsewhere.model.task import NewTask
 
 if TYPE_CHECKING:
     from elsewhere.backends.base import Inventory
+    from elsewhere.config.fit import Fit, Parameters
     from elsewhere.controller.live import Live
     from elsewhere.ledger.ledger import Ledger
     from elsewhere.model.place import Place
@@ -43,10 +45,13 @@ __all__ = ["Counts", "Holder", "JobFiles", "Stop", "View",
 def create(spec: JobSpec, tasks: Iterable[NewTask], *, complete: bool = True) -> JobFiles:
     """A job with all its tasks, checked and committed; on any error nothing of it is left and the error is raised.
 
-    InvalidTask: two tasks of one id, or what the iterable raises. `complete` False: more may be added later.
+    InvalidTask: two tasks of one id, or what the iterable raises. UsageError: this machine lacks what each task needs.
+    `complete` False: more may be added later.
     """
     import shutil
 
+    if runs_here(spec) and (short := machine.shortfall(spec.resources, spec.slots)):
+        raise UsageError("; ".join(short), hint="Ask for less, or for a place that has it (--on).")
     jobs = _jobs()
     draft = jobs / f".new-{spec.id}"
     draft.mkdir(mode=0o700)
@@ -77,6 +82,17 @@ def settle(files: JobFiles, **fields: Any) -> None:
                 ledger.amend(replace(ledger.spec, **fields))
         finally:
             ledger.close()
+
+
+def runs_here(spec: JobSpec) -> bool:
+    return (spec.backend or spec.place) == "local"
+
+
+def fit_of(spec: JobSpec, parameters: Parameters | None = None) -> Fit:
+    """What tasks of this job are held against before they are added."""
+    from elsewhere.config.fit import Fit
+
+    return Fit(parameters, (spec.resources, spec.slots) if runs_here(spec) else None)
 
 
 def _ledger_of(draft: Path, job: str) -> Path:

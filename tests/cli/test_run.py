@@ -502,12 +502,51 @@ def test_ids_used_twice_are_told_with_the_other_faults_of_the_file(shell: Shell)
     assert "tasks.json:3" in ran.err and "'dat'" in ran.err
 
 
-def test_a_command_of_a_task_s_own_beside_an_entry_is_refused(shell: Shell) -> None:
-    (shell.directory / "work.py").write_text("def f(**data): return data\n")
-    (shell.directory / "t.jsonl").write_text('{"task_id": "c", "data": {}, "command": ["echo", "hi"]}\n')
+def test_a_list_may_mix_commands_and_calls_of_the_entry(shell: Shell) -> None:
+    shell.write("work.py", "def f(x): return x + 1\n")
+    shell.write(
+        "t.jsonl",
+        '{"task_id": "call", "data": {"x": 1}}\n'
+        '{"task_id": "run", "command": ["sh", "-c", "echo $ELSEWHERE_TASK_ID"]}\n'
+        '{"task_id": "fail", "command": ["sh", "-c", "exit 3"]}\n',
+    )
 
-    ran = shell("run", "t.jsonl", "--entry", "work:f")
+    ran = shell("run", "t.jsonl", "--entry", "work:f", "--results", "out.jsonl")
+
+    assert ran.status == 1
+    rows = {row["task_id"]: row for row in map(json.loads, (shell.directory / "out.jsonl").read_text().splitlines())}
+    assert rows["call"]["result"] == 2 and rows["run"]["result"] is None
+    assert rows["fail"]["error"]["exit_code"] == 3
+    assert shell("logs", "t/run").out == "run\n"
+    assert "It runs `sh -c 'echo $ELSEWHERE_TASK_ID'`" in shell("explain", "t/run").out
+    assert "It calls f" in shell("explain", "t/call").out
+
+
+def test_data_that_are_no_arguments_of_the_function_are_refused_before_anything_is_made(shell: Shell) -> None:
+    shell.write("t.jsonl", '{"task_id": "a", "data": {"x": 1}}\n{"task_id": "b", "data": {"y": 1}}\n')
+
+    ran = shell("run", "t.jsonl", "--entry", "worker:double")
 
     assert ran.status == 2
-    assert "task 'c' has a command of its own" in ran.err
+    assert "t.jsonl:2: data: double() has no parameter 'y'; known: x" in ran.err
+    assert "t.jsonl:2: data: double() needs 'x', which is missing" in ran.err
+    assert shell("jobs", "--json").json() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--cpus", "100000"], "it needs 100000 CPUs"),
+        (["--memory", "1000TiB"], "of memory"),
+        (["--gpus", "9"], "9 GPUs"),
+    ],
+)
+def test_a_need_larger_than_this_machine_is_refused_before_anything_is_made(
+    shell: Shell, words: list[str], said: str
+) -> None:
+    shell.tasks(2)
+    for what in (["tasks.jsonl", "--entry", "worker:double"], ["--", "true"]):
+        rest = what[what.index("--") :] if "--" in what else []
+        ran = shell("run", *words, *([] if rest else what), *rest)
+        assert ran.status == (125 if rest else 2) and said in ran.err and "this machine" in ran.err
     assert shell("jobs", "--json").json() == []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -173,8 +175,6 @@ def test_a_command_that_heeds_sigterm_may_tidy_up(tmp_path: Path) -> None:
 
 
 def test_a_command_that_wants_too_much_memory_ran_out_of_it(tmp_path: Path) -> None:
-    import sys
-
     at_once = "b = bytes(800 << 20)"
     bit_by_bit = "import mmap, time; m = mmap.mmap(-1, 400 << 20); m.write(b'x' * (399 << 20)); time.sleep(60)"
     with floor(tmp_path, entry=command("true"), resources=Resources(memory=100 << 20)) as here:
@@ -183,10 +183,9 @@ def test_a_command_that_wants_too_much_memory_ran_out_of_it(tmp_path: Path) -> N
             assert ended.outcome is Outcome.OUT_OF_MEMORY, script
 
 
-def test_when_the_agent_dies_its_commands_die_too(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
+@pytest.mark.parametrize("beside", ["nothing", "a function"])
+def test_when_the_agent_dies_its_commands_die_too(tmp_path: Path, beside: str) -> None:
+    own = "{}" if beside == "a function" else "{'entry': Entry('command', command=words)}"
     program = f"""
 import sys
 sys.path[:0] = [{str(Path(__file__).parent.parent)!r}]
@@ -194,9 +193,9 @@ from pathlib import Path
 from slot.floor import floor
 from elsewhere.model.job import Entry
 script = "echo $$ >> {tmp_path}/pids; (setsid sleep 1000 & echo $! >> {tmp_path}/pids); wait; sleep 1000"
-entry = Entry("command", command=("sh", "-c", script))
-with floor(Path({str(tmp_path)!r}), entry=entry) as here:
-    here.finish(*here.put(b"null"), bound=1000)
+words = ("sh", "-c", script)
+with floor(Path({str(tmp_path)!r}), "def f(): pass", **{own}) as here:
+    here.finish(*here.put(b"null", options={{"command": words}}), bound=1000)
 """
     pids = tmp_path / "pids"
     with subprocess.Popen([sys.executable, "-c", program]) as agent:
@@ -204,3 +203,41 @@ with floor(Path({str(tmp_path)!r}), entry=entry) as here:
         agent.kill()
     left = [int(pid) for pid in pids.read_text().split()]
     eventually(lambda: not any(map(is_alive, left)), 5)
+
+
+MIXED = """
+import os
+def f(where=""):
+    os.environ["LEFT"] = "behind"
+    os.chdir(where or ".")
+    return os.getpid()
+"""
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+def test_commands_and_calls_of_a_function_take_turns_in_one_slot(tmp_path: Path, isolate: bool) -> None:
+    with floor(tmp_path, MIXED, isolate=isolate) as here:
+        first = here.one({"where": "/"})
+        (pid,) = here.pids()
+        ran = here.one(b"null", options={"command": [SH, "-c", "pwd; echo [$LEFT] $OWN"], "env": {"OWN": "mine"}})
+        failed = here.one(b"null", options={"command": [SH, "-c", "exit 7"], "retries": 0})
+        named = here.one({}, options={"env": {"command": "no command"}})
+        assert here.output(ran) == f"{tmp_path / 'work'}\n[] mine\n".encode(), "as if no function had run before it"
+        assert here.pids() == [pid], "the slot lives on"
+    assert [one.outcome for one in (first, ran, named)] == [Outcome.SUCCEEDED] * 3
+    assert value(failed)["exit_code"] == 7
+    assert (value(named) == pid) is not isolate
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+def test_a_command_beside_a_function_is_held_to_its_time_and_can_be_cancelled(tmp_path: Path, isolate: bool) -> None:
+    forever = ["sleep", "1000"]
+    with floor(tmp_path, MIXED, isolate=isolate) as here:
+        late = here.one(b"null", options={"command": forever, "timeout": 0.2})
+        (n,) = here.put(b"null", options={"command": forever})
+        here.until_running(n)
+        here.slots.cancel([n])
+        (cancelled,) = here.finish(n)
+        after = here.one({})
+    assert (late.outcome, cancelled.outcome) == (Outcome.TIMED_OUT, Outcome.CANCELLED)
+    assert after.outcome is Outcome.SUCCEEDED

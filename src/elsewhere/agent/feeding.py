@@ -13,6 +13,7 @@ from pathlib import Path
 
 from elsewhere.agent import verdicts, watch
 from elsewhere.agent.boot import Boot
+from elsewhere.agent.budget import Budget, with_devices
 from elsewhere.agent.child import Child
 from elsewhere.agent.recovery import mark_in
 from elsewhere.model.reports import Ended
@@ -32,14 +33,16 @@ class Feeding:
     """The slots, what waits for them, and the rule by which it is given."""
 
     def __init__(self, boot: Boot, count: int, directory: Path, selector: selectors.BaseSelector) -> None:
-        self.boot, self.count, self.directory = boot, count, directory
+        self.boot, self.directory = boot, directory
+        self._budget = Budget(boot, count)
+        self.count = self._budget.count
         self.broken = b""
         """Not empty: slots cannot start at all; every delivery ends REJECTED with this failure."""
         self._selector = selector
         self._mark = mark_in(directory)
         self._agent = directory.name
         self._disk = watch.Disk(directory)
-        self._terms = watch.Terms(boot)
+        self._terms = watch.Terms(boot, self._budget)
         self._pending: deque[Delivery] = deque()
         self._children: list[Child] = []
         self._took: float | None = None
@@ -82,6 +85,9 @@ class Feeding:
         if self._suspects:
             self._feed_alone(takers)
             return
+        if self._terms.large or self._budget.exacting:
+            self._feed_by_need(takers)
+            return
         if not takers:
             return
         takers.sort(key=lambda child: len(child.given))
@@ -112,7 +118,33 @@ class Feeding:
             self._feed()
             return
         self._pending.remove(suspect)
-        takers[0].give([suspect])
+        self._pending.appendleft(suspect)
+        self._feed_by_need(takers[:1])
+
+    def _feed_by_need(self, takers: Sequence[Child]) -> None:
+        """One to each idle slot, in their order, for as long as the machine has what the next one needs."""
+        terms, budget = self._terms, self._budget
+        busy = [(child.pid, terms.need(next(iter(child.given)))) for child in self._children if child.given]
+        taken, used = [need for _, need in busy], budget.used([pid for pid, need in busy if need.gpus])
+        for child in [child for child in takers if not child.given]:
+            if not self._pending:
+                return
+            delivery = self._pending[0]
+            need = terms.need(delivery[:2])
+            if not budget.fits(need, taken):
+                return
+            if need.gpus:
+                devices = budget.devices(need, used, child.pid)
+                if devices is None:
+                    return
+                if not budget.hold(child.pid, devices):
+                    self._leave(child)
+                    continue
+                used.update(devices)
+                delivery = with_devices(delivery, devices)
+            self._pending.popleft()
+            child.give([delivery])
+            taken.append(need)
 
     def _hire(self) -> None:
         """Start slots that are wanted and not there."""
@@ -149,6 +181,9 @@ class Feeding:
         raise NotImplementedError
 
     def _say(self, report: Ended) -> None:
+        raise NotImplementedError
+
+    def _leave(self, child: Child) -> None:
         raise NotImplementedError
 
     def _in_trouble(self, number: int) -> None:

@@ -57,6 +57,8 @@ class Slots(Feeding):
                 self._suspects = True
         self._size += (max(size / len(deliveries), 32) - self._size) / 4
         self._pending.extend(deliveries)
+        if self._budget.exacting or self._terms.large:
+            self._refuse_what_lacks()
         self._due(time.monotonic() + watch.LOOK)
         self._feed()
 
@@ -100,7 +102,7 @@ class Slots(Feeding):
         back += self._pending
         self._pending.clear()
         for delivery in back:
-            self._terms.own.pop(delivery[:2], None)
+            self._terms.forget(delivery[:2])
         return back
 
     def running(self) -> list[tuple[int, int, float]]:
@@ -118,8 +120,8 @@ class Slots(Feeding):
 
     def resize(self, count: int) -> None:
         """So many slots from now on. Those that are too many leave when their task has ended."""
-        self.count = count
-        for child in self._children[count:]:
+        self.count = self._budget.resize(count)
+        for child in self._children[self.count :]:
             self._leave(child)
         self._feed()
 
@@ -159,6 +161,13 @@ class Slots(Feeding):
             for child in left:
                 self._exited(child)
             time.sleep(0.002)
+
+    def _refuse_what_lacks(self) -> None:
+        """A job may have been made on a larger machine."""
+        for delivery in [one for one in self._pending if self._budget.lacks(self._terms.need(one[:2]))]:
+            self._pending.remove(delivery)
+            lacks = wire.failure("NoCapacity", self._budget.lacks(self._terms.need(delivery[:2])))
+            self._say(verdicts.ended(delivery[:2], Outcome.REJECTED, lacks))
 
     # -- taking back
 
@@ -219,7 +228,8 @@ class Slots(Feeding):
         records = child.records()
         if not records:
             return
-        given, ended, own, slot, agent = child.given, self._ended, self._terms.own, child.number, self._agent
+        given, ended, terms, slot, agent = child.given, self._ended, self._terms, child.number, self._agent
+        own = terms.own
         new, outcomes, forms, total = tuple.__new__, OUTCOMES, FORMS, 0.0
         for n, attempt, outcome, form, roll, started, took, out, out_to, err, err_to, value in records:
             if given.pop((n, attempt), None) is None:
@@ -229,12 +239,12 @@ class Slots(Feeding):
             ended.append(new(Ended, story))
             total += took
             if own:
-                own.pop((n, attempt), None)
+                terms.forget((n, attempt))
         mean = total / len(records)
         self._took = mean if self._took is None else self._took + (mean - self._took) / 2
 
     def _say(self, report: Ended) -> None:
-        self._terms.own.pop(report[:2], None)
+        self._terms.forget(report[:2])
         self._ended.append(report._replace(agent=self._agent))
 
     def _exited(self, child: Child) -> None:

@@ -13,7 +13,9 @@ from pathlib import Path
 
 from elsewhere.agent import processes
 from elsewhere.agent.boot import Boot
+from elsewhere.agent.budget import Budget
 from elsewhere.agent.child import Child, Key
+from elsewhere.model.resources import Resources
 from elsewhere.model.states import Outcome
 from elsewhere.model.task import Delivery
 from elsewhere.slot import wire
@@ -24,12 +26,17 @@ _PROBE = bytes(256 << 10)
 
 
 class Terms:
-    """How long each attempt may run and how much memory it may hold."""
+    """How long each attempt may run and how much memory it may hold; and what it needs, where that is its own."""
 
-    def __init__(self, boot: Boot) -> None:
+    def __init__(self, boot: Boot, budget: Budget) -> None:
+        self._budget = budget
         self._timeout = boot.timeout.total_seconds() if boot.timeout else 0.0
         self._memory = boot.resources.memory or 0
         self.own: dict[Key, tuple[float, int]] = {}
+        self.needs: dict[Key, Resources] = {}
+        """Each of these stands in `own` too."""
+        self.large: set[Key] = set()
+        """Those of `needs` that may have to wait for room on this machine."""
 
     def __bool__(self) -> bool:
         return bool(self._timeout or self._memory or self.own)
@@ -38,8 +45,22 @@ class Terms:
         """What a task sets for itself."""
         options = json.loads(delivery.options or b"{}")
         timeout, memory = options.get("timeout") or 0.0, options.get("memory") or 0
-        if timeout or memory:
-            self.own[delivery[:2]] = (timeout, memory)
+        key, need = delivery[:2], self._budget.plain.own(options)
+        if need != self._budget.plain:
+            self.needs[key] = need
+            if self._budget.is_large(need):
+                self.large.add(key)
+        if timeout or memory or key in self.needs:
+            self.own[key] = (timeout, memory)
+
+    def forget(self, key: Key) -> None:
+        """It has ended, or is given back."""
+        self.own.pop(key, None)
+        self.needs.pop(key, None)
+        self.large.discard(key)
+
+    def need(self, key: Key) -> Resources:
+        return self.needs.get(key, self._budget.plain)
 
     def of(self, key: Key) -> tuple[float, int]:
         """(seconds, bytes); 0: no bound."""

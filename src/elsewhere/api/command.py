@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from elsewhere import session
 from elsewhere.api.interrupts import interrupts
@@ -20,6 +20,9 @@ from elsewhere.config import rows
 from elsewhere.errors import InvalidTask, TaskFailed, UsageError
 from elsewhere.model.job import Entry
 from elsewhere.model.task import NewTask, RetryPolicy
+
+if TYPE_CHECKING:
+    from elsewhere.config.fit import Fit
 
 Command = Sequence[str | os.PathLike[str]] | str
 _NULL = b"null"
@@ -101,7 +104,7 @@ def submit_all(
     if isinstance(commands, str | bytes | Mapping):
         raise UsageError("submit_all takes many commands, each a list of words", hint="submit takes one.")
     spec = options.spec(Entry("command", name=name or "commands"), name="commands", cwd=_directory(cwd))
-    files = session.create(spec, _tasks(commands, shell, options.own))
+    files = session.create(spec, _tasks(commands, shell, options.own, session.fit_of(spec)))
     session.detach(files)
     return Job(files)
 
@@ -146,7 +149,7 @@ def _words(command: Command, shell: bool) -> list[str]:
     return words
 
 
-def _tasks(commands: Iterable[Any], shell: bool, own: bytes | None) -> Iterator[NewTask]:
+def _tasks(commands: Iterable[Any], shell: bool, own: bytes | None, fit: Fit) -> Iterator[NewTask]:
     """Read as they come; what is wrong with one is said with its place."""
     import json
 
@@ -160,6 +163,9 @@ def _tasks(commands: Iterable[Any], shell: bool, own: bytes | None) -> Iterator[
             problems.append(str(error))
         row = {"task_id": str(number), **row}
         task = rows.new_task(row, lambda data: json.dumps(data).encode(), problems) if not problems else None
-        if task is None:
+        if task is not None:
+            task = task._replace(options=json.dumps({**common, **json.loads(task.options or b"{}")}).encode())
+            problems += [problem for _, problem in fit([task])]
+        if task is None or problems:
             raise InvalidTask(f"command {number}: {'; '.join(problems)}", faults=tuple(problems))
-        yield task._replace(options=json.dumps({**common, **json.loads(task.options or b"{}")}).encode())
+        yield task

@@ -6,6 +6,7 @@ Errors name the option. Nothing is started here.
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 import sys
@@ -13,12 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from elsewhere.api.machine import default_slots
+from elsewhere import machine
 from elsewhere.config import rows
 from elsewhere.errors import UnknownPlace, UsageError
 from elsewhere.model import ids
 from elsewhere.model.job import Entry, JobSpec
 from elsewhere.model.place import Place
+from elsewhere.model.resources import Resources
 from elsewhere.model.task import RetryPolicy
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -62,9 +64,17 @@ class Options:
             near = difflib.get_close_matches(name, known, 1)
             problems.append(f"unknown option {name!r}" + (f"; did you mean {near[0]}?" if near else ""))
         made = cls(own=_own(given, problems), **settled, **_ours(given, problems))
+        if not problems and made.own is not None and any(name in given for name in _NEEDS):
+            problems += made._short(json.loads(made.own))
         if problems:
             raise UsageError("; ".join(problems), hint="help(elsewhere.remote) explains the options.")
         return made
+
+    def _short(self, own: Mapping[str, Any]) -> list[str]:
+        """What a task needs that this machine lacks, if it is to run here."""
+        if _place(self.on).backend != "local":
+            return []
+        return machine.shortfall(Resources().own(own), self.slots)
 
     def spec(
         self, entry: Entry, *, name: str, path: tuple[str, ...] = (), cwd: str = "", exact: bool = False
@@ -78,8 +88,9 @@ class Options:
         return JobSpec(
             id=ids.new("job"), name=self.name or name, entry=entry, place=place.name, channel=self.channel,
             backend="" if place.backend == place.name else place.backend, settings=dict(place.settings),
-            slots=self.slots or default_slots()[0], python=self.python or sys.executable, cwd=cwd or os.getcwd(),  # noqa: PTH109
-            path=path, retry=self.retry, isolate=self.isolate, priority=self.priority, exact=exact,
+            slots=self.slots or machine.default_slots()[0], python=self.python or sys.executable,
+            cwd=cwd or os.getcwd(), path=path,  # noqa: PTH109
+            retry=self.retry, isolate=self.isolate, priority=self.priority, exact=exact,
             env=dict(self.env), secrets=dict(self.secrets), **dict(self.terms),
         )  # fmt: skip
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from elsewhere.api.jobs import Job
+    from elsewhere.config.fit import Fit
     from elsewhere.model.job import JobSpec
     from elsewhere.model.task import NewTask
 
@@ -64,7 +65,7 @@ class Worker:
         from elsewhere.errors import InvalidTask, UsageError
 
         try:
-            return await worker_run.start(self._spec(), self._tasks(), self._words)
+            return await worker_run.start(spec := self._spec(), self._tasks(spec), self._words)
         except InvalidTask as error:
             from elsewhere.config import tasks
 
@@ -91,16 +92,22 @@ class Worker:
             **worker_flags.terms(self._words),
         )  # fmt: skip
 
-    def _tasks(self) -> Iterator[NewTask]:
+    def _tasks(self, spec: JobSpec) -> Iterator[NewTask]:
         from itertools import islice
 
+        from elsewhere.config.fit import Parameters
         from elsewhere.errors import UsageError
+        from elsewhere.session import fit_of
+        from elsewhere.slot import check, entry
 
         if self._source is None:
             raise UsageError("say which tasks to run", hint=f"python3 {sys.argv[0] or 'worker.py'} --tasks tasks.json")
         first = self._words.tasks_to_skip or 0
         most = self._words.max_num_tasks
-        return islice(_read(self._source), first, None if most is None else first + most)
+        function = entry.plain(self._function)
+        known = None if entry.is_seed(function) else check.parameters(function)
+        fit = fit_of(spec, Parameters.of(function.__qualname__, known))
+        return islice(_read(self._source, fit), first, None if most is None else first + most)
 
 
 def target_of(function: Callable[..., Any]) -> str:
@@ -127,16 +134,16 @@ def target_of(function: Callable[..., Any]) -> str:
     return f"{spec.name}:{name}" if spec is not None and spec.name != "__main__" else f"{Path(file).absolute()}:{name}"
 
 
-def _read(source: Any) -> Iterator[NewTask]:
+def _read(source: Any, fit: Fit) -> Iterator[NewTask]:
     from pathlib import Path
 
     from elsewhere.config import tasks
 
     if callable(source):
-        return iter(tasks.read(source()))
+        return iter(tasks.read(source(), fit))
     if hasattr(source, "retrieve"):  # a FileCache path: fetched if it is far away
         source = source.retrieve()
     if source == "-":
-        return iter(tasks.read(sys.stdin.buffer))
+        return iter(tasks.read(sys.stdin.buffer, fit))
     path: Path = Path(source)
-    return iter(tasks.read(path))
+    return iter(tasks.read(path, fit))

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from elsewhere.cli.grammar import Option
-from elsewhere.cli.read import count, cpus, duration, positive, share, size, variable, whole
+from elsewhere.cli.read import count, cpus, duration, gpus, positive, share, size, variable, whole
 from elsewhere.errors import UsageError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -48,9 +48,12 @@ OPTIONS = (
     Option("--isolate", group="Where", help="A fresh process for each task."),
     Option("--recycle", value="N|SIZE", parse=recycle, group="Where",
            help="Replace a slot's process after N tasks, or when it is larger than SIZE."),
-    Option("--cpus", value="N", parse=cpus, group="Each task", help="CPUs that a task needs."),
+    Option("--cpus", value="N", parse=cpus, group="Each task",
+           help="CPUs that a task needs; no more run at a time than there are CPUs for. [1]"),
     Option("--memory", value="SIZE", parse=size, group="Each task",
            help="Memory that a task may use; more is reported as out of memory."),
+    Option("--gpus", value="[TYPE:]N", parse=gpus, group="Each task",
+           help="GPUs that a task needs; CUDA_VISIBLE_DEVICES tells it which it has."),
     Option("--timeout", "-t", value="TIME", parse=duration, group="Each task", help="How long a task may run: 30s."),
     Option("--grace", value="TIME", parse=duration, group="Each task", help="Between SIGTERM and SIGKILL. [5s]"),
     Option("--retries", "-r", value="N", parse=count, group="Each task",
@@ -81,7 +84,7 @@ def settings(asked: SimpleNamespace) -> dict[str, Any]:
     found["secrets"] = {name: kept for name, kept in found.get("secrets", {}).items() if name not in found["env"]}
     if asked.retries is not None:
         found["retry"] = replace(found.get("retry") or RetryPolicy(), retries=asked.retries)
-    given = {name: getattr(asked, name) for name in ("cpus", "memory") if getattr(asked, name) is not None}
+    given = {name: getattr(asked, name) for name in ("cpus", "memory", "gpus") if getattr(asked, name) is not None}
     if given:
         found["resources"] = replace(found.get("resources") or Resources(), **given)
     return found

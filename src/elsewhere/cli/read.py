@@ -48,6 +48,13 @@ def cpus(text: str) -> float:
     return number
 
 
+def gpus(text: str) -> str:
+    """`2`, or `a100:1`."""
+    if not text.rpartition(":")[2].isdecimal() or text.startswith(":"):
+        raise ValueError(f"{text!r} is not a number of GPUs; write for example 1 or a100:1")
+    return text
+
+
 def size(text: str) -> int:
     from elsewhere.model import units
 

@@ -113,12 +113,17 @@ def place(asked: SimpleNamespace) -> Place:
 
 def _listed(asked: SimpleNamespace) -> int:
     from elsewhere.config import tasks
+    from elsewhere.config.fit import Parameters
+    from elsewhere.session import fit_of
 
     source: Any = sys.stdin.buffer if asked.tasks_name == "-" else Path(asked.tasks_name)
     try:
         if asked.entry:
-            return go(task_list_spec(asked), _no_commands(tasks.read(source), asked.tasks_name), asked)
-        return go(_command_list_spec(asked), _only_commands(tasks.read(source), asked.tasks_name), asked)
+            spec = task_list_spec(asked)
+            parameters = Parameters.of(spec.entry.name, asked.signature)
+            return go(spec, tasks.read(source, fit_of(spec, parameters)), asked)
+        spec = _command_list_spec(asked)
+        return go(spec, _only_commands(tasks.read(source, fit_of(spec)), asked.tasks_name), asked)
     except InvalidTask as error:
         raise tasks.located(error, source) from None
 
@@ -140,19 +145,6 @@ def _only_commands(tasks: Iterable[NewTask], name: str) -> Iterable[NewTask]:
             raise UsageError(
                 f"{name} needs an entry function: its task {task.id!r} has no command of its own",
                 hint="Say which does a task: --entry my_worker:process_task",
-            )
-        yield task
-
-
-def _no_commands(tasks: Iterable[NewTask], name: str) -> Iterable[NewTask]:
-    """A slot calls the entry or runs commands, not both: better refused than silently called."""
-    import json
-
-    for task in tasks:
-        if task.options is not None and "command" in json.loads(task.options):
-            raise UsageError(
-                f"{name}: task {task.id!r} has a command of its own, which --entry would not run",
-                hint="Leave --entry out for a list of commands; calls of the function go into a list of their own.",
             )
         yield task
 

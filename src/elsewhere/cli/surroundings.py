@@ -9,10 +9,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from elsewhere.api.machine import cgroup_cpus as cgroup_cpus
-from elsewhere.api.machine import default_slots as default_slots
-from elsewhere.api.machine import is_login_node as is_login_node
 from elsewhere.cli import asking
+from elsewhere.machine import cgroup_cpus as cgroup_cpus
+from elsewhere.machine import default_slots as default_slots
+from elsewhere.machine import is_login_node as is_login_node
 
 if TYPE_CHECKING:
     from elsewhere.model.job import JobSpec
@@ -75,9 +75,9 @@ def spec_of_function(asked: SimpleNamespace, name: str, place: Place) -> JobSpec
     from elsewhere.ship import environment
 
     found = interpreter(asked.python)
-    entry, path = environment.check_entry(asked.entry, found)
+    entry, asked.signature = environment.check_entry(asked.entry, found)
     asked.why = found.why
-    return _spec(asked, name, place, entry, found.path, path)
+    return _spec(asked, name, place, entry, found.path, ())
 
 
 def own_spec(name: str, entry: str, directory: Path, slots: int | None) -> JobSpec:

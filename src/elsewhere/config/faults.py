@@ -22,13 +22,14 @@ class Faults:
 
     def __init__(self, name: str, *, at_once: bool = False) -> None:
         self.name, self.at_once, self.count = name, at_once, 0
-        self._kept: list[str] = []
+        self._found: list[tuple[int, str]] = []
 
     def add(self, line: int | None, what: str) -> None:
         """`line` counts from 1; None: the fault is of the whole file."""
         self.count += 1
-        if len(self._kept) < SHOWN:
-            self._kept.append(f"{self.name}:{line}: {what}" if line is not None else f"{self.name}: {what}")
+        if len(self._found) < SHOWN:
+            text = f"{self.name}:{line}: {what}" if line is not None else f"{self.name}: {what}"
+            self._found.append((0 if line is None else line, text))
 
     @property
     def stop(self) -> bool:
@@ -37,10 +38,11 @@ class Faults:
 
     def error(self) -> InvalidTask:
         """Everything said so far, as one error. The message is the fault itself, or how many there are."""
+        kept = tuple(text for _, text in sorted(self._found, key=lambda found: found[0]))
         if self.count == 1:
-            return InvalidTask(self._kept[0], hint=NOTHING, faults=tuple(self._kept))
+            return InvalidTask(kept[0], hint=NOTHING, faults=kept)
         some = f"; the first {SHOWN} are" if self.count > SHOWN else ""
-        return InvalidTask(f"{self.name}: {self.count:,} faults{some}", hint=NOTHING, faults=tuple(self._kept))
+        return InvalidTask(f"{self.name}: {self.count:,} faults{some}", hint=NOTHING, faults=kept)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

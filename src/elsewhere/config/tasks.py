@@ -9,7 +9,7 @@ import io
 import json
 import math
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -23,30 +23,33 @@ from elsewhere.model.task import NewTask
 
 Rows = Iterable[Mapping[str, Any]]
 Reader = Callable[[BinaryIO, Faults], Iterator[Batch]]
+Judge = Callable[[Sequence[NewTask]], Iterable[tuple[int, str]]]
+"""Gives (which, what is wrong with it) of some tasks that are well written."""
 
 
-def read(source: Path | str | BinaryIO | Rows | Callable[[], Rows]) -> Iterator[NewTask]:
+def read(source: Path | str | BinaryIO | Rows | Callable[[], Rows], judge: Judge | None = None) -> Iterator[NewTask]:
     """The tasks of a file, of JSON lines on a binary stream (`-`: standard input), or of mappings from an iterable.
 
     A file is read to its end whatever is wrong with it: good tasks come as they are met, and InvalidTask with all
     faults (up to 20, each with its line) at the end, so add them to what can be rolled back. A stream and an iterable
     stop at the first fault, before its task. Ids are not compared here, but in the ledger; `duplicated` finds lines.
+    What `judge` (fit.py) has against a task is a fault like any other.
     """
     if source == "-":
         source = cast("BinaryIO", sys.stdin.buffer)
     if isinstance(source, str | Path):
-        return chain.from_iterable(_of_file(Path(source)))
+        return chain.from_iterable(_of_file(Path(source), judge))
     if isinstance(source, io.IOBase) or hasattr(source, "readline"):
         faults = Faults("standard input", at_once=True)
-        return chain.from_iterable(_lists(_reader(".jsonl"), cast("BinaryIO", source), faults))
+        return chain.from_iterable(_lists(_reader(".jsonl"), cast("BinaryIO", source), faults, judge))
     rows: Any = source() if callable(source) else source
-    return _of_rows(rows)
+    return _of_rows(rows, judge)
 
 
-def _of_file(path: Path) -> Iterator[list[NewTask]]:
+def _of_file(path: Path, judge: Judge | None) -> Iterator[list[NewTask]]:
     reader = _reader(kind_of(path))
     with opened(path) as stream:
-        yield from _lists(reader, stream, Faults(str(path)))
+        yield from _lists(reader, stream, Faults(str(path)), judge)
 
 
 def _reader(suffix: str) -> Reader:
@@ -63,12 +66,14 @@ def _reader(suffix: str) -> Reader:
     return json_lists.array if suffix == ".json" else json_lists.lines
 
 
-def _lists(reader: Reader, stream: BinaryIO, faults: Faults) -> Iterator[list[NewTask]]:
+def _lists(reader: Reader, stream: BinaryIO, faults: Faults, judge: Judge | None) -> Iterator[list[NewTask]]:
     """The tasks in lists; at the end, or at once, everything that was wrong."""
     some = False
     try:
         for batch in reader(stream, faults):
             some = some or bool(batch.tasks)
+            for at, problem in judge(batch.tasks) if judge is not None else ():
+                faults.add(batch.lines()[at], problem)
             yield batch.tasks
             if faults.stop:
                 raise faults.error()
@@ -80,11 +85,13 @@ def _lists(reader: Reader, stream: BinaryIO, faults: Faults) -> Iterator[list[Ne
         raise faults.error()
 
 
-def _of_rows(rows: Rows) -> Iterator[NewTask]:
+def _of_rows(rows: Rows, judge: Judge | None) -> Iterator[NewTask]:
     for number, found in enumerate(rows, 1):
         problems: list[str] = []
         task = new_task(found, to_json, problems, str(number))
-        if task is None:
+        if task is not None and judge is not None:
+            problems += [problem for _, problem in judge([task])]
+        if task is None or problems:
             faults = Faults("the task source", at_once=True)
             for problem in problems:
                 faults.add(number, problem)

@@ -69,7 +69,7 @@ class Here:
 
     @property
     def size(self) -> int:
-        return self._size or 1
+        return self.slots.count
 
     def close(self, now: bool = False) -> None:
         self.agent.close(now)

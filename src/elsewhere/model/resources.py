@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from elsewhere.model import units
@@ -43,3 +44,8 @@ class Resources:
         if isinstance(values, Resources):
             return values
         return cls(**(values or {}))
+
+    def own(self, options: Mapping[str, Any]) -> Resources:
+        """As a task needs that sets these options for itself, and says nothing else."""
+        found = {name: options[name] for name in self.__slots__ if name in options}
+        return replace(self, **found) if found else self

@@ -145,11 +145,10 @@ def _tries(attempts: Sequence[AttemptLike], handed_out: int, now: float) -> list
 
 
 def _what(spec: JobSpec, body: bytes, options: bytes | None) -> str:
-    own = _options(options)
-    if spec.entry.kind == "command":
+    words = _options(options).get("command") or list(spec.entry.command)
+    if words or spec.entry.kind == "command":
         import shlex
 
-        words = own.get("command") or list(spec.entry.command)
         return f"It runs `{one_line(shlex.join(map(str, words)), 300)}`." if words else ""
     name = spec.entry.name or spec.entry.target
     given = f" with {one_line(body, 300)}" if body and spec.entry.kind == "function" else ""

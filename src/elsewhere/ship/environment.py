@@ -136,8 +136,12 @@ def _remember(path: str, version: tuple[int, int]) -> None:
         pass
 
 
-def check_entry(target: str, python: Interpreter, cwd: Path | None = None) -> tuple[Entry, tuple[str, ...]]:
-    """The entry that `module:function` or `path.py:function` names, and the directories that its slots must search.
+Signature = list[list[Any]] | None
+"""[name, kind, has a default] of each parameter of a function; None: unknown, or those of a worker."""
+
+
+def check_entry(target: str, python: Interpreter, cwd: Path | None = None) -> tuple[Entry, Signature]:
+    """The entry that `module:function` or `path.py:function` names, and its parameters.
 
     It is looked for in `python`, as a slot would. UsageError: no such module, file or function (with the nearest), what
     the user's code raised (with its own traceback), or parameters that a task's data cannot fill.
@@ -155,7 +159,7 @@ def check_entry(target: str, python: Interpreter, cwd: Path | None = None) -> tu
     if "error" in answer:
         raise _cannot_find(target, module, name, answer)
     _judge(target, name, answer["parameters"])
-    return Entry("function", target, name=name), ()
+    return Entry("function", target, name=name), answer["parameters"]
 
 
 def _nearest_file(file: Path) -> str:
@@ -210,7 +214,7 @@ def _cannot_find(target: str, module: str, name: str, answer: dict[str, Any]) ->
     )
 
 
-def _judge(target: str, name: str, parameters: list[list[Any]] | None) -> None:
+def _judge(target: str, name: str, parameters: Signature) -> None:
     """A function that takes positional arguments only, beyond the three of a worker, cannot be given a task's data."""
     for parameter, kind, default in parameters or ():
         if kind == "POSITIONAL_ONLY" and not default:

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def check(fd: int) -> None:
-    """Answer {"parameters": ...}, or {"error", "message", "traceback"[, "names"]} with what the user's code raised."""
+    """Answer {"parameters": ...}, or {"error", "message", "traceback"[, "names"]} with what the user's code raised.
+
+    The parameters are null if they are those of a worker, or unknown.
+    """
     answer = _answer(json.loads(sys.stdin.read()))
     with os.fdopen(fd, "w") as file:
         json.dump(answer, file)
@@ -38,7 +41,7 @@ def _answer(words: dict[str, Any]) -> dict[str, Any]:
         if isinstance(error, AttributeError):
             told["names"] = _names(words)
         return told
-    return {"parameters": _parameters(function)}
+    return {"parameters": None if entry.is_seed(function) else parameters(function)}
 
 
 def _names(words: dict[str, Any]) -> list[str]:
@@ -51,12 +54,15 @@ def _names(words: dict[str, Any]) -> list[str]:
     return []
 
 
-def _parameters(function: Any) -> list[list[Any]] | None:
-    """[[name, kind, has a default], ...]; None: it does not tell."""
+def parameters(function: Any) -> list[list[Any]] | None:
+    """[[name, kind, has a default], ...]; None: it does not tell.
+
+    Of the function as it is called: a decorator may fill some that stand in what it decorates.
+    """
     import inspect
 
     try:
-        found = inspect.signature(function).parameters.values()
+        found = inspect.signature(function, follow_wrapped=False).parameters.values()
     except (TypeError, ValueError):
         return None
     return [[p.name, p.kind.name, p.default is not p.empty] for p in found]

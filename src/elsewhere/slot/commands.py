@@ -26,7 +26,7 @@ class Commands:
 
     def __init__(self, slot: Attempts) -> None:
         self._slot = slot
-        self._env = dict(os.environb)
+        self._env = slot.environ
         self._spare = Spare(slot.words)
 
     def attempt(self, delivery: Any, _data: Any, started: float) -> float:
@@ -54,6 +54,24 @@ class Commands:
         slot.end_children()
         directories.tidy(succeeded=told[0] == SUCCEEDED, keep_scratch=True)
         return slot.finish(delivery, told, started)
+
+    def attempt_between(self, delivery: Any, data: Any, started: float) -> float:
+        """As `attempt`, in a slot that calls a function at other times."""
+        slot = self._slot
+        try:
+            os.chdir(slot.words["cwd"])  # a function may have left it
+        except OSError as error:
+            said = f"its directory {slot.words['cwd']} cannot be entered: {error.strerror}"
+            return slot.finish(delivery, (ERRORED, FAILURE, wire.failure("OSError", said)), started)
+        if slot.words["isolate"]:
+            return self.attempt(delivery, data, started)
+        # A slot of functions is killed at its agent's death: the command would stay behind.
+        kernel.die_with_parent(signal.SIGHUP)
+        if os.getppid() != slot.agent:
+            os._exit(1)
+        ended = self.attempt(delivery, data, started)
+        kernel.die_with_parent(signal.SIGKILL)
+        return ended
 
     def _spawn(self, command: list[str], env: dict[bytes, bytes], memory: int) -> tuple[int, int, bytes]:
         slot = self._slot

@@ -203,6 +203,7 @@ class Slot(Attempts):
     def load(self) -> None:
         """Find what tasks call. Whatever the user's code raises now becomes the answer to every task."""
         words = self.words
+        self.environ = dict(os.environb)
         entry.lend(words["packages"])
         entry.prepare(words["path"], words["cwd"], words["target"])
         try:
