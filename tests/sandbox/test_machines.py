@@ -6,6 +6,7 @@ import json
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore.credentials import InstanceMetadataFetcher
@@ -13,8 +14,8 @@ from botocore.exceptions import ClientError, HTTPClientError
 
 from sandbox.cloud import Sandbox, sandbox, until
 
-SPOT = {"InstanceMarketOptions": {"MarketType": "spot"}}
-ROLE = {"IamInstanceProfile": {"Name": "elsewhere"}}
+SPOT: dict[str, Any] = {"InstanceMarketOptions": {"MarketType": "spot"}}
+ROLE: dict[str, Any] = {"IamInstanceProfile": {"Name": "elsewhere"}}
 
 
 class Inside:
@@ -91,7 +92,7 @@ def test_a_spot_machine_is_warned_and_then_taken_back() -> None:
 
 
 def test_a_price_above_ones_own_limit_takes_the_machine_back(cloud: Sandbox) -> None:
-    words = {"InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": {"MaxPrice": "0.06"}}}
+    words: dict[str, Any] = {"InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": {"MaxPrice": "0.06"}}}
     [cheap] = cloud.run(**words)
     [other] = cloud.run(**SPOT)
     until(lambda: cloud.state(cheap) == cloud.state(other) == "running")

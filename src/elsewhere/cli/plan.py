@@ -101,7 +101,7 @@ def _asked_for(asked: SimpleNamespace) -> timedelta | None:
 
 
 def _free(place: Place, count: int, asked: SimpleNamespace) -> int:
-    from elsewhere.api.machine import default_slots
+    from elsewhere.machine import default_slots
     from elsewhere.observe.explain import plural
 
     slots = asked.slots or default_slots()[0]

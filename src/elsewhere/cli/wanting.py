@@ -52,16 +52,9 @@ def names(text: str) -> tuple[str, ...]:
     return found
 
 
-def gpus(text: str) -> tuple[str, int]:
-    """`2`, or `a100:2`."""
-    kind, _, count = text.rpartition(":")
-    return kind, positive(count)
-
-
 _SPAN, _UPTO = "MIN..MAX", "N|MIN..MAX"
 
 OPTIONS = (
-    Option("--gpus", value="[TYPE:]N", parse=gpus, group="Each task", help="GPUs that a task needs."),
     Option("--disk", value="SIZE", parse=size, group="Each task", help="Disk that a task needs for its files."),
     Option("--task-time", value="TIME", parse=duration, group="Each task",
            help="About how long one task takes; what a plan says of time and dollars follows from it."),
@@ -162,7 +155,5 @@ def _task(asked: SimpleNamespace) -> Any:
     from elsewhere.model.resources import Resources
 
     base = getattr(asked, "defaults", {}).get("resources") or Resources()
-    given = {name: getattr(asked, name) for name in ("cpus", "memory", "disk") if getattr(asked, name) is not None}
-    if asked.gpus:
-        given["gpu_type"], given["gpus"] = asked.gpus
+    given = {name: getattr(asked, name) for name in ("cpus", "memory", "disk", "gpus") if getattr(asked, name)}
     return replace(base, **given)
