@@ -27,6 +27,9 @@ from elsewhere.errors import (
     UsageError,
 )
 
+CLAIM = "x-elsewhere-claim"
+IDENTITY = b"Action=GetCallerIdentity&Version=2011-06-15"
+"""The request that tells who signed it."""
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"}
 _DENIED = {
     "AccessDenied", "AccessDeniedException", "AllAccessDisabled", "AuthFailure", "InvalidAccessKeyId",
@@ -128,6 +131,32 @@ def by_code(code: str, text: str, call: str, status: int = 0) -> PlaceError:
     if code in _QUOTA:
         return QuotaExceeded(f"{call}: {text or code}")
     return Refused(f"{call}: {text or code} ({code})")
+
+
+def sign_identity(where: str, claim: bytes) -> bytes:
+    """GetCallerIdentity, signed with our own role (Signature Version 4), `claim` among the signed headers, as JSON.
+
+    Whoever makes this call learns from STS who signed it, and can do nothing else with it. AccessDenied: no role.
+    """
+    import json
+
+    from botocore.auth import SigV4Auth
+    from botocore.awsrequest import AWSRequest
+
+    with asking("sts:GetCallerIdentity"):
+        keys = session().get_credentials()
+        if keys is None:
+            raise AccessDenied("this machine has no role, so it cannot prove which one it is",
+                               hint="give its place an instance-profile")  # fmt: skip
+        url = client("sts", where).meta.endpoint_url
+        headers = {
+            "Content-Type": "application/x-www-form-urlencoded",
+            CLAIM: claim.hex(),
+            "Host": urlsplit(url).netloc,
+        }
+        request = AWSRequest("POST", url.rstrip("/") + "/", headers=headers, data=IDENTITY)
+        SigV4Auth(keys.get_frozen_credentials(), "sts", where).add_auth(request)
+    return json.dumps(dict(request.headers.items())).encode()
 
 
 def forget() -> None:

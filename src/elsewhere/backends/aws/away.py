@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from elsewhere.aws import CLAIM, IDENTITY
 from elsewhere.backends.base import Deposit, NativeId
 from elsewhere.errors import AccessDenied, NotFound, Refused, Unreachable
-from elsewhere.ship.proofs import BODY, CLAIM
 
 PREFIX = "elsewhere"
 _CLOSED = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
@@ -75,7 +75,7 @@ def identify(clients: Speaks, proof: bytes, claim: bytes) -> NativeId:
     headers = _headers(proof, claim)
     with clients.talking("sts:GetCallerIdentity"):
         url = clients.get("sts").meta.endpoint_url
-        request = botocore.awsrequest.AWSPreparedRequest("POST", url.rstrip("/") + "/", headers, BODY, False)
+        request = botocore.awsrequest.AWSPreparedRequest("POST", url.rstrip("/") + "/", headers, IDENTITY, False)
         answer = botocore.httpsession.URLLib3Session(timeout=10).send(request)
     if answer.status_code in (400, 401, 403):
         raise Refused("a machine's proof is not good: " + _text(answer.content, "Message"))
