@@ -12,7 +12,6 @@ from elsewhere.backends.base import Backend
 from elsewhere.sandbox.cloud import Cloud
 from elsewhere.testing.conformance import BackendConformance
 
-
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
