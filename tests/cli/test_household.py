@@ -223,7 +223,7 @@ def complete(shell: Shell, script: Path, *words: str) -> list[str]:
 def test_bash_completes_commands_options_values_and_jobs(shell: Shell, completed: Path) -> None:
     shell("run", "--name", "fitting", "--quiet", "--", "true")
 
-    assert complete(shell, completed, "re") == ["results", "resume", "retry"]
+    assert complete(shell, completed, "re") == ["results", "resume", "retry", "reap"]
     assert complete(shell, completed, "results", "--fo") == ["--format"]
     assert complete(shell, completed, "results", "--format", "j") == ["jsonl", "json"]
     assert complete(shell, completed, "status", "fi") == ["fitting"]
