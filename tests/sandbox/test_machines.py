@@ -113,7 +113,7 @@ def test_a_frozen_machine_stands_still_and_goes_on_when_thawed(shared: Sandbox) 
     shared.client("ec2").terminate_instances(InstanceIds=[id])
 
 
-def _as_machine(cloud: Sandbox, id: str, service: str) -> object:
+def _as_machine(cloud: Sandbox, id: str, service: str) -> Any:
     key = cloud.cloud.keys.of_machine(id, "elsewhere")
     return cloud.client(
         service,
@@ -126,13 +126,13 @@ def _as_machine(cloud: Sandbox, id: str, service: str) -> object:
 def test_a_machine_that_is_cut_off_reaches_nothing_until_it_is_healed(shared: Sandbox) -> None:
     [id] = shared.run(**ROLE)
     s3 = _as_machine(shared, id, "s3")
-    s3.create_bucket(Bucket=f"of-{id}")  # type: ignore[attr-defined]
+    s3.create_bucket(Bucket=f"of-{id}")
     shared.partition(id)
     with pytest.raises(HTTPClientError):
-        s3.put_object(Bucket=f"of-{id}", Key="k", Body=b"1")  # type: ignore[attr-defined]
+        s3.put_object(Bucket=f"of-{id}", Key="k", Body=b"1")
     assert "Contents" not in shared.client("s3").list_objects_v2(Bucket=f"of-{id}")
     shared.heal(id)
-    s3.put_object(Bucket=f"of-{id}", Key="k", Body=b"1")  # type: ignore[attr-defined]
+    s3.put_object(Bucket=f"of-{id}", Key="k", Body=b"1")
 
 
 def test_a_machine_that_is_killed_is_gone_without_a_word(shared: Sandbox) -> None:
@@ -149,8 +149,8 @@ def test_caller_identity_is_believed_on_a_good_signature_alone(shared: Sandbox) 
     [id] = shared.run(**ROLE)
     sts = _as_machine(shared, id, "sts")
     arn = f"arn:aws:sts::123456789012:assumed-role/elsewhere/{id}"
-    assert sts.get_caller_identity()["Arn"] == arn  # type: ignore[attr-defined]
-    url = sts.generate_presigned_url("get_caller_identity", ExpiresIn=60)  # type: ignore[attr-defined]
+    assert sts.get_caller_identity()["Arn"] == arn
+    url = sts.generate_presigned_url("get_caller_identity", ExpiresIn=60)
     with urllib.request.urlopen(url, timeout=30) as reply:
         assert arn in reply.read().decode()
     # Another machine's name in the same words, a longer life, one bit of the signature: none is believed.
