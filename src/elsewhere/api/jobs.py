@@ -259,7 +259,7 @@ class Job:
                 attempts = ledger.attempts(name)
             for attempt in attempts:
                 for stream in streams:
-                    yield from logs.printed(self.files.slots, attempt, stream)
+                    yield from logs.printed(logs.shelf(self.files.directory), attempt, stream)
 
     def _ended(self) -> Iterator[str]:
         after = 0

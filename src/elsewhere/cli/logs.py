@@ -112,7 +112,7 @@ def _ended(files: JobFiles, attempt: Attempt, name: str, streams: list[str], she
     from elsewhere.observe import logs
 
     for stream in streams:
-        for piece in logs.printed(files.slots, attempt, stream):
+        for piece in logs.printed(logs.shelf(files.directory), attempt, stream):
             sheet.write(f"{name}, {'standard output' if stream == 'out' else 'standard error'}", piece)
 
 
@@ -122,7 +122,8 @@ def _running(
     """What the attempt that runs has printed; with `follow` until it has ended. Its number, or 0 if none runs."""
     from elsewhere.observe import logs
 
-    pages = [page for page in logs.pages(files.slots) if page.n == view.n and page.attempt > after]
+    shelf = logs.shelf(files.directory)
+    pages = [page for page in shelf.pages() if page.n == view.n and page.attempt > after]
     if not pages or not _goes_on(files):
         return 0
     page = pages[-1]
@@ -130,13 +131,13 @@ def _running(
     while True:
         ended = {attempt.attempt: attempt for attempt in ledger.attempts(view.id)}.get(page.attempt)
         for stream in streams:
-            path = logs.path_of(files.slots, logs.Source(page.agent, page.slot, page.roll, stream))
+            source = logs.Source(page.agent, page.slot, page.roll, stream)
             end = None
             if ended is not None and ended.output is not None:
                 end = ended.output.out_to if stream == "out" else ended.output.err_to
-            elif page not in logs.pages(files.slots):
+            elif page not in shelf.pages():
                 break  # another task prints there by now: wait for the record that says where this one's ends
-            for piece in logs.pieces(path, at[stream], end):
+            for piece in shelf.read(source, at[stream], end):
                 at[stream] += len(piece)
                 sheet.write(f"{view.id}, attempt {page.attempt}, {stream}", piece)
         sheet.flush()
@@ -152,7 +153,8 @@ def _of_job(files: JobFiles, ledger: Questions, streams: list[str], asked: Simpl
     alone = ledger.count().total == 1
     sheet = Sheet(asked.raw, headings=not alone)
     live = _goes_on(files)
-    tail = logs.Tail.from_now(files.slots, streams) if live else None
+    shelf = logs.shelf(files.directory)
+    tail = logs.Tail.from_now(shelf, streams) if live else None
     for task, attempt in _printed(ledger):
         if asked.attempt in (None, attempt.attempt):
             name = safe.one_line(task) + (f", attempt {attempt.attempt}" if attempt.attempt > 1 else "")
@@ -160,7 +162,7 @@ def _of_job(files: JobFiles, ledger: Questions, streams: list[str], asked: Simpl
     sheet.flush()
     while tail is not None:
         over = not _goes_on(files)  # looked at first, so that the last words are read after it
-        names = {(page.agent, page.slot): page.n for page in logs.pages(files.slots)}
+        names = {(page.agent, page.slot): page.n for page in shelf.pages()}
         for source, piece in tail.read():
             sheet.write(_label(ledger, names.get((source.agent, source.slot)), source.slot), piece)
         sheet.flush()

@@ -51,7 +51,7 @@ def follow(files: JobFiles, asked: SimpleNamespace) -> int:
     stop = session.Stop()
     show = live.JsonLines() if asked.json else live.Quiet()
     out: Any = sys.stderr.buffer if asked.json else sys.stdout.buffer
-    passing = Passing(files.slots, stop, out)
+    passing = Passing(files.directory, stop, out)
     with drive.listening(stop) as heard:
         passing.start()
         try:
@@ -109,11 +109,11 @@ class Remarks(live.Quiet):
 class Passing(threading.Thread):
     """Copies what the job's slots print to our own output, byte for byte, while the job runs in the main thread."""
 
-    def __init__(self, slots: Path, stop: Stop, out: Any) -> None:
+    def __init__(self, directory: Path, stop: Stop, out: Any) -> None:
         super().__init__(name="elsewhere output", daemon=True)
-        from elsewhere.observe.logs import Tail
+        from elsewhere.observe.logs import Tail, shelf
 
-        self.tail, self.stop, self.cut = Tail(slots), stop, False
+        self.tail, self.stop, self.cut = Tail(shelf(directory)), stop, False
         self._fds = {"out": out.fileno(), "err": sys.stderr.fileno()}
         self._over = threading.Event()
         for stream in (sys.stdout, sys.stderr):

@@ -81,7 +81,7 @@ def live(files: JobFiles, ledger: Questions) -> dict[str, Any]:
     story = {"slots": ledger.spec.slots, "note": "", "draining": False, **ledger.live()}
     late = max(now - float(story.get("at") or now), 0.0)
     written = [(str(task), float(seconds) + late) for task, seconds in story.get("running") or ()]
-    running = logs.running(ledger, files.slots, time.monotonic()) or [
+    running = logs.running(ledger, logs.shelf(files.directory), time.monotonic()) or [
         pair for pair in written if (task := ledger.task(pair[0])) is not None and not task.state.ended
     ]
     return {**story, "running": running, "busy": len(running), "at": now}

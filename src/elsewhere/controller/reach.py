@@ -85,11 +85,11 @@ CHANNELS: dict[str, Callable[[JobFiles, JobSpec, bytes], Home]] = {"spool": _spo
 
 
 def _bounds(spec: JobSpec, backend: Backend) -> Bounds:
-    """On a place that answers at once nothing is in flight for long; two machines share a job's slots."""
+    """On a place that answers at once nothing is in flight for long. Never more slots in all than were asked for."""
     lag = backend.traits.lag
-    slots = -(-spec.slots // 2)
+    machines = 2 if spec.slots >= 4 and spec.slots % 2 == 0 else 1
     flight = max(lag, timedelta(seconds=5))
-    return Bounds(spec.id, most=-(-spec.slots // slots), slots=slots, lag=lag, flight=flight,
+    return Bounds(spec.id, most=machines, slots=spec.slots // machines, lag=lag, flight=flight,
                   asking=SHORT if not lag else timedelta(minutes=20), pause=timedelta(seconds=0.5))  # fmt: skip
 
 
