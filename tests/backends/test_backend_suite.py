@@ -18,7 +18,7 @@ class TestLocal(BackendConformance):
     def backend(self, tmp_path: Path) -> Iterator[Local]:
         local = Local(LocalSettings(str(tmp_path)))
         yield local
-        natives = [s.native for s in local.owned()]
+        natives = list(local._recorded())  # its own: `owned` shows those of every state directory
         local.cancel(natives)
         local._asked = dict.fromkeys(natives, float("-inf"))  # so that the second asking kills
         local.cancel(natives)
@@ -26,6 +26,10 @@ class TestLocal(BackendConformance):
     def again(self, backend: Backend) -> Backend:
         assert isinstance(backend, Local)
         return Local(LocalSettings(str(backend.directory)))
+
+    def all_of(self, backend: Backend) -> set[str]:
+        assert isinstance(backend, Local)
+        return set(backend._recorded())
 
 
 class TestFakeBackend(BackendConformance):

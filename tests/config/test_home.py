@@ -107,5 +107,6 @@ def test_types_of_clusters_and_fuse_are_network_types() -> None:
 
 
 def test_this_machines_temporary_directory_has_a_known_type(tmp_path: Path) -> None:
-    if Path("/proc/self/mounts").exists():
+    mounts = Path("/proc/self/mounts")
+    if mounts.exists() and " / " in mounts.read_text():  # behind chroot it is not said what / lies on
         assert homes.filesystem(tmp_path / "not" / "yet") != ""

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
@@ -178,6 +179,7 @@ class LedgerAgainstModel(RuleBasedStateMachine):
             assert attempt == self.attempt[n]
 
 
+@pytest.mark.timeout(600)  # thousands of commits, each synced: a disk may be busy
 def test_the_ledger_is_its_model(tmp_path: Path) -> None:
     machine = type("Machine", (LedgerAgainstModel,), {"root": tmp_path})
     run_state_machine_as_test(
