@@ -188,8 +188,9 @@ def test_ctrl_c_twice_stops_at_once(shell: Shell, channel: str) -> None:
     try:
         begun(shell, 2)
         os.kill(process.pid, signal.SIGINT)
-        assert process.stderr is not None
-        until(lambda: process.stderr.readline().startswith(b"stopping: 2 running"), "the first was heard")
+        said = process.stderr
+        assert said is not None
+        until(lambda: said.readline().startswith(b"stopping: 2 running"), "the first was heard")
         os.kill(process.pid, signal.SIGINT)
         _, err = process.communicate(timeout=PATIENCE)
     finally:
