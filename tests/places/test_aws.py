@@ -90,11 +90,12 @@ def job(
 
 def told(files: JobFiles) -> list[dict[str, Any]]:
     with closing(files.open()) as ledger:
-        return [json.loads(line) for line in results.write(ledger, files.store, "jsonl")]
+        text = "".join(results.write(ledger, files.store, "jsonl"))
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def nothing_is_left(cloud: Sandbox) -> None:
-    assert [m for m in cloud.machines() if m["state"] not in ("terminated",)] == []
+    until(lambda: all(machine["state"] == "terminated" for machine in cloud.machines()), "every machine has ended")
     assert cloud.client("sqs").list_queues().get("QueueUrls", []) == []
 
 
