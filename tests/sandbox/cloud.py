@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,17 +24,27 @@ class Sandbox:
         self.cloud = cloud
         self.endpoint = cloud.found.endpoint
         self.variables = cloud.found.variables()
+        self._clients: dict[object, Any] = {}
 
     def client(self, service: str, region: str = "us-east-1", **words: Any) -> Any:
         """A boto3 client of the user's, that does not try again by itself unless `config` says so."""
         import boto3
         from botocore.config import Config
 
+        named = (service, region, repr(sorted(words.items())))
+        if named in self._clients:
+            return self._clients[named]
         user = self.cloud.keys.user
         words.setdefault("config", Config(retries={"total_max_attempts": 1}))
         words.setdefault("aws_access_key_id", user.access_key)
         words.setdefault("aws_secret_access_key", user.secret)
-        return boto3.session.Session().client(service, region, endpoint_url=self.endpoint, **words)
+        made = boto3.session.Session().client(service, region, endpoint_url=self.endpoint, **words)
+        self._clients[named] = made
+        return made
+
+    def close(self) -> None:
+        for client in self._clients.values():
+            client.close()
 
     def order(self, verb: str, **words: Any) -> dict[str, Any]:
         return control.ask(self.cloud.found, verb, **words)
@@ -110,6 +122,16 @@ class Sandbox:
         return self.cloud.fleet.instances[id].move.state
 
 
+def fetch(request: urllib.request.Request | str) -> tuple[int, str]:
+    """The status and the text of an answer, whatever it is."""
+    try:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as reply:
+            return reply.status, reply.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
 def until(true: Callable[[], Any], what: str = "") -> Any:
     """The first true answer; fails after a generous while."""
     end = time.monotonic() + PATIENCE
@@ -122,12 +144,16 @@ def until(true: Callable[[], Any], what: str = "") -> Any:
 
 
 @contextlib.contextmanager
-def sandbox(speed: float = 1.0, lag: float = 0.0, seed: int = 0, region: str = "us-east-1") -> Iterator[Sandbox]:
+def sandbox(
+    speed: float = 1.0, lag: float = 0.0, seed: int = 0, region: str = "us-east-1", throttle: bool = False
+) -> Iterator[Sandbox]:
     """A sandbox of its own, up for as long as the block lasts; its machines are gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="sandbox-") as directory:
-        cloud = Cloud(Path(directory), Settings(speed, seed, region, lag))
+        cloud = Cloud(Path(directory), Settings(speed, seed, region, lag, throttle))
         cloud.start()
+        made = Sandbox(cloud)
         try:
-            yield Sandbox(cloud)
+            yield made
         finally:
+            made.close()
             cloud.close()

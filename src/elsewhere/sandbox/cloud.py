@@ -45,6 +45,8 @@ class Settings:
     region: str = "us-east-1"
     lag: float = 5.0
     """Seconds of the sandbox, at most, by which answers may lag behind what happened."""
+    throttle: bool = True
+    """Whether the published buckets are held to."""
 
 
 class Cloud:
@@ -58,7 +60,7 @@ class Cloud:
         self.keys, self.meter, self.market = Keys(), Meter(), Market(settings.seed)
         self.moto = Moto()
         self.fleet = Fleet(self.clock, self._machine, settings.lag, settings.seed)
-        self.limits = Limits(self.fleet)
+        self.limits = Limits(self.fleet, settings.throttle)
         self.faults = Faults(self.clock.now)
         self.front = Front(self.keys, self.faults, self.meter, self._cut_off, directory / "log")
         self.front.otherwise = self.moto
