@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from choose import small
 from elsewhere.api import solver
-from elsewhere.choose.bound import QUARTER, bound, goal
+from elsewhere.choose.bound import FREE, QUARTER, bound, goal, reduced, widen
 from elsewhere.choose.filter import sift
 from elsewhere.choose.market import Market, market
 from elsewhere.choose.mix import ENOUGH, SOLVED, Caps, Program, Solution, cheapest, keeps, mix_of, reach
+from elsewhere.choose.packing import packed
 from elsewhere.choose.plan import Plan, plan
 from elsewhere.choose.wants import SPOT, Span, Wants
 from elsewhere.model.catalog import Catalog
@@ -61,6 +62,51 @@ def test_no_mix_of_all_that_hold_is_cheaper_than_the_bound_and_what_is_found_hol
         assert mix.bound <= truth.cost * (1 + 1e-9)
     if keeps(aim, mix, caps):
         assert mix.cost >= truth.cost
+
+
+@st.composite
+def wide(draw: st.DrawFn) -> Catalog:
+    """Four or five pools of spot, at prices that let them all qualify; one family has machines of two sizes."""
+    sizes = [(family, draw(st.integers(1, 3))) for family in range(4)]
+    sizes.append((draw(st.integers(0, 4)), 4))
+    types = [small.machine(f"f{family}.{cpus}", cpus) for family, cpus in sizes]
+    return small.catalog(
+        types, [(k, 0, 1, one.cpus * draw(st.integers(10_000, 18_000))) for k, one in enumerate(types)]
+    )
+
+
+@given(wide(), st.integers(4, 6), st.sampled_from([Caps(), Caps(machines=4), Caps(cpus=8)]))
+@settings(max_examples=40, deadline=None)
+def test_spread_over_pools_the_bound_holds_the_shares_are_kept_and_the_best_is_found(
+    found: Catalog, slots: int, caps: Caps
+) -> None:
+    aim = goal(spot_market(found), slots, True)
+    assert aim.share
+    truth = small.best(aim, caps)
+    mix = cheapest(aim, caps, solver.solve)
+    if truth is None:
+        assert not keeps(aim, mix, caps)
+    elif mix.slots >= slots:
+        assert keeps(aim, mix, caps)
+        assert mix.bound <= truth.cost * (1 + 1e-9)
+        assert truth.cost <= mix.cost <= truth.cost * (1 + ENOUGH + SOLVED)
+
+
+@given(wide(), st.integers(4, 6))
+@settings(max_examples=40, deadline=None)
+def test_packed_pools_bound_every_mix_and_the_reduced_cost_every_mix_that_holds_an_offer(
+    found: Catalog, slots: int
+) -> None:
+    aim = goal(spot_market(found), slots, True)
+    relaxed, truth = bound(aim, None, None), small.best(aim, Caps())
+    assert relaxed is not None and truth is not None
+    numbers = widen(aim, relaxed, FREE, truth.cost - relaxed.value)
+    sharper = packed(aim, numbers, relaxed, FREE, 0)
+    assert sharper is not None
+    assert max(relaxed.value, sharper.value) <= truth.cost * (1 + 1e-9)
+    for k in truth.counts:
+        assert relaxed.value + reduced(aim, relaxed, FREE, k) <= truth.cost * (1 + 1e-9)
+        assert sharper.value + sharper.reduced(aim, FREE, k) <= truth.cost * (1 + 1e-9)
 
 
 @given(catalogs(4), st.integers(1, 6), st.booleans())

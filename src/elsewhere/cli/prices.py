@@ -113,9 +113,11 @@ def sums(plan: Plan) -> list[str]:
 
 def refusals(counts: Sequence[tuple[str, int]], unpriced: Sequence[str]) -> list[str]:
     """Types that are not among the offers, and why."""
+    from elsewhere.observe.explain import plural
+
     said = []
     if counts:
-        said.append("refused: " + ", ".join(f"{count:,} types by {flag}" for flag, count in counts))
+        said.append("refused: " + ", ".join(f"{plural(count, 'type')} by {flag}" for flag, count in counts))
     if unpriced:
         more = f" and {len(unpriced) - 5} more" if len(unpriced) > 5 else ""
         said.append(f"without a price: {', '.join(unpriced[:5])}{more}")
