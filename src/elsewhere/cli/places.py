@@ -31,12 +31,12 @@ COMMAND = Command(
             help="With check and one PLACE: print the least rights that suffice there, of the user who launches or "
             "of a machine, and ask nobody.",
         ),
-    ],  # fmt: skip
+    ],
     usage=[
         "elsewhere places [--json]",
         "elsewhere places check [PLACE...] [--json]",
         "elsewhere places check PLACE --policy user|machine",
-    ],  # fmt: skip
+    ],
 )
 REFUSED = 3
 
