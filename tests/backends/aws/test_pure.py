@@ -289,7 +289,7 @@ def test_of_spot_prices_the_newest_of_each_zone_counts() -> None:
 
 
 def region() -> Region:
-    types = {str(kind["InstanceType"]): machine_type(kind) for kind in (C7G, G5, T3)}
+    types = {kind.name: kind for kind in map(machine_type, (C7G, G5, T3))}
     offered = {"c7g.large": ["us-east-1a", "us-east-1b"], "g5.12xlarge": ["us-east-1a"], "t3.micro": ["us-east-1a"]}
     plain = {"c7g.large": (72_500, "AWS Graviton3 Processor"), "t3.micro": (10_400, "")}
     spot = {("c7g.large", "us-east-1b"): 30_000, ("g5.12xlarge", "us-east-1a"): 2_000_000}
