@@ -27,8 +27,8 @@ from elsewhere.backends.base import Condition, Launch
 from elsewhere.errors import (
     AccessDenied,
     ConfigError,
-    InternalError,
     CredentialsExpired,
+    InternalError,
     NoCapacity,
     NotFound,
     PlaceError,
