@@ -19,7 +19,7 @@ class Outflow:
     """`followed`: set while somebody reads along."""
 
     def __init__(self, upload: Upload) -> None:
-        self.upload, self.followed = upload, False
+        self.upload, self.followed = upload, True  # until orders have been read: short work is seen at once
         self._turn = threading.Condition()
         self._over = False
         self._thread = threading.Thread(target=self._run, name="output", daemon=True)
@@ -52,4 +52,6 @@ class Outflow:
 
     def _send(self) -> None:
         with suppress(ElsewhereError, OSError):
+            if self.followed:
+                self.upload.send_pages()
             self.upload.send()

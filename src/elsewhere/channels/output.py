@@ -11,10 +11,12 @@ from typing import NamedTuple
 
 from elsewhere.stores import Store
 
-OUTPUT = "output/"
+OUTPUT, PAGES = "output/", "pages/"
 MOST = 8 << 20
 """Bytes of a segment."""
 _KEY = re.compile(r"output/([\w.=-]+)/(\d+\.\d+\.(?:out|err))/(\d{15})-(\d{15})")
+
+_PAGE = re.compile(r"pages/([\w.=-]+)/(\d+\.page)")
 
 
 class Segment(NamedTuple):
@@ -38,6 +40,12 @@ def parse(key: str) -> Segment | None:
     return Segment(found[1], found[2], int(found[3]), int(found[4]))
 
 
+def page_of(key: str) -> tuple[str, str] | None:
+    """(agent, file) of a page; None for what is none."""
+    found = _PAGE.fullmatch(key)
+    return None if found is None or found[1].startswith(".") else (found[1], found[2])
+
+
 class Upload:
     """The agent's end: puts what its slots have printed since the last time into the store."""
 
@@ -45,6 +53,15 @@ class Upload:
         """`directory`: that of the agent's slots."""
         self.store, self.agent, self.directory = store, agent, directory
         self._sent: dict[str, int] = {}
+        self._pages: dict[str, bytes] = {}
+
+    def send_pages(self) -> None:
+        """What each slot is running just now, for somebody who reads along."""
+        for path in sorted(self.directory.glob("*.page")):
+            data = path.read_bytes()
+            if self._pages.get(path.name) != data:
+                self.store.put(f"{PAGES}{self.agent}/{path.name}", data)
+                self._pages[path.name] = data
 
     def send(self) -> int:
         """How many bytes went up. Unreachable: the rest goes the next time."""

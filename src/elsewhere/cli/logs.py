@@ -187,7 +187,10 @@ def _printed(ledger: Questions) -> Iterator[tuple[str, Attempt]]:
 
 
 def _goes_on(files: JobFiles) -> bool:
+    """Whether a controller runs it. Said to it on this occasion: somebody reads along."""
     from elsewhere import session
+
+    files.followed.touch(mode=0o600)
 
     holder = session.holder(files)
     return holder is not None and holder.alive

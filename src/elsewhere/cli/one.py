@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ LOOK_EVERY = 0.02
 OUR_FAILURE = 125
 NOBODY_READS = 141
 TASK = "1"
+_LONG = 10 * 365 * 86400.0
+"""Seconds: we read along for as long as the command runs."""
 _OURS = {Outcome.TIMED_OUT: signal.SIGTERM, Outcome.CANCELLED: signal.SIGTERM, Outcome.OUT_OF_MEMORY: signal.SIGKILL}
 """How we end a command; it counts as a signal like any other."""
 
@@ -30,15 +33,21 @@ _OURS = {Outcome.TIMED_OUT: signal.SIGTERM, Outcome.CANCELLED: signal.SIGTERM, O
 def one_command(asked: SimpleNamespace) -> int:
     """Run one command as a job of one task. Returns its own exit status."""
     from elsewhere import session
-    from elsewhere.cli.run import place
+    from elsewhere.cli import paid
+    from elsewhere.cli.run import DEFAULT, place
     from elsewhere.cli.surroundings import spec_of_command
     from elsewhere.model.task import NewTask
 
-    asking.find_command(asked.rest, asking.variables(asked))
+    where = place(asked)
+    inventory = paid.check(asked, where) if asked.on != DEFAULT else None
+    if inventory is None:
+        asking.find_command(asked.rest, asking.variables(asked))
     asked.slots = 1
     name = asked.name or asking.name_from(Path(asked.rest[0]).name)
-    spec = spec_of_command(asked, name, place(asked), tuple(asked.rest))
+    spec = spec_of_command(asked, name, where, tuple(asked.rest))
     files = session.create(spec, [NewTask(TASK, b"null")])
+    if inventory is not None and not paid.settle(files, asked, where, inventory):
+        return 1
     if asked.detach:
         return drive.begin_detached(files, json=asked.json)
     return follow(files, asked)
@@ -52,12 +61,15 @@ def follow(files: JobFiles, asked: SimpleNamespace) -> int:
     show = live.JsonLines() if asked.json else live.Quiet()
     out: Any = sys.stderr.buffer if asked.json else sys.stdout.buffer
     passing = Passing(files.directory, stop, out)
+    files.followed.touch(mode=0o600)
+    os.utime(files.followed, (time.time() + _LONG,) * 2)
     with drive.listening(stop) as heard:
         passing.start()
         try:
             session.run_here(files, watch=drive.shown(Remarks(show)), stop=stop)
         finally:
             passing.finish()
+            files.followed.unlink(missing_ok=True)
     if asked.results is not None:
         drive.save_results(files, asked.results)
     with which.opened(files) as ledger:

@@ -8,8 +8,11 @@ from __future__ import annotations
 import getpass
 import selectors
 import socket
+import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, cast
 
 from elsewhere.agent.join import OwnKey
@@ -25,6 +28,7 @@ from elsewhere.controller.printed import Printed
 from elsewhere.errors import UsageError
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import JobSpec
+from elsewhere.model.orders import Orders
 from elsewhere.model.resources import Resources
 from elsewhere.pool import reaper
 from elsewhere.pool.capacity import Ask, Bounds
@@ -37,6 +41,10 @@ from elsewhere.ship.script import Bare, BootText, render
 from elsewhere.stores.objects import open_store
 
 LEASE = timedelta(minutes=2)
+FOLLOW = 30.0
+"""Seconds for which a touch of the file holds."""
+BRING = (2.0, 60.0)
+"""Seconds between two looks for output: while somebody follows, and else."""
 FLIGHT = timedelta(minutes=5)
 """How long a request whose reply was lost may still take effect at a cloud."""
 
@@ -60,7 +68,7 @@ def distant(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.Bas
     bounds = bounds_of(spec, backend)
     order = _order(spec, bounds, home.address, _bare(place, load))
     crew = Crowd(ledger, cast(Any, line), Pool(backend, ledger, bounds, epoch, order), home.order, selector, epoch)
-    crew.guests, crew.printed = guests, Printed(store, files.slots)
+    crew.guests, crew.printed, crew.followed = guests, Printed(store, files.slots), files.followed
     guests.open()
     crew.open()
     return crew
@@ -72,11 +80,33 @@ class Crowd(Afar):
     guests: Guests
     printed: Printed
 
+    followed: Path
+    """A file that somebody who reads along touches now and then."""
+    _brought = 0.0
+
     def turn(self, wait: float) -> None:
         expected = self.pool.state.alive
         if expected:
             self.line.attempt(lambda: self._let_in(expected))
+            self._bring()
         super().turn(wait)
+
+    def is_followed(self) -> bool:
+        try:
+            return time.time() - self.followed.stat().st_mtime < FOLLOW
+        except OSError:
+            return False
+
+    def _word(self) -> Orders:
+        return replace(super()._word(), logs=(0,) if self.is_followed() else ())
+
+    def _bring(self) -> None:
+        followed = self.is_followed()
+        if time.monotonic() - self._brought >= (BRING[0] if followed else BRING[1]):
+            self.line.attempt(self.printed.bring)
+            if followed:
+                self.line.attempt(self.printed.bring_pages)
+            self._brought = time.monotonic()
 
     def _let_in(self, expected: Collection[str]) -> None:
         for why in self.guests.look(expected):

@@ -69,6 +69,11 @@ class JobFiles:
         return self.directory / "slots"
 
     @property
+    def followed(self) -> Path:
+        """Touched by who reads along, so that output from far away comes soon."""
+        return self.directory / "followed"
+
+    @property
     def store(self) -> Path:
         return self.directory / "store"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from elsewhere.channels.output import OUTPUT, Segment, parse
+from elsewhere.channels.output import OUTPUT, PAGES, Segment, page_of, parse
 from elsewhere.hosts import private_directory
 from elsewhere.stores import Store
 
@@ -31,6 +31,15 @@ class Printed:
                 came += self._write(segment, self.store.get(key))
             self._have.add(key)
         return came
+
+    def bring_pages(self) -> None:
+        """What each slot was running when its agent last said so."""
+        for key in self.store.list(PAGES):
+            found = page_of(key)
+            if found is not None:
+                path = self.slots / found[0] / found[1]
+                private_directory(path.parent)
+                path.write_bytes(self.store.get(key))
 
     def _path(self, segment: Segment) -> Path:
         return self.slots / segment.agent / segment.file
