@@ -221,3 +221,40 @@ def test_the_ledger_tells_what_became_of_each_machine(cloud: Sandbox, project: P
         refused = [event for event in ledger.events() if "InsufficientInstanceCapacity" in str(event)]
     assert refused
     assert [m["zone"] for m in cloud.machines()] == ["us-east-1b"]
+
+
+CALLS = """
+import sys
+from elsewhere import remote
+
+@remote(on="aws", slots=2, budget=1)
+def double(x):
+    return x + x
+
+if __name__ == "__main__":
+    print(double([1, 2]), list(double.map(range(5))), len(double(b"x" * 200_000)))
+    try:
+        double(object())
+    except TypeError as error:
+        print(type(error).__name__)
+"""
+
+
+def test_a_function_is_called_there_with_arguments_of_any_size(cloud: Sandbox, project: Path) -> None:
+    (project / "calls.py").write_text(CALLS)
+    done = subprocess.run(
+        [sys.executable, "calls.py"], cwd=project, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.stdout.splitlines() == ["[1, 2, 1, 2] [0, 2, 4, 6, 8] 400000", "TypeError"], done.stderr
+    nothing_is_left(cloud)
+
+
+def test_one_command_there_has_its_own_output_and_exit_status(cloud: Sandbox, project: Path) -> None:
+    words = [sys.executable, "-m", "elsewhere", "run", "--on", "aws", "--budget", "1", "--", "sh", "-c"]
+    done = subprocess.run(
+        [*words, 'echo "here: $0"; echo oh >&2; exit 7', "it"], cwd=project, capture_output=True, text=True, timeout=240,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (7, "here: it\n"), done.stderr
+    assert "oh\n" in done.stderr
+    nothing_is_left(cloud)

@@ -15,9 +15,14 @@ if TYPE_CHECKING:
     from elsewhere.choose.plan import Plan
     from elsewhere.choose.wants import Wants
     from elsewhere.model.catalog import Catalog
+    from elsewhere.model.job import JobSpec
+    from elsewhere.model.place import Place
+    from elsewhere.model.resources import Resources
 
 BUDGET = Decimal(10)
 """Dollars for a whole job, where nobody said: a paid place always has a ceiling."""
+CALLS = 4
+"""Calls at a time, where nobody said."""
 FALLBACKS = 20
 """Shapes that a pool may turn to besides those of the plan."""
 
@@ -69,6 +74,29 @@ def shapes(made: Plan, catalog: Catalog) -> tuple[Shape, ...]:
         if row.offer.key not in known and kind in first and len(rows) < len(made.rows) + FALLBACKS:
             rows.append(Shape(row.offer, row.slots, None, kind))
     return tuple(rows)
+
+
+def of_call(spec: JobSpec, place: Place, task: Resources, slots: int, spot: str, budget: Decimal | None) -> JobSpec:
+    """The job of calls from Python, with the machines that it will ask for where the place sells some.
+
+    `slots`: how many calls at a time; 0: a few. NothingFits: no machine does.
+    """
+    from dataclasses import replace
+
+    from elsewhere.choose.wants import ON_DEMAND, Wants
+
+    inventory = session.inventory(place)
+    if inventory is None:
+        return spec
+    least = min((b for b in (budget, place.limits.budget) if b is not None), default=None)
+    wants = Wants(task=task, spot=spot or ON_DEMAND, regions=place.limits.regions, budget=least)
+    catalog = inventory.catalog(wants.regions)
+    slots = slots or CALLS
+    choice = choose(catalog, wants, slots, slots=slots)
+    made = choice.plan
+    limits = Limits(made.machines, choice.ceiling, choice.budget)
+    channel = spec.channel or inventory.traits.channels[0]
+    return replace(spec, machines=shapes(made, catalog), limits=limits, channel=channel, slots=made.slots)
 
 
 def accept(files: session.JobFiles, choice: Choice, catalog: Catalog, channel: str) -> None:

@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from elsewhere import machine
@@ -24,7 +25,7 @@ from elsewhere.model.resources import Resources
 from elsewhere.model.task import RetryPolicy
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_JOB = ("on", "slots", "python", "isolate", "priority", "name", "channel")
+_JOB = ("on", "slots", "python", "isolate", "priority", "name", "channel", "spot", "budget")
 _NEEDS = ("cpus", "memory", "gpus", "gpu_type", "disk")
 _TASK = ("timeout", "retries", "env", *_NEEDS)
 _TERMS = ("grace", "keep", "max_failures", "recycle_tasks", "recycle_memory")
@@ -44,6 +45,10 @@ class Options:
     priority: int = 0
     name: str = ""
     channel: str = ""
+    spot: str = ""
+    """Of places that sell machines: `spot` (nothing else) or `prefer`; empty: on demand."""
+    budget: Decimal | None = None
+    """Dollars for the whole job."""
     own: bytes | None = None
     terms: tuple[tuple[str, Any], ...] = ()
     """Other fields of the job, from the settings."""
@@ -85,7 +90,7 @@ class Options:
             from elsewhere.config import secret
 
             secret.revealed(dict(self.secrets))  # that they are there is seen before anything is made
-        return JobSpec(
+        spec = JobSpec(
             id=ids.new("job"), name=self.name or name, entry=entry, place=place.name, channel=self.channel,
             backend="" if place.backend == place.name else place.backend, settings=dict(place.settings),
             slots=self.slots or machine.default_slots()[0], python=self.python or sys.executable,
@@ -93,6 +98,12 @@ class Options:
             retry=self.retry, isolate=self.isolate, priority=self.priority, exact=exact,
             env=dict(self.env), secrets=dict(self.secrets), **dict(self.terms),
         )  # fmt: skip
+        if self.on == "local":
+            return spec
+        from elsewhere.api import choosing
+
+        need = Resources().own(json.loads(self.own or b"{}"))
+        return choosing.of_call(spec, place, need, self.slots, self.spot, self.budget)
 
     @property
     def pool(self) -> Options:
@@ -170,11 +181,25 @@ def _ours(given: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
         problems.append(f"slots must be 1 or more, not {found['slots']}")
     if "name" in found and (not _NAME.fullmatch(name := found["name"]) or name.startswith("job-")):
         problems.append(f"{name!r} cannot name a job: letters, digits, '.', '_' and '-', up to 100, and not job-...")
+    _paid(found, problems)
     if "python" in found:
         found["python"] = os.fspath(found["python"])
     if isinstance(given.get("retries"), RetryPolicy):
         found["retry"] = given["retries"]
     return found
+
+
+def _paid(found: dict[str, Any], problems: list[str]) -> None:
+    """What concerns places that sell machines."""
+    if isinstance(found.get("spot"), bool):
+        found["spot"] = "spot" if found["spot"] else ""
+    if found.get("spot", "") not in ("", "spot", "prefer"):
+        problems.append(f"spot must be True, False or 'prefer', not {found['spot']!r}")
+    if "budget" in found:
+        try:
+            found["budget"] = Decimal(str(found["budget"]).removeprefix("$"))
+        except InvalidOperation:
+            problems.append(f"budget must be an amount of dollars, not {found.pop('budget')!r}")
 
 
 def _own(given: Mapping[str, Any], problems: list[str]) -> bytes | None:

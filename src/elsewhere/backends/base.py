@@ -175,6 +175,8 @@ class Inventory(Protocol):
     Each may be called again, creates nothing, and waits for the place's answer, or gives one that it kept.
     """
 
+    traits: ClassVar[Traits]
+
     def regions(self) -> Sequence[str]:
         """Names of the regions that this account may use, sorted."""
         ...
