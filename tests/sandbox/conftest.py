@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from cli.command import Shell
 from sandbox.cloud import Sandbox, sandbox
 
 
@@ -20,3 +22,8 @@ def cloud() -> Iterator[Sandbox]:
     """One that the test may turn upside down."""
     with sandbox() as made:
         yield made
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
