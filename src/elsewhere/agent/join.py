@@ -38,6 +38,8 @@ channel whose every message is billed asks for more (`gather`)."""
 GATHERED = 2000
 POLL = (0.02, 0.5)
 """Seconds between two looks at a channel that does not call: at first, and when nothing has come for long."""
+IDLE = 3.0
+"""Seconds between two looks at the orders while there is nothing to do."""
 LAST = 15.0
 """Seconds before a machine is taken away at which what still runs is given up, so that its report is not late."""
 GRACE = 4.0
@@ -102,6 +104,7 @@ class Process:
         self._chance = chance or random.Random()
         self._renewed = self._gathered_at = age()
         self._beat = float("-inf")
+        self._asked = age()
         self._gathered: list[Ended] = []
         self._unsaid: list[tuple[Sequence[Report], Collection[Claim]]] = []
         self._poll = POLL[0]
@@ -140,6 +143,10 @@ class Process:
         now = self.age()
         if now - self._beat >= self.ways.lease / 2:
             self._renew()
+        if self.hands.empty and now - self._asked >= IDLE:
+            self._asked = now
+            with suppress(PlaceError, StateError):
+                self._do(self.hands.told(self.channel.told()))
         self._drain()
         self.slots.put(self.hands.due(now))
         news = self._claim()

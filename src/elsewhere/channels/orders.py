@@ -57,10 +57,10 @@ class OrdersReader:
         self._key, self._tag = "", ""
         self._looked = self._listed = float("-inf")
 
-    def read(self) -> Orders:
+    def read(self, look: float | None = None) -> Orders:
         """Those of the highest epoch that was seen, at most `look` seconds old. Unreachable: keep the old."""
         now = self._clock()
-        if now - self._looked >= self._look:
+        if now - self._looked >= min(self._look, self._look if look is None else look):
             if now - self._listed >= (ANEW if self._key else LOOK * 2):
                 keys = list(self._store.list(_FOLDER))
                 self._turn_to(max([self._key, *keys]))

@@ -28,6 +28,8 @@ from elsewhere.model.task import Delivery
 from elsewhere.stores import Store
 
 FREE, HELD, GONE = 0, 1, 2
+IDLE = 3.0
+"""Seconds between two looks at the orders by who has nothing to do: the end of all work should not wait."""
 _STALE = 1 / 3
 """Share of its lease for which the rest of a portion may lie here and no slot gets free; then somebody else gets it."""
 _LET_GO = LONGEST_HOLD - 3600
@@ -105,8 +107,8 @@ class SqsAgent:
         return unseal(self._verifier, f"charter of {self._job}", self._store.get("charter"))
 
     def told(self) -> Orders:
-        """The orders of the highest epoch, as they stood some seconds ago at most."""
-        return self._orders.read()
+        """The orders of the highest epoch, as they stood some seconds ago: few, while nothing is in hand."""
+        return self._orders.read(None if self._held else IDLE)
 
     def claim(self, agent: str, room: Room, lease: timedelta) -> Sequence[Claim]:
         self._arrive(quiet=room.tasks <= 0)

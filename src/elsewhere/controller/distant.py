@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from elsewhere.agent.join import OwnKey
-from elsewhere.backends.base import Backend, Distant, Launch
+from elsewhere.backends.base import Backend, Condition, Distant, Launch, Sighting
 from elsewhere.channels import registry as channels
 from elsewhere.channels.carried import Sending
 from elsewhere.config import secret
@@ -45,6 +45,8 @@ FOLLOW = 30.0
 """Seconds for which a touch of the file holds."""
 BRING = (2.0, 60.0)
 """Seconds between two looks for output: while somebody follows, and else."""
+LEAVE = 30.0
+"""Seconds in which machines may leave by themselves."""
 FLIGHT = timedelta(minutes=5)
 """How long a request whose reply was lost may still take effect at a cloud."""
 
@@ -83,6 +85,7 @@ class Crowd(Afar):
     followed: Path
     """A file that somebody who reads along touches now and then."""
     _brought = 0.0
+    _home = False
 
     def turn(self, wait: float) -> None:
         expected = self.pool.state.alive
@@ -113,8 +116,29 @@ class Crowd(Afar):
             with self.ledger.moving():
                 self.ledger.note("turned away", why)
 
+    def _end(self) -> None:
+        """Machines are told that all is over and go by themselves, their output sent; who does not is stopped."""
+        self.over = True
+        deadline = self.clock() + LEAVE
+        while self.clock() < deadline and self.line.attempt(self._tell) and self._are_there():
+            self.pause(0.5)
+        super()._end()
+        if self.ledger.counts.over and self._home:
+            self.line.attempt(self._sweep)
+
+    def _sweep(self) -> None:
+        """The job's corner of the deposit is emptied: all that was wanted of it is here."""
+        store = self.printed.store
+        store.delete(list(store.list()))
+
+    def _are_there(self) -> bool:
+        natives = [a.native for a in self.pool.state.allocations.values() if a.native]
+        seen: list[Sighting] = []
+        self.line.attempt(lambda: seen.extend(self.pool.backend.status(natives).values()))
+        return any(one.condition in (Condition.PENDING, Condition.RUNNING) for one in seen)
+
     def fetch(self) -> None:
-        self.line.attempt(self.printed.bring)
+        self._home = self.line.attempt(self.printed.bring)
 
 
 def target(spec: JobSpec) -> Target:
