@@ -38,7 +38,7 @@ COMMAND = Command(
     "A machine is a directory and ordinary processes of yours, with your rights. Nothing survives `down`.",
     arguments=[
         Argument("ACTION", f"One of {', '.join(ACTIONS)}.", default="status", completes=" ".join(ACTIONS)),
-        Argument("WHAT", "Machines (the beginning of an id), or NAME=VALUE of a stock, quota, price or fault.", many=True),
+        Argument("WHAT", "Machines (the beginning of an id), or NAME=VALUE.", many=True),
     ],
     options=[
         Option("--detach", "-d", help="Serve in the background.", group="Of up"),

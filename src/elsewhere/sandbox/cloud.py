@@ -27,8 +27,12 @@ from elsewhere.sandbox.keys import Keys
 from elsewhere.sandbox.machines import Machine
 from elsewhere.sandbox.market import STEP, Market
 from elsewhere.sandbox.metadata import PREFIX, Metadata
+from elsewhere.sandbox.parameters import Parameters
+from elsewhere.sandbox.pricing import Pricing
+from elsewhere.sandbox.quotas import ServiceQuotas
 from elsewhere.sandbox.server import Server
 from elsewhere.sandbox.state import Found
+from elsewhere.sandbox.sts import Sts
 
 _NOTICE = 120.0
 
@@ -41,6 +45,8 @@ class Settings:
     region: str = "us-east-1"
     lag: float = 5.0
     """Seconds of the sandbox, at most, by which answers may lag behind what happened."""
+    throttle: bool = True
+    """Whether the published buckets are held to."""
 
 
 class Cloud:
@@ -54,7 +60,7 @@ class Cloud:
         self.keys, self.meter, self.market = Keys(), Meter(), Market(settings.seed)
         self.moto = Moto()
         self.fleet = Fleet(self.clock, self._machine, settings.lag, settings.seed)
-        self.limits = Limits(self.fleet)
+        self.limits = Limits(self.fleet, settings.throttle)
         self.faults = Faults(self.clock.now)
         self.front = Front(self.keys, self.faults, self.meter, self._cut_off, directory / "log")
         self.front.otherwise = self.moto
@@ -66,7 +72,13 @@ class Cloud:
         self.fleet.ended = lambda instance: self.keys.forget(instance.id)
 
     def _services(self) -> dict[str, Service]:
-        services: dict[str, Service] = {"ec2": Ec2(self.fleet, self.market, self.limits, self.moto, self.clock)}
+        services: dict[str, Service] = {
+            "ec2": Ec2(self.fleet, self.market, self.limits, self.moto, self.clock),
+            "sts": Sts(self.keys, self.moto),
+            "ssm": Parameters(self.moto),
+            "pricing": Pricing(),
+            "servicequotas": ServiceQuotas(self.limits),
+        }
         queues = _queues()
         if queues is not None:
             services["sqs"] = queues

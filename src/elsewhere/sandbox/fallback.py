@@ -44,7 +44,8 @@ class Moto:
             from moto.ec2.models import amis, ec2_backends
             from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-            amis.AMIS.extend(images.rows())
+            known = {row["ami_id"] for row in amis.AMIS}
+            amis.AMIS.extend(row for row in images.rows() if row["ami_id"] not in known)
             self._backends = ec2_backends
             self._app = DomainDispatcherApplication(create_backend_app)
         except BaseException as error:

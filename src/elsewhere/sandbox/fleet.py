@@ -173,8 +173,6 @@ class Fleet:
 
     def _bury(self) -> None:
         while (batch := self._dying.get()) is not None:
-            while not self._dying.empty():
-                batch = batch + (self._dying.get() or [])
             machines.kill(instance.machine.mark for instance in batch)
             for instance in batch:
                 instance.machine.kill()

@@ -160,7 +160,7 @@ def find(marks: Iterable[str]) -> dict[str, list[psutil.Process]]:
         above = pid
         while above and above not in found:
             above = parents.get(above, 0)
-        if above and process.pid != os.getpid():
+        if above and process.pid != os.getpid() and _alive(process):
             by_mark.setdefault(found[above], []).append(process)
     return by_mark
 
@@ -169,7 +169,7 @@ def kill(marks: Iterable[str]) -> None:
     """Ends these machines' processes, those too that are being born meanwhile. Waits until none is left."""
     marks = list(marks)
     for _ in range(_ROUNDS):
-        left = [process for processes in find(marks).values() for process in processes if _alive(process)]
+        left = [process for processes in find(marks).values() for process in processes]
         if not left:
             return
         for process in left:

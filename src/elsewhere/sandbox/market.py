@@ -13,9 +13,9 @@ from fnmatch import fnmatchcase
 
 from elsewhere.sandbox import catalog
 
-STEP = 900.0
+STEP = 3600.0
 """Seconds between two spot prices."""
-_WAVE = 24
+_WAVE = 6
 
 
 class Market:
@@ -62,8 +62,10 @@ class Market:
     def cost(self, kind: str, zone: str, start: float, end: float) -> Decimal:
         """Dollars for a spot machine between two moments, each second at its price."""
         total, moment = Decimal(0), start
+        with self._lock:
+            turns = sorted(since for prices in self._set.values() for since, _ in prices if start < since < end)
         while moment < end:
-            upto = min((moment // STEP + 1) * STEP, end)
+            upto = min((moment // STEP + 1) * STEP, end, *(turn for turn in turns if turn > moment))
             total += self.spot(kind, zone, moment) * Decimal(upto - moment) / 3600
             moment = upto
         return total

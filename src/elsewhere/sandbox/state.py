@@ -91,5 +91,5 @@ def find(path: Path) -> Found | None:
 
 
 def remove(path: Path) -> None:
+    # The lock's file stays: removed, it would be another file to whoever comes next, and two would hold it.
     shutil.rmtree(path, ignore_errors=True)
-    (path.parent / "sandbox.lock").unlink(missing_ok=True)
