@@ -87,15 +87,20 @@ def ask_machines(clients: Clients, region: str) -> dict[str, tuple[int, str]]:
 
 def ask_disk(clients: Clients, region: str, kind: str = "gp3") -> int:
     wanted = {"productFamily": "Storage", "volumeApiName": kind, "regionCode": region}
-    return first(_products(clients, "AmazonEC2", wanted), "GB-Mo", DISK_GB_MONTH)
+    return _one(clients, "AmazonEC2", wanted, "GB-Mo", DISK_GB_MONTH)
 
 
 def ask_address(clients: Clients, region: str) -> int:
     wanted = {"group": "VPCPublicIPv4Address", "regionCode": region}
+    return _one(clients, "AmazonVPC", wanted, "Hrs", ADDRESS_HOUR)
+
+
+def _one(clients: Clients, service: str, wanted: Mapping[str, str], unit: str, otherwise: int) -> int:
+    """A price list that does not have it does not stop the choice of machines."""
     try:
-        return first(_products(clients, "AmazonVPC", wanted), "Hrs", ADDRESS_HOUR)
-    except Refused:  # not sold as a product of its own there
-        return ADDRESS_HOUR
+        return first(_products(clients, service, wanted), unit, otherwise)
+    except Refused:
+        return otherwise
 
 
 def ask_spot(clients: Clients, region: str, now: datetime | None = None) -> dict[tuple[str, str], int]:
