@@ -401,12 +401,20 @@ class Counting(MemoryStore):
 def test_orders_are_read_now_and_then_and_a_new_controllers_soon(ground: Ground) -> None:
     store = ground.store = Counting()
     first, away = ground.made(), ground.agent()
+    first.send(deliveries(1))
+    assert away.claim("a", Room(1), timedelta(hours=1))
     first.order(Orders("job-1", 1, drain=("x",)))
     store.calls.clear()
     for _ in range(60):
         assert away.told().epoch == 1
         ground.clock.advance(2)
     assert store.calls == ["list", "get", "get", "get", "get"]  # in two minutes
+    idle = ground.agent("b")
+    assert idle.told().epoch == 1
+    store.calls.clear()
+    ground.clock.advance(4)
+    idle.told()
+    assert store.calls == ["get"]  # who has nothing to do must hear soon that all is over
     second = ground.home()
     second.order(Orders("job-1", 2))
     first.order(Orders("job-1", 1, over=True))  # it was overtaken and does not know

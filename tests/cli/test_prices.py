@@ -27,6 +27,7 @@ def types(ran: Ran) -> list[str]:
 
 def test_offers_are_listed_cheapest_per_slot_first_and_the_refused_are_counted(market: Shell) -> None:
     ran = market("offers", "market", "--limit", "2")
+    assert ran.status == 0, ran.err
     assert ran.out.splitlines()[1].split()[:2] == ["c1.8xlarge", "32"]
     assert len(ran.out.splitlines()) == 3
     assert "refused: 5 types by --architecture, 2 types by --cpus" in ran.err

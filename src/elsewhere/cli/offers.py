@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from elsewhere.choose.wants import Wants
     from elsewhere.model.catalog import Catalog
 
-_OF_TASKS = [option for option in asking.OPTIONS if option.key in ("cpus", "memory")]
+_OF_TASKS = [option for option in asking.OPTIONS if option.key in ("cpus", "memory", "gpus")]
 _NO_USE = ("simultaneous", "machines", "total_cpus", "min_price_per_hour", "budget")
 
 COMMAND = Command(
