@@ -121,6 +121,7 @@ def test_a_spent_budget_is_told_from_other_ends() -> None:
     spent = events("gave up", why="the budget of $5 is spent")
     assert broke([*spent, *events("drained", "left")])
     assert not broke([*spent, *events("resumed", "left")])
+    assert not broke([*spent, *events("drained", "ended")]), "what ran was all that was left"
     assert not broke(events("gave up", why="there is none left"))
 
 

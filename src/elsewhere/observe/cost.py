@@ -226,7 +226,7 @@ def broke(events: Sequence[Event]) -> bool:
     for event in reversed(events):
         if event.kind == "gave up":
             return str(event.detail.get("why") or "").startswith("the budget")
-        if event.kind in ("resumed", "created", "retried"):
+        if event.kind in ("resumed", "created", "retried", "ended"):
             break
     return False
 
