@@ -78,11 +78,15 @@ def test_what_was_taken_back_is_told_with_its_cost_and_what_comes_in_its_place(f
     fleet.up("a", "b")
     fleet.move("a", A.STOPPED, M.END, reclaimed=True, used=timedelta(minutes=10), reason="spot reclaimed")
     fleet.move("c", A.PLANNED)
+    fleet.move("c", A.PENDING, M.ACCEPT, native="i-c")
+    fleet.move("d", A.PLANNED)
     fleet.move("b", A.STOPPING, M.STOP, reason="no longer needed")
     fleet.move("b", A.STOPPED, M.END, used=timedelta(minutes=20), reason="terminated")
     assert fleet.told()[3:] == [
         "Machine i-a was taken back by the place after 10m00s, which cost $0.10: spot reclaimed.",
         "It asked for 1 machine of c7g.large in east-a, spot, at $0.60 an hour, in place of 1 that was lost.",
+        "It was given 1 machine of c7g.large in east-a, spot, at $0.60 an hour: i-c.",
+        "It asked for 1 machine of c7g.large in east-a, spot, at $0.60 an hour.",
         "Machine i-b is told to end: no longer needed.",
         "Machine i-b ended after 20m00s, which cost $0.20: terminated.",
     ]
