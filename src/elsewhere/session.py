@@ -70,18 +70,13 @@ def create(spec: JobSpec, tasks: Iterable[NewTask], *, complete: bool = True) ->
 
 
 def settle(files: JobFiles, **fields: Any) -> None:
-    """Set what was chosen for a job that no controller has held yet: its machines, limits, channel, slots."""
+    """Set what was chosen for a job: machines, limits, channel, slots. JobHeld: a controller has it."""
     from dataclasses import replace
 
-    from elsewhere.ledger.ledger import Ledger
-
-    with Lock(files.lock):
-        ledger = Ledger.open(files.ledger)
-        try:
-            with ledger.moving():
-                ledger.amend(replace(ledger.spec, **fields))
-        finally:
-            ledger.close()
+    with _held(files) as ledger, ledger.moving():
+        if "limits" in fields:
+            ledger.set("warned", False)
+        ledger.amend(replace(ledger.spec, **fields))
 
 
 def runs_here(spec: JobSpec) -> bool:

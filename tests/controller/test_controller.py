@@ -31,6 +31,7 @@ class FakeCrew:
     trouble = ""
     pending = 0
     size = 4
+    money = None
 
     def __init__(self, behave: Callable[[Delivery], Outcome | None]) -> None:
         self.channel = Calls()

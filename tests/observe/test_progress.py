@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from decimal import Decimal
+
 import pytest
 
 from elsewhere.controller.view import View
 from elsewhere.ledger.views import Counts
+from elsewhere.observe.cost import Spending
 from elsewhere.observe.progress import Pace, facts, line, show_rate, stopping
 
 
@@ -111,3 +115,26 @@ def test_stopping_without_a_limit_shows_how_long_they_have_run() -> None:
 @pytest.mark.parametrize(("rate", "shown"), [(1234.4, "1,234/s"), (1.5, "1.5/s"), (0.2, "12/min"), (0.001, "3.6/h")])
 def test_a_rate_is_shown_in_a_unit_that_suits_it(rate: float, shown: str) -> None:
     assert show_rate(rate) == shown
+
+
+def test_a_place_with_prices_shows_machines_money_so_far_and_to_the_end() -> None:
+    pace = Pace()
+    pace.note(0, 0)
+    pace.note(10, 1200)
+    paid = Spending(3, Decimal("0.12"), Decimal("3.60"), Decimal(5))
+    seen = replace(view(total=10000, succeeded=1200, ready=8796, handed_out=4), money=paid)
+
+    assert "slots 4/4  machines 3  $0.12, $0.19 to the end" in line(seen, pace, 10)
+    assert facts(seen, pace, 10)["money"] == {
+        "machines": 3, "spent": 0.12, "rate": 3.6, "to_end": pytest.approx(0.193333), "budget": 5.0, "near": False,
+    }  # fmt: skip
+    assert "$" not in line(view(total=10), pace, 10) and facts(view(total=10), pace, 10)["money"] is None
+
+
+@pytest.mark.parametrize("width", [None, 60])
+def test_a_budget_that_is_nearly_spent_is_named_also_on_a_narrow_line(width: int | None) -> None:
+    seen = replace(view(total=10000, ready=9996, handed_out=4),
+                   money=Spending(3, Decimal("4.00"), Decimal(2), Decimal(5)))  # fmt: skip
+
+    assert "$4.00 of the budget of $5.00" in line(seen, Pace(), 0, width)
+    assert facts(seen, Pace(), 0)["money"]["near"]

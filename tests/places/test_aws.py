@@ -257,4 +257,5 @@ def test_one_command_there_has_its_own_output_and_exit_status(cloud: Sandbox, pr
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (7, "here: it\n"), done.stderr
     assert "oh\n" in done.stderr
+    assert "  spent $" in done.stderr and "  nothing left running\n" in done.stderr
     nothing_is_left(cloud)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -12,11 +13,11 @@ from elsewhere.model.place import Limits, Shape
 
 if TYPE_CHECKING:
     from elsewhere.choose.estimate import Estimate
-    from elsewhere.choose.plan import Plan
+    from elsewhere.choose.plan import Chosen, Plan
     from elsewhere.choose.wants import Wants
     from elsewhere.model.catalog import Catalog
     from elsewhere.model.job import JobSpec
-    from elsewhere.model.place import Place
+    from elsewhere.model.place import Offer, Place
     from elsewhere.model.resources import Resources
 
 BUDGET = Decimal(10)
@@ -66,13 +67,14 @@ def choose(
 def shapes(made: Plan, catalog: Catalog) -> tuple[Shape, ...]:
     """What the pool may ask for, in order: the plan's rows with their shares, then what it may turn to."""
     kinds = {kind.name: kind.architecture for kind in catalog.types}
-    rows = [Shape(row.offer, row.slots, row.count, kinds.get(row.offer.name, "")) for row in made.rows]
+    listed = _on_demand(made, catalog)
+    rows = [Shape(listed(row), row.slots, row.count, kinds.get(row.offer.name, "")) for row in made.rows]
     first = {row.architecture for row in rows}
     known = {row.offer.key for row in rows}
     for row in made.alternatives:  # one archive of our agent is made, so the others are of the same architecture
         kind = kinds.get(row.offer.name, "")
         if row.offer.key not in known and kind in first and len(rows) < len(made.rows) + FALLBACKS:
-            rows.append(Shape(row.offer, row.slots, None, kind))
+            rows.append(Shape(listed(row), row.slots, None, kind))
     return tuple(rows)
 
 
@@ -97,6 +99,27 @@ def of_call(spec: JobSpec, place: Place, task: Resources, slots: int, spot: str,
     limits = Limits(made.machines, choice.ceiling, choice.budget)
     channel = spec.channel or inventory.traits.channels[0]
     return replace(spec, machines=shapes(made, catalog), limits=limits, channel=channel, slots=made.slots)
+
+
+def _on_demand(made: Plan, catalog: Catalog) -> Callable[[Chosen], Offer]:
+    """What an offer becomes when it is told what the same machine costs on demand in its region, if that is known."""
+    from dataclasses import replace
+
+    wanted = {row.offer.name for row in (*made.rows, *made.alternatives)}
+    regions = {zone.name: zone.region for zone in catalog.zones}
+    found: dict[tuple[str, str], Decimal] = {}
+    for kind, zone, spot, price in catalog.rows():
+        if not spot and kind.name in wanted:
+            key = kind.name, zone.region
+            found[key] = min(price, found.get(key, price))
+
+    def listed(row: Chosen) -> Offer:
+        bare = found.get((row.offer.name, regions.get(row.offer.zone, "")))
+        if not row.offer.spot:
+            return replace(row.offer, list_price=row.offer.price)
+        return row.offer if bare is None else replace(row.offer, list_price=row.offer.price - row.bare + bare)
+
+    return listed
 
 
 def accept(files: session.JobFiles, choice: Choice, catalog: Catalog, channel: str) -> None:

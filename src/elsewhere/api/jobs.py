@@ -15,6 +15,7 @@ from elsewhere.errors import TaskError, UnknownJob
 from elsewhere.model.reports import Form
 from elsewhere.model.states import Outcome, TaskState
 from elsewhere.observe import explain, logs
+from elsewhere.observe.cost import Spending
 from elsewhere.ship import codec
 
 _LOOK = (0.005, 0.25)
@@ -202,6 +203,7 @@ class Job:
             running,
             said.get("draining", False),
             said.get("note", ""),
+            Spending.read(said.get("money")),
         )
 
     def _counted(self, ledger: Any) -> session.Counts:

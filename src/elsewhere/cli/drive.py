@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from elsewhere.cli import live, which
+from elsewhere.cli import bill, live, which
 from elsewhere.cli.terminal import coloured, paint, tell
 
 if TYPE_CHECKING:
@@ -83,12 +83,13 @@ def drive(files: JobFiles, *, show: live.Quiet, results: Path | None = None, qui
     status = status_of(counts, asked.status)
     took = time.monotonic() - began
     if isinstance(show, live.JsonLines):
-        figures = which.figures(counts)
-        show.event(
-            "summary", **figures, seconds=round(took, 3), exit_status=status, next=commands(counts, name, results)
-        )
+        paid = money(files)
+        figures = {**which.figures(counts), **bill.figures(paid)}
+        following = commands(counts, name, results, paid)
+        show.event("summary", **figures, seconds=round(took, 3), exit_status=status, next=following)
     elif not quiet:
-        last = Last(counts, name, results, bool(asked.signal), stopped_early(files), failures(files, counts))
+        early, failed = stopped_early(files), failures(files, counts)
+        last = Last(counts, name, results, bool(asked.signal), early, failed, money(files))
         tell(*receipt(last, took, counts.ended - before.ended))
     return status
 
@@ -103,6 +104,12 @@ def shown(show: live.Quiet) -> Callable[[View], None]:
             show.show = lambda view: None  # type: ignore[method-assign]
 
     return watch
+
+
+def money(files: JobFiles) -> bill.Paid:
+    """What the job has cost, and what may be left of its machines."""
+    with which.opened(files) as ledger:
+        return bill.paid(ledger)
 
 
 def save_results(files: JobFiles, target: Path) -> None:
@@ -138,6 +145,9 @@ class Last(NamedTuple):
     stopped: bool = False
     early: bool = False
     failures: Sequence[tuple[str, str]] = ()
+    paid: bill.Paid | None = None
+    running: bool = False
+    """Somebody still has the job."""
 
 
 def failures(files: JobFiles, counts: Counts) -> list[tuple[str, str]]:
@@ -172,15 +182,21 @@ def receipt(last: Last, took: float, ended: int = 0) -> list[str]:
     lines += [f"  failed {one_line(task, 60)}: {why}" for task, why in last.failures]
     if left and last.early:
         lines.append("It stopped early, for too many tasks had failed.")
-    return lines + [f"  {command:<44} {why}" for command, why in next_steps(counts, last.name, last.results)]
+    if last.paid is not None:
+        lines += bill.lines(last.paid, last.running)
+    following = next_steps(counts, last.name, last.results, last.paid)
+    return lines + [f"  {command:<44} {why}" for command, why in following]
 
 
-def next_steps(counts: Counts, name: str, results: Path | None) -> list[tuple[str, str]]:
+def next_steps(
+    counts: Counts, name: str, results: Path | None, paid: bill.Paid | None = None
+) -> list[tuple[str, str]]:  # fmt: skip
     """(command, what for) of what can be typed next."""
     steps = []
     keep = f" --results {_quoted(str(results))}" if results is not None else ""
     if counts.total - counts.ended:
-        steps.append((f"elsewhere resume {name}{keep}", "goes on where it was"))
+        more = "" if paid is None else paid.more
+        steps.append((f"elsewhere resume {name}{more}{keep}", "goes on where it was"))
     if counts.failed:
         steps.append((f"elsewhere results {name} --failed", "shows why tasks failed"))
         steps.append((f"elsewhere explain {name}/TASK", "tells a task's story; logs shows its output"))
@@ -191,8 +207,8 @@ def next_steps(counts: Counts, name: str, results: Path | None) -> list[tuple[st
     return steps
 
 
-def commands(counts: Counts, name: str, results: Path | None) -> list[str]:
-    return [command for command, _ in next_steps(counts, name, results)]
+def commands(counts: Counts, name: str, results: Path | None, paid: bill.Paid | None = None) -> list[str]:
+    return [command for command, _ in next_steps(counts, name, results, paid)]
 
 
 def _quoted(text: str) -> str:

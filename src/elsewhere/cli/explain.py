@@ -22,6 +22,7 @@ COMMAND = Command(
 
 def main(asked: SimpleNamespace) -> int:
     from elsewhere import session
+    from elsewhere.ledger.allocations import allocations
     from elsewhere.observe import explain
 
     files, tasks = which.job_and_tasks(asked.job, [asked.task] if asked.task else [])
@@ -34,6 +35,7 @@ def main(asked: SimpleNamespace) -> int:
             live_if(files, ledger, holder),
             at(holder),
             which.called(files, ledger),
+            () if tasks else allocations(ledger),
         )
         if not tasks:
             lines = explain.of_job(scene, ledger.events(), first_failures(ledger, 5))

@@ -122,13 +122,17 @@ class JsonLines(Quiet):
 
 
 def painted(line: str, on: bool) -> str:
-    """The live line with its failures in red and the rest plain."""
+    """The live line with its failures in red, a budget that is nearly spent in yellow, and the rest plain."""
     if not on:
         return line
     parts = line.split("  ")
-    return "  ".join(
-        terminal.paint(part, "red", part != "failed 0") if part.startswith("failed ") else part for part in parts
-    )
+    return "  ".join(_painted(part) for part in parts)
+
+
+def _painted(part: str) -> str:
+    if part.startswith("failed "):
+        return terminal.paint(part, "red", part != "failed 0")
+    return terminal.paint(part, "yellow", part.startswith("$") and " of the budget" in part)
 
 
 def choose(*, quiet: bool = False, json: bool = False) -> Quiet:

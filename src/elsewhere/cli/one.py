@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from elsewhere.cli import asking, drive, live, which
+from elsewhere.cli import asking, bill, drive, live, which
 from elsewhere.cli.terminal import complain, tell
 from elsewhere.model.states import Outcome, TaskState
 
@@ -75,13 +75,17 @@ def follow(files: JobFiles, asked: SimpleNamespace) -> int:
     with which.opened(files) as ledger:
         name, counts = which.called(files, ledger), ledger.count()
         status = NOBODY_READS if passing.cut else own_status(ledger, asked.quiet)
+        cost = bill.paid(ledger)
     if passing.cut:
         session.cancel(files)
     elif not counts.over:
         status = heard.status or OUR_FAILURE
-        tell(f"Interrupted. `elsewhere resume {name}` runs it again.")
+        tell(f"Interrupted. `elsewhere resume {name}{cost.more}` runs it again.")
     if isinstance(show, live.JsonLines):
-        show.event("summary", **which.figures(counts), exit_status=status, job={"id": files.id, "name": name})
+        figures = {**which.figures(counts), **bill.figures(cost)}
+        show.event("summary", **figures, exit_status=status, job={"id": files.id, "name": name})
+    elif not asked.quiet:
+        tell(*bill.lines(cost))
     return status
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from elsewhere.cli import drive, live, which
+from elsewhere.cli import bill, drive, live, wanting, which
 from elsewhere.cli.grammar import Command, Option
 from elsewhere.cli.results import written_to
 from elsewhere.cli.terminal import say_json, tell
+from elsewhere.errors import UsageError
 
 if TYPE_CHECKING:
     from elsewhere.session import JobFiles
@@ -26,12 +28,41 @@ COMMAND = Command(
     about="Goes on with a job that was interrupted, killed or left unfinished. What is recorded stays recorded; only\n"
     "tasks that were running are run again. A job that is over is left as it is.",
     arguments=[which.JOB],
-    options=[DETACH, *SHOWING],
-)
+    options=[
+        DETACH,
+        Option("--budget", value="DOLLARS", parse=wanting.dollars,
+               help="From here on, for the whole job: what it has spent already is part of it."),
+        *SHOWING,
+    ],
+)  # fmt: skip
 
 
 def main(asked: SimpleNamespace) -> int:
-    return go_on(asked, which.job(asked.job))
+    files = which.job(asked.job)
+    if asked.budget is not None:
+        _grant(files, asked.budget)
+    return go_on(asked, files)
+
+
+def _grant(files: JobFiles, budget: Decimal) -> None:
+    """Another budget for a job that is not over. UsageError: it costs nothing, or has spent that much already."""
+    from dataclasses import replace
+
+    from elsewhere import session
+    from elsewhere.observe.cost import money
+
+    with which.opened(files) as ledger:
+        spec, counts, paid, name = ledger.spec, ledger.count(), bill.paid(ledger), which.called(files, ledger)
+    if counts.over:
+        return
+    if paid.bill is None:
+        raise UsageError(f"{name} costs nothing on {spec.place}, so it has no budget", hint="Leave out --budget.")
+    if budget <= paid.bill.spent:
+        raise UsageError(
+            f"{name} has spent {money(paid.bill.spent)} already, and a budget of {money(budget)} is for all of it",
+            hint=f"Say more than that: elsewhere resume {name} --budget {2 * max(paid.bill.spent, budget):.2f}",
+        )
+    session.settle(files, limits=replace(spec.limits, budget=budget))
 
 
 def go_on(asked: SimpleNamespace, files: JobFiles) -> int:
@@ -53,7 +84,8 @@ def _over(asked: SimpleNamespace, files: JobFiles, name: str) -> int:
         counts = ledger.count()
     status = drive.status_of(counts)
     if asked.json:
-        say_json({"event": "summary", **which.figures(counts), "exit_status": status})
+        money = bill.figures(drive.money(files))
+        say_json({"event": "summary", **which.figures(counts), **money, "exit_status": status})
     elif not asked.quiet:
         tell(f"{name} is over: nothing is left to do.")
         tell(*(f"  {command:<44} {why}" for command, why in drive.next_steps(counts, name, asked.results)))

@@ -6,7 +6,7 @@ import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from elsewhere.cli import drive, live, which
+from elsewhere.cli import bill, drive, live, which
 from elsewhere.cli.grammar import Command, Option
 from elsewhere.cli.terminal import tell
 
@@ -27,6 +27,8 @@ COMMAND = Command(
 
 
 def main(asked: SimpleNamespace) -> int:
+    from elsewhere import session
+
     files = which.job(asked.job)
     show = live.choose(quiet=asked.quiet, json=asked.json)
     with which.opened(files) as ledger:
@@ -42,14 +44,16 @@ def main(asked: SimpleNamespace) -> int:
         counts = ledger.count()
         status = drive.status_of(counts)
         if isinstance(show, live.JsonLines):
-            figures = which.figures(counts)
-            show.event("summary", **figures, exit_status=status, next=drive.commands(counts, name, None))
+            paid = bill.paid(ledger)
+            figures = {**which.figures(counts), **bill.figures(paid)}
+            show.event("summary", **figures, exit_status=status, next=drive.commands(counts, name, None, paid))
         elif not asked.quiet:
             took = _took(ledger)
             if left:
                 tell("No controller runs this job just now.")
-            last = drive.Last(counts, name, None, False, drive.stopped_early(files), drive.failures(files, counts))
-            tell(*drive.receipt(last, took))
+            early, failed = drive.stopped_early(files), drive.failures(files, counts)
+            held = session.holder(files) is not None  # it may still be ending its machines
+            tell(*drive.receipt(drive.Last(counts, name, None, False, early, failed, bill.paid(ledger), held), took))
     return status
 
 
@@ -72,11 +76,12 @@ def _follow(files: JobFiles, ledger: Questions, show: live.Quiet) -> bool:
 def seen(files: JobFiles, ledger: Questions) -> View:
     """A View of a job that runs in another process."""
     from elsewhere.controller.view import View
+    from elsewhere.observe.cost import Spending
 
     now = which.live(files, ledger)
-    return View(
-        ledger.count(), int(now["slots"]), now["busy"], tuple(now["running"]), bool(now["draining"]), now["note"]
-    )
+    money = Spending.read(now.get("money"))
+    running = tuple(now["running"])
+    return View(ledger.count(), int(now["slots"]), now["busy"], running, bool(now["draining"]), now["note"], money)
 
 
 def _took(ledger: Questions) -> float:

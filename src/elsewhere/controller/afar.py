@@ -9,6 +9,7 @@ import selectors
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import timedelta
+from decimal import Decimal
 
 from elsewhere.channels.base import Channel, Receipt
 from elsewhere.controller.line import Line
@@ -18,6 +19,7 @@ from elsewhere.model.ranges import Ranges
 from elsewhere.model.reports import BootStep, Claimed, Ended, Heartbeat
 from elsewhere.model.states import AllocationState
 from elsewhere.model.task import Delivery
+from elsewhere.observe.cost import Spending, cost
 from elsewhere.pool.capacity import SURPLUS
 from elsewhere.pool.pool import Pool
 
@@ -66,6 +68,7 @@ class Afar:
         self._rate = Rate(clock)
         self._quiet = QUIET[0]
         self._floor = 0
+        self._money = self._paid()
         self._closed = False
         self._opened, self._orphans = clock(), set[tuple[int, int]]()
 
@@ -91,6 +94,10 @@ class Afar:
     @property
     def stopped(self) -> str:
         return self.pool.stopped
+
+    @property
+    def money(self) -> Spending | None:
+        return self._money
 
     def room(self) -> int:
         """Enough for some seconds ahead; nothing until half of that is used up, so that segments are not slivers."""
@@ -185,6 +192,9 @@ class Afar:
                 break
             self.pause(0.1)
         self.fetch()
+        left = 0 if self.pool.settled else max(len(self.pool.state.allocations), len(self.pool.state.alive))
+        with self.ledger.moving():
+            self.ledger.note("settled" if self.pool.settled else "left running", machines=left)
         if self.ledger.counts.over:
             self.line.destroy()
 
@@ -214,12 +224,21 @@ class Afar:
             self._forget_the_gone()
             if self._word() != self._orders or now - self._told >= TELL:
                 self._tell()
+            self._money = self._paid()
             self._looked = self.clock()
             self._look_cost = self._looked - now
 
     def _forget_the_gone(self) -> None:
         alive = self.pool.state.alive
         self._running = {agent: pairs for agent, pairs in self._running.items() if agent in alive}
+
+    def _paid(self) -> Spending | None:
+        state, now = self.pool.state, self.pool.now()
+        if not state.spent and not any(shape.offer.price for shape in state.bounds.shapes):
+            return None
+        held = [a for a in state.allocations.values() if a.native]
+        spent = sum((cost(a, now) for a in held), state.spent)
+        return Spending(len(held), spent, sum((a.price for a in held), Decimal(0)), state.bounds.budget)
 
     def _idle(self) -> set[str]:
         """Machines whose last word was that nothing runs there, and that have nothing in hand as far as is known."""

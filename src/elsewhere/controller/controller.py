@@ -274,7 +274,7 @@ class Controller:
         names = self.ledger.ids([n for n, _, _ in oldest])
         shown = tuple((names.get(n, str(n)), seconds) for n, _, seconds in oldest)
         note = self.note or self.crew.trouble
-        return View(self.ledger.counts, self.crew.size, len(running), shown, self._drained, note)
+        return View(self.ledger.counts, self.crew.size, len(running), shown, self._drained, note, self.crew.money)
 
     def _show(self) -> None:
         now = time.monotonic()
@@ -294,5 +294,6 @@ class Controller:
         if now - self._told >= 0.5:
             self._told = now
             view = self.view()
+            money = {} if view.money is None else {"money": view.money.plain()}
             self.ledger.set("live", {"slots": view.slots, "busy": view.busy, "running": view.running, "note": view.note,
-                                     "draining": view.draining, "at": self.ledger.clock()})  # fmt: skip
+                                     "draining": view.draining, "at": self.ledger.clock(), **money})  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from elsewhere.channels.base import Channel, Receipt
 from elsewhere.model.task import Delivery
+from elsewhere.observe.cost import Spending
 
 
 class Crew(Protocol):
@@ -31,6 +32,11 @@ class Crew(Protocol):
     @property
     def stopped(self) -> str:
         """Why nothing will run there any more, however long one waits; empty: something does, or may."""
+        ...
+
+    @property
+    def money(self) -> Spending | None:
+        """What it has cost so far; None: it costs nothing."""
         ...
 
     def room(self) -> int:

@@ -33,6 +33,10 @@ class Here:
     def stopped(self) -> str:
         return ""
 
+    @property
+    def money(self) -> None:
+        return None
+
     def room(self) -> int:
         return 0 if self.agent.draining else self.slots.room()
 

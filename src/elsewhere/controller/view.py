@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from elsewhere.ledger.views import Counts
+from elsewhere.observe.cost import Spending
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """`running`: (task id, seconds it has run), oldest first, at most twenty. `note`: why it waits, or ""."""
+    """`running`: (task id, seconds it has run), oldest first, at most twenty. `note`: why it waits, or "".
+
+    `money`: of a place that has prices.
+    """
 
     counts: Counts
     slots: int = 0
@@ -17,3 +21,4 @@ class View:
     running: tuple[tuple[str, float], ...] = ()
     draining: bool = False
     note: str = ""
+    money: Spending | None = None

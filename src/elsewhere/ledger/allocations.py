@@ -15,6 +15,7 @@ from typing import Any
 from elsewhere.errors import InvalidMove
 from elsewhere.ledger.hand_out import IN_DONE, deliveries, read_tally
 from elsewhere.ledger.ledger import Ledger
+from elsewhere.ledger.questions import Questions
 from elsewhere.model.place import Allocation, Offer
 from elsewhere.model.reports import Claimed, Ended
 from elsewhere.model.resources import Resources
@@ -23,6 +24,12 @@ from elsewhere.model.task import Delivery
 
 _BLAMED = json.dumps({"type": "MachineDied", "message": "its machine, which it had to itself, died under it"}).encode()
 _ACQUITTED = json.dumps({"type": "MachineDied", "message": "it was not the cause: its report came later"}).encode()
+
+
+def allocations(ledger: Questions, open_only: bool = False) -> list[Allocation]:
+    """All machines of a job, or those that have not ended, as anybody may read them."""
+    which = f" WHERE state < {int(AllocationState.STOPPED)}" if open_only else ""
+    return [_from_json(r[0]) for r in ledger._rows(f"SELECT story FROM allocations{which} ORDER BY id")]
 
 
 class Holdings:
@@ -57,8 +64,7 @@ class Holdings:
 
     def allocations(self, open_only: bool = False) -> list[Allocation]:
         """All of them, or those that have not ended."""
-        which = f" WHERE state < {int(AllocationState.STOPPED)}" if open_only else ""
-        return [_from_json(r[0]) for r in self.ledger._rows(f"SELECT story FROM allocations{which} ORDER BY id")]
+        return allocations(self.ledger, open_only)
 
     # --- claims ---------------------------------------------------------------------------------------------------
 

@@ -149,7 +149,7 @@ class Ledger(Record):
         self.db.execute("INSERT OR REPLACE INTO job VALUES(?, ?)", (key, json.dumps(value)))
 
     def amend(self, spec: JobSpec) -> None:
-        """The job's description, as it was settled before its first controller. Within `moving`."""
+        """The job's description, as it was settled while no controller had the job. Within `moving`."""
         self.db.execute("INSERT OR REPLACE INTO job VALUES('spec', ?)", (tables.spec_to_json(spec),))
         self.spec = spec
 

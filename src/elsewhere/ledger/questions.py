@@ -131,6 +131,15 @@ class Questions:
         rows = self._rows("SELECT at, kind, about, detail FROM events WHERE seq > ? ORDER BY seq", (after,))
         return [Event(datetime.fromtimestamp(r[0], UTC), r[1], r[2], json.loads(r[3])) for r in rows]
 
+    def worked(self) -> tuple[int, float]:
+        """(attempts that ended, seconds that they ran in all). Reads all of them: for last lines, not for live ones."""
+        rows = self._rows(
+            "SELECT count(*), coalesce(sum(took), 0) FROM (SELECT took FROM attempts WHERE took > 0 UNION ALL"
+            " SELECT d.took FROM done d WHERE d.took > 0 AND NOT EXISTS"
+            " (SELECT 1 FROM attempts a WHERE a.n = d.n AND a.attempt = d.attempt))"
+        )
+        return int(rows[0][0]), rows[0][1] / 1e6
+
     def numbers(self, ids: Sequence[str]) -> list[int]:
         """The numbers of these tasks; InvalidTask names the ids that are unknown."""
         found, unknown = [], []

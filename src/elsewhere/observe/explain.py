@@ -13,9 +13,11 @@ from typing import Any, Protocol
 
 from elsewhere.model.events import Event
 from elsewhere.model.job import JobSpec
+from elsewhere.model.place import Allocation
 from elsewhere.model.reports import Form
 from elsewhere.model.states import Outcome, TaskState
 from elsewhere.model.units import show_duration, show_size
+from elsewhere.observe import machines
 from elsewhere.observe.progress import CountsLike
 from elsewhere.observe.safe import one_line
 from elsewhere.observe.wording import WORDS, failure, plural, reason, signal_name, when
@@ -74,6 +76,7 @@ class Scene:
     """`process 12 on host` of the living controller; empty: none."""
     called: str = ""
     """The name to type for the job; empty: as the job calls itself."""
+    machines: Sequence[Allocation] = ()
 
     @property
     def job(self) -> str:
@@ -272,6 +275,13 @@ _EVENTS = {
     "left": "Its controller left it unfinished",
     "refused": "A late or repeated report was refused",
     "recovered": "Outcomes that slots had written down were recorded",
+    "gave up": "It stopped, for there was no machine and would be none",
+    "budget": "Most of its budget was spent",
+    "stranger": "A machine that bore its labels and stood in no record was stopped",
+    "turned away": "A newcomer was turned away",
+    "closing": "Its machines were told to end",
+    "settled": "Nothing was left running",
+    "left running": "It was not seen that all its machines ended",
 }
 
 
@@ -285,12 +295,14 @@ def of_event(event: Event, now: float) -> str:
     return f"{when(event.at.timestamp(), now)}  {words}{about}" + (f": {detail}" if detail else "") + "."
 
 
-def of_events(events: Sequence[Event], now: float) -> list[str]:
-    """One line for each event; reports that were refused one after the other are told as one."""
+def of_events(events: Sequence[Event], now: float, held: Sequence[Allocation] = ()) -> list[str]:
+    """One line for each event; machines, and reports that were refused one after the other, are told together."""
     told = []
     for kind, group in itertools.groupby(events, lambda event: event.kind):
         run = list(group)
-        if kind == "refused" and len(run) > 1:
+        if kind == "machine":
+            told += machines.told(run, held, now)
+        elif kind == "refused" and len(run) > 1:
             told.append(f"{when(run[0].at.timestamp(), now)}  {len(run):,} late or repeated reports were refused.")
         else:
             told += [of_event(event, now) for event in run]
@@ -309,7 +321,7 @@ def of_job(
         f"{plural(spec.slots, 'slot')} with {spec.python or 'this Python'}."
     )
     lines += _terms(spec)
-    told = of_events(events, scene.now)
+    told = of_events(events, scene.now, scene.machines)
     if len(told) > limit:
         left_out = len(told) - limit
         told = [*told[: limit // 4], f"... ({left_out:,} more)", *told[-(limit - limit // 4) :]]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from elsewhere.model.units import show_duration
+from elsewhere.observe.cost import Spending, money
 
 WINDOW = 20.0
 """Seconds over which the rate is taken: long enough to be calm, short enough to notice a change."""
@@ -51,6 +52,8 @@ class ViewLike(Protocol):
     def draining(self) -> bool: ...
     @property
     def note(self) -> str: ...
+    @property
+    def money(self) -> Spending | None: ...
 
 
 class Pace:
@@ -107,6 +110,19 @@ def facts(view: ViewLike, pace: Pace, now: float) -> dict[str, Any]:
         "slots": view.slots,
         "busy": view.busy,
         "note": view.note,
+        "money": None if view.money is None else _of_money(view.money, left if counts.complete else None),
+    }
+
+
+def _of_money(spending: Spending, left: float | None) -> dict[str, Any]:
+    to_end = spending.to_end(left)
+    return {
+        "machines": spending.machines,
+        "spent": round(float(spending.spent), 6),
+        "rate": round(float(spending.rate), 6),
+        "to_end": None if to_end is None else round(float(to_end), 6),
+        "budget": None if spending.budget is None else float(spending.budget),
+        "near": spending.near,
     }
 
 
@@ -153,9 +169,23 @@ def _parts(figures: dict[str, Any], view: ViewLike) -> list[tuple[int, int, str]
         (6, f"slots {figures['busy']}/{figures['slots']}"),
         (7, f"asked again {figures['asked_again']:,}" if figures["asked_again"] else ""),
         (8, f"cancelled {figures['cancelled']:,}" if figures["cancelled"] else ""),
+        *_money_parts(view.money, left if figures["complete"] else None),
         (1, view.note),
     ]
     return [(rank, place, text) for place, (rank, text) in enumerate(texts) if text]
+
+
+def _money_parts(spending: Spending | None, left: float | None) -> list[tuple[int, str]]:
+    """`machines 3  $0.12, $0.40 to the end`; near its end the budget is named, and matters most."""
+    if spending is None:
+        return []
+    to_end, budget = spending.to_end(left), spending.budget
+    text = money(spending.spent)
+    if spending.near and budget:
+        return [(5, f"machines {spending.machines:,}"), (1, f"{text} of the budget of {money(budget)}")]
+    if to_end is not None:
+        text += f", {money(to_end)} to the end"
+    return [(5, f"machines {spending.machines:,}"), (2, text)]
 
 
 def show_rate(rate: float) -> str:
