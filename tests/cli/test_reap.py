@@ -23,7 +23,7 @@ def place(shell: Shell) -> Iterator[Local]:
     full = {name: reaper.labels(f"job-{name}", name, reaper.me(), later) for name in ("one", "two", "other", "bare")}
     full["other"]["owner"] = "somebody@else"
     del full["bare"]["expiry"]
-    natives = []
+    natives: list[str] = []
     for name, labels in full.items():
         script = "#!/bin/sh\nexec sleep 300\n"
         natives += made.submit(Launch(name, 1, script, Resources(), timedelta(hours=1), later, labels))

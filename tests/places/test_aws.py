@@ -90,7 +90,7 @@ def job(
 
 def told(files: JobFiles) -> list[dict[str, Any]]:
     with closing(files.open()) as ledger:
-        text = "".join(results.write(ledger, files.store, "jsonl"))
+        text = b"".join(results.write(ledger, files.store, "jsonl"))
     return [json.loads(line) for line in text.splitlines()]
 
 

@@ -27,8 +27,8 @@ from elsewhere.backends.base import Condition, Launch
 from elsewhere.errors import (
     AccessDenied,
     ConfigError,
+    CredentialsExpired,
     InternalError,
-    LoggedOut,
     NoCapacity,
     NotFound,
     PlaceError,
@@ -155,8 +155,8 @@ def client_error(code: str, message: str = "no", status: int = 400) -> boto.Clie
         ("UnauthorizedOperation", 403, AccessDenied, False),
         ("AuthFailure", 401, AccessDenied, False),
         ("RequestLimitExceeded", 503, Throttled, True),
-        ("ExpiredToken", 400, LoggedOut, True),
-        ("RequestExpired", 400, LoggedOut, True),
+        ("ExpiredToken", 400, CredentialsExpired, True),
+        ("RequestExpired", 400, CredentialsExpired, True),
         ("InternalError", 500, Unreachable, True),
         ("SomethingNew", 503, Unreachable, True),
         ("SomethingNew", 400, Refused, False),
@@ -200,7 +200,7 @@ def test_a_denial_names_the_call_and_the_line_of_the_policy_that_allows_it() -> 
 
 def test_who_is_logged_out_is_told_the_command() -> None:
     found = translate(boto.UnauthorizedSSOTokenError(), "ec2:RunInstances", profile="lab")
-    assert isinstance(found, LoggedOut) and "aws sso login --profile lab" in found.hint
+    assert isinstance(found, CredentialsExpired) and "aws sso login --profile lab" in found.hint
     assert isinstance(translate(boto.NoCredentialsError(), "x"), AccessDenied)
 
 
@@ -289,7 +289,7 @@ def test_of_spot_prices_the_newest_of_each_zone_counts() -> None:
 
 
 def region() -> Region:
-    types = {kind["InstanceType"]: machine_type(kind) for kind in (C7G, G5, T3)}
+    types = {str(kind["InstanceType"]): machine_type(kind) for kind in (C7G, G5, T3)}
     offered = {"c7g.large": ["us-east-1a", "us-east-1b"], "g5.12xlarge": ["us-east-1a"], "t3.micro": ["us-east-1a"]}
     plain = {"c7g.large": (72_500, "AWS Graviton3 Processor"), "t3.micro": (10_400, "")}
     spot = {("c7g.large", "us-east-1b"): 30_000, ("g5.12xlarge", "us-east-1a"): 2_000_000}
