@@ -227,7 +227,44 @@ def test_bash_completes_commands_options_values_and_jobs(shell: Shell, completed
     assert complete(shell, completed, "results", "--fo") == ["--format"]
     assert complete(shell, completed, "results", "--format", "j") == ["jsonl", "json"]
     assert complete(shell, completed, "status", "fi") == ["fitting"]
+    assert complete(shell, completed, "results", "--format", "=", "c") == ["csv"]
     assert complete(shell, completed, "key", "ex") == ["export"]
+    assert complete(shell, completed, "--inst") == ["--install-completion"]
+    assert complete(shell, completed, "--install-completion", "z") == ["zsh"]
+    assert complete(shell, completed, "run", "--", "python", "--re") == []
+
+
+@pytest.mark.needs("fish")
+def test_fish_completes_commands_options_values_and_jobs(shell: Shell) -> None:
+    shell("run", "--name", "run", "--quiet", "--", "true")
+    script = shell.write("completion.fish", shell("--show-completion", "fish").out)
+    shell.write("notes.txt", "")
+
+    def offered(line: str) -> list[str]:
+        code = f'function elsewhere; {sys.executable} -m elsewhere $argv; end; source {script}; complete -C "{line}"'
+        ran = subprocess.run(
+            ["fish", "--no-config", "-c", code],
+            cwd=shell.directory,
+            env=shell.env,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert ran.stderr == ""
+        return [line.split("\t")[0] for line in ran.stdout.splitlines()]
+
+    assert sorted(offered("elsewhere re")) == ["reap", "results", "resume", "retry"]
+    assert "--version" in offered("elsewhere --")
+    assert offered("elsewhere results --fo") == ["--format"]
+    assert offered("elsewhere results --format j") == ["json", "jsonl"]
+    assert offered("elsewhere run --timeout ") == []
+    assert offered("elsewhere run no") == offered("elsewhere run -- no") == ["notes.txt"]
+    assert offered("elsewhere status ")[:2] == ["@last", "run"]
+    assert "--raw" in offered("elsewhere logs run --")
+    assert "--retries" not in offered("elsewhere logs run --")
+    assert offered("elsewhere status --h") == ["--help"]
+    assert offered("elsewhere key ex") == ["export"]
+    assert sorted(offered("elsewhere --install-completion ")) == sorted(completion.SHELLS)
 
 
 @pytest.mark.parametrize("name", completion.SHELLS)

@@ -205,6 +205,16 @@ def test_an_id_that_is_used_twice_is_told_with_both_lines(
     assert shell("jobs", "--json").json() == []
 
 
+def test_ids_that_standard_input_uses_twice_are_told_and_nothing_is_made(shell: Shell) -> None:
+    text = b"".join(b'{"task_id": "%s", "data": {}}\n' % name for name in (b"a", b"b", b"a", b"b"))
+
+    ran = shell("run", "-", "--entry", "os:getcwd", input=text)
+
+    assert ran.status == 2
+    assert "standard input: task_id 'a' is used twice\n  task_id 'b' is used twice\nNothing was started." in ran.err
+    assert shell("jobs", "--json").json() == []
+
+
 def test_a_task_that_crashes_fails_alone(shell: Shell) -> None:
     shell.tasks(2)
 

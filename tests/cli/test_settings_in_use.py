@@ -121,6 +121,72 @@ def test_a_secret_that_is_not_there_is_said_before_anything_is_made_and_one_type
     assert shell("run", "--env", "TOKEN=mine", "--", "sh", "-c", "echo $TOKEN").out == "mine\n"
 
 
+KEYRING = """
+import os
+from keyring.backend import KeyringBackend
+from keyring.errors import KeyringLocked
+
+class Kept(KeyringBackend):
+    priority = 1
+
+    def get_password(self, service, username):
+        if "LOCKED" in os.environ:
+            raise KeyringLocked("it is locked")
+        return "hush-hush-hush" if (service, username) == ("my db", "me") else None
+
+    def set_password(self, service, username, password):
+        raise NotImplementedError
+"""
+
+
+def test_a_secret_of_the_keyring_reaches_the_task_and_no_file_of_the_job(shell: Shell) -> None:
+    shell.write("kept.py", KEYRING)
+    env = {"PYTHONPATH": str(shell.directory), "PYTHON_KEYRING_BACKEND": "kept.Kept"}
+    shell.write("elsewhere.yaml", "default:\n  env: {TOKEN: 'keyring:my db/me'}\n")
+    shell.write("checks.py", "import os\n\ndef size(x):\n    return len(os.environ['TOKEN'])\n")
+    shell.tasks(1)
+
+    ran = shell("run", "--", "sh", "-c", "printf %s $TOKEN | wc -c", env=env)
+
+    assert (ran.status, ran.out.strip()) == (0, "14"), ran.err
+    ran = shell("run", "tasks.jsonl", "--entry", "checks:size", "--results", "out.jsonl", env=env)
+    assert (ran.status, '"result": 14' in (shell.directory / "out.jsonl").read_text()) == (0, True), ran.err
+    assert not [path for path in shell.home.rglob("*") if path.is_file() and b"hush-hush" in path.read_bytes()]
+    assert rows(shell("config", "--json", env=env))["env.TOKEN"]["value"] == "keyring:my db/me"
+
+
+@pytest.mark.parametrize(
+    ("reference", "extra", "said"),
+    [
+        ("my db/you", {}, ("is not in the keyring", "keyring set 'my db' you")),
+        ("my db", {}, ("has no name", "keyring:service/name")),
+        ("my db/me", {"LOCKED": "1"}, ("cannot be read: it is locked", "keyring diagnose")),
+        (
+            "my db/me",
+            {"PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"},
+            ("cannot be read", "env:NAME and file:"),
+        ),
+        ("my db/me", {"PYTHON_KEYRING_BACKEND": "absent.Kept"}, ("cannot be read: No module named 'absent'",)),
+        ("my db/me", {"PYTHONPATH": "none"}, ("needs the package keyring", "-m pip install keyring")),
+    ],
+)
+def test_a_keyring_that_does_not_answer_is_said_before_anything_is_made(
+    shell: Shell, reference: str, extra: dict[str, str], said: tuple[str, ...]
+) -> None:
+    shell.write("kept.py", KEYRING)
+    (shell.directory / "none").mkdir()
+    shell.write("none/keyring.py", "raise ModuleNotFoundError(\"No module named 'keyring'\", name='keyring')\n")
+    env = {"PYTHONPATH": str(shell.directory), "PYTHON_KEYRING_BACKEND": "kept.Kept", **extra}
+    shell.write("elsewhere.yaml", f"default:\n  env: {{TOKEN: 'keyring:{reference}'}}\n")
+
+    ran = shell("run", "tasks.jsonl", "--entry", "worker:look", env=env)
+
+    assert ran.status == 2, ran.err
+    assert all(part in ran.err for part in said), ran.err
+    assert "Traceback" not in ran.err
+    assert shell("jobs", "--json").json() == []
+
+
 # --- names ----------------------------------------------------------------------------------------------------------
 
 

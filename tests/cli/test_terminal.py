@@ -121,3 +121,32 @@ def test_watching_ends_with_ctrl_c_and_the_job_goes_on(shell: Shell, terminal: T
         shell.write(f"go-{number}", "")
     run(terminal, "watch", "fit")
     assert "5 of 5 done" in terminal.wait("5 of 5 done")
+
+
+@pytest.mark.needs("zsh")
+def test_zsh_completes_what_its_installed_script_says(shell: Shell, terminal: Terminal, tmp_path: Path) -> None:
+    """Typed into a zsh whose .zshrc is what `--install-completion` made of none: there `compinit` was never called."""
+    assert shell("run", "--name", "fitting", "--quiet", "--", "true").status == 0
+    assert shell("--install-completion", env={"SHELL": "/bin/zsh"}).status == 0
+    with (tmp_path / ".zshrc").open("a") as rc:
+        rc.write(f"elsewhere() {{ {sys.executable} -m elsewhere \"$@\" }}\nPS1='zsh> '\nLISTMAX=200\n")
+    terminal.type("zsh -d")
+    assert "not found" not in terminal.wait("zsh>")
+
+    def typed(line: str, shows: str) -> str:
+        terminal.tmux("send-keys", "C-u", "C-l")
+        terminal.tmux("send-keys", "-l", line)
+        terminal.tmux("send-keys", "Tab")
+        return terminal.wait(shows)
+
+    shown = typed("elsewhere re", "Go on with a job that was stopped")
+    assert all(name in shown for name in ("reap", "results", "resume", "retry"))
+    typed("elsewhere --ver", "elsewhere --version")
+    typed("elsewhere results --fo", "elsewhere results --format")
+    assert "csv" in typed("elsewhere results --format ", "jsonl")
+    typed("elsewhere results --format=c", "--format=csv")
+    typed("elsewhere status fi", "elsewhere status fitting")
+    typed("elsewhere key ex", "elsewhere key export")
+    typed("elsewhere run wor", "elsewhere run worker.py")
+    typed("elsewhere run -- cat wor", "elsewhere run -- cat worker.py")
+    typed("elsewhere --install-completion z", "elsewhere --install-completion zsh")

@@ -138,7 +138,7 @@ def test_an_entry_that_is_there_is_accepted(worker: Path, module: str, name: str
         (":f", "is not an entry", "module:function"),
         ("my_worker:", "is not an entry", "module:function"),
         ("my_worker:proces_task", "my_worker has no function 'proces_task'", "did you mean my_worker:process_task?"),
-        ("my_worker:LIMIT", "is a int, not a function", "name a function"),
+        ("my_worker:LIMIT", "is not a function but of the type int", "name a function"),
         ("my_worker:positional", "takes 'x' by position only", "drop the `/`"),
         ("my_workr.py:f", "there is no file my_workr.py", "did you mean my_worker.py?"),
         ("no_such_module:f", "there is no module 'no_such_module'", "installed in that Python"),

@@ -20,7 +20,10 @@ def recycle(text: str) -> tuple[str, int]:
     """`1000`: after so many tasks; `512MiB`: when larger than that."""
     if text.isdigit():
         return "recycle_tasks", positive(text)
-    return "recycle_memory", size(text)
+    try:
+        return "recycle_memory", size(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is neither a count of tasks nor a size; write for example 100 or 2GiB") from None
 
 
 def named(text: str) -> str:

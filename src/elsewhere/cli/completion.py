@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from elsewhere.cli.grammar import Command
+from elsewhere.cli.grammar import Command, Option
 from elsewhere.cli.table import COMMANDS
 from elsewhere.cli.terminal import complain, say, tell
 
 SHELLS = ("bash", "zsh", "fish")
 MARK = "# elsewhere completion"
+FRONT = ("--help", "--version", "--install-completion", "--show-completion")
+FILES = ("FILE", "PATH", "MODULE:FUNCTION")
 
 
 def main(words: Sequence[str]) -> int:
@@ -93,10 +95,10 @@ def _words_of(command: Command) -> list[str]:
 
 
 def _choices(command: Command) -> dict[str, str]:
-    """What the value of an option may be: words, or `files`."""
+    """What the value of an option may be: words, `files`, or nothing that is known."""
     found = {}
     for option in command.options:
-        kind = " ".join(option.choices) or ("files" if option.value in ("FILE", "PATH") else "")
+        kind = " ".join(option.choices) or ("files" if option.value in FILES else "")
         if option.value:
             found.update(dict.fromkeys(option.names, kind))
     return found
@@ -109,17 +111,20 @@ def _completes(command: Command) -> str:
 
 def _bash() -> str:
     found = commands()
+    words = _quoted(" ".join([*found, *FRONT]))
     lines = [
         MARK,
         "_elsewhere() {",
-        "  local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} words= kind=",
+        "  local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} words= kind= place",
+        "  COMPREPLY=()",
+        f'  [ $COMP_CWORD -eq 1 ] && {{ COMPREPLY=($(compgen -W {words} -- "$word")); return; }}',
+        "  for ((place = 2; place < COMP_CWORD; place++)); do",
+        '    [ "${COMP_WORDS[place]}" = -- ] && { compopt -o default; return; }',
+        "  done",
+        # To bash the `=` of --name=value is a word of its own.
+        '  [ "$word" = = ] && word= || { [ "$before" = = ] && before=${COMP_WORDS[COMP_CWORD-2]}; }',
+        '  case "${COMP_WORDS[1]}:$before" in',
     ]
-    lines += ["  COMPREPLY=()", "  if [ $COMP_CWORD -eq 1 ]; then"]
-    lines += [
-        f'    COMPREPLY=($(compgen -W {_quoted(" ".join([*found, "--help", "--version"]))} -- "$word")); return',
-        "  fi",
-    ]
-    lines += ['  case "${COMP_WORDS[1]}:$before" in']
     for name, command in found.items():
         for option, kind in _choices(command).items():
             act = "compopt -o default" if kind == "files" else f'COMPREPLY=($(compgen -W {_quoted(kind)} -- "$word"))'
@@ -130,13 +135,12 @@ def _bash() -> str:
             f"    {name}) words={_quoted(' '.join(_words_of(command)))}; kind={_quoted(_completes(command))};;"
         )
     lines += [
+        f"    --install-completion|--show-completion) kind={_quoted(' '.join(SHELLS))};;",
         "  esac",
         '  case "$word" in',
         '    -*) COMPREPLY=($(compgen -W "$words" -- "$word"));;',
         '    *) case "$kind" in',
-    ]
-    lines += ['      jobs) COMPREPLY=($(compgen -W "$(elsewhere --complete jobs 2>/dev/null)" -- "$word"));;']
-    lines += [
+        '      jobs) COMPREPLY=($(compgen -W "$(elsewhere --complete jobs 2>/dev/null)" -- "$word"));;',
         "      files) compopt -o default;;",
         '      *) COMPREPLY=($(compgen -W "$kind" -- "$word"));;',
         "    esac;;",
@@ -147,19 +151,22 @@ def _bash() -> str:
 
 def _zsh() -> str:
     found = commands()
+    described = " ".join(_quoted(f"{name}:{summary}") for name, (_, summary) in COMMANDS.items())
     lines = [
         "#compdef elsewhere",
         MARK,
         "_elsewhere() {",
         "  local -a options commands",
+        "  local before=$words[CURRENT-1]",
         "  if (( CURRENT == 2 )); then",
-    ]
-    described = " ".join(_quoted(f"{name}:{summary}") for name, (_, summary) in COMMANDS.items())
-    lines += [
+        f"    [[ $PREFIX == -* ]] && {{ compadd -- {' '.join(FRONT)}; return }}",
         f"    commands=({described})",
         "    _describe command commands; return",
         "  fi",
-        '  case "$words[2]:$words[CURRENT-1]" in',
+        "  local -i dashes=${words[(i)--]}",
+        "  (( dashes < CURRENT )) && { shift dashes words; (( CURRENT -= dashes )); _normal; return }",
+        "  [[ $PREFIX == --*=* ]] && { before=${PREFIX%%=*}; compset -P '*=' }",
+        '  case "$words[2]:$before" in',
     ]
     for name, command in found.items():
         for option, kind in _choices(command).items():
@@ -175,23 +182,54 @@ def _zsh() -> str:
         act = other.get(kind, f"compadd -- {kind}")
         lines.append(f"    {name}) options=({options} '--help:Show this command'); "
                      f"if [[ $PREFIX == -* ]]; then _describe option options; else {act}; fi;;")  # fmt: skip
-    return "\n".join([*lines, "  esac", "}", "compdef _elsewhere elsewhere"]) + "\n"
+    lines += [
+        f"    --install-completion|--show-completion) compadd -- {' '.join(SHELLS)};;",
+        "  esac",
+        "}",
+        # A .zshrc that never started the completion system has no `compdef` yet.
+        "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit -i }",
+        "compdef _elsewhere elsewhere",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _fish() -> str:
-    lines = [MARK, "complete -c elsewhere -f"]
+    lines = [
+        MARK,
+        # Not __fish_seen_subcommand_from: a job may be called like a command.
+        "function __elsewhere_in",
+        "    set -l words (commandline -opc)",
+        '    test "$words[2]" = "$argv[1]"; and not contains -- -- $words[3..]',
+        "end",
+        "function __elsewhere_first",
+        "    test (count (commandline -opc)) -eq 1",
+        "end",
+        "complete -c elsewhere -f",
+        "complete -c elsewhere -n 'contains -- -- (commandline -opc)' -F",
+        "complete -c elsewhere -n __elsewhere_first -l help -d 'Show the commands'",
+        "complete -c elsewhere -n __elsewhere_first -l version -d 'Show the version'",
+    ]
+    for asked, does in (("install-completion", "Write the completion of a shell"), ("show-completion", "Print it")):
+        lines.append(f"complete -c elsewhere -n __elsewhere_first -l {asked} -d '{does}'")
+        lines.append(f"complete -c elsewhere -n '__elsewhere_in --{asked}' -a '{' '.join(SHELLS)}'")
     for name, (_, summary) in COMMANDS.items():
-        lines.append(f"complete -c elsewhere -n __fish_use_subcommand -a {name} -d {_quoted(summary)}")
+        lines.append(f"complete -c elsewhere -n __elsewhere_first -a {name} -d {_quoted(summary)}")
     for name, command in commands().items():
-        here = f"complete -c elsewhere -n '__fish_seen_subcommand_from {name}'"
+        here = f"complete -c elsewhere -n '__elsewhere_in {name}'"
         kind = _completes(command)
         if kind:
-            lines.append(
-                f"{here} "
-                + {"jobs": "-a '(elsewhere --complete jobs 2>/dev/null)'", "files": "-F"}.get(kind, f"-a '{kind}'")
-            )
+            named = {"jobs": "-k -a '(elsewhere --complete jobs 2>/dev/null)'", "files": "-F"}
+            lines.append(f"{here} {named.get(kind, f'-a {_quoted(kind)}')}")
         for option in command.options:
             names = " ".join(f"-l {n[2:]}" if n.startswith("--") else f"-s {n[1:]}" for n in option.names)
-            value = f" -x -a '{' '.join(option.choices)}'" if option.choices else " -r" if option.value else ""
-            lines.append(f"{here} {names}{value} -d {_quoted(option.help)}")
+            lines.append(f"{here} {names}{_fish_value(option)} -d {_quoted(option.help)}")
+        lines.append(f"{here} -l help -d 'Show this command'")
     return "\n".join(lines) + "\n"
+
+
+def _fish_value(option: Option) -> str:
+    if option.choices:
+        return f" -x -a {_quoted(' '.join(option.choices))}"
+    if option.value in FILES:
+        return " -r -F"
+    return " -x" if option.value else ""

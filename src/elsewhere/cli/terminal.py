@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable
 from typing import IO
 
+TYPED = ("chmod", "elsewhere", "keyring", "pip")  # a hint that begins with one is to be typed as it stands
 COLOURS = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34"}
 
 
@@ -57,7 +58,8 @@ def complain(message: str, faults: Iterable[str] = (), hint: str = "") -> None:
         *(f"  {fault}" for fault in faults if fault not in message),
     ]
     if hint:
-        lines.append(paint(hint[:1].upper() + hint[1:], "dim", on))
+        typed = hint.partition(" ")[0] in TYPED
+        lines.append(paint(hint if typed else hint[:1].upper() + hint[1:], "dim", on))
     tell(*lines)
 
 

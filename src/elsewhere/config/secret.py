@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,10 +67,29 @@ def _of_keyring(name: str, reference: str) -> str:
     if not slash:
         raise ConfigError(f"the secret {reference} has no name", hint="Write keyring:service/name.")
     try:
-        import keyring  # type: ignore[import-not-found,unused-ignore]
-    except ImportError as error:
-        raise MissingExtra(f"the secret {reference} needs the package keyring", hint="pip install keyring") from error
-    value = keyring.get_password(service, user)
+        import keyring
+
+        value = keyring.get_password(service, user)
+    except ModuleNotFoundError as error:
+        if error.name == "keyring":
+            raise MissingExtra(
+                f"the secret {reference} needs the package keyring, which {sys.executable} has not",
+                hint=f"{shlex.quote(sys.executable)} -m pip install keyring",
+            ) from error
+        raise _unread(reference, error) from error
+    except Exception as error:  # whatever the keyring of this machine raises is not our mistake
+        raise _unread(reference, error) from error
     if value is None:
-        raise ConfigError(f"the secret {reference} is not in the keyring", hint=f"keyring set {service} {user}")
-    return str(value)
+        raise ConfigError(
+            f"the secret {reference} is not in the keyring",
+            hint=f"keyring set {shlex.quote(service)} {shlex.quote(user)}",
+        )
+    return value
+
+
+def _unread(reference: str, error: Exception) -> ConfigError:
+    said = str(error).partition("\n")[0] or type(error).__name__
+    return ConfigError(
+        f"the secret {reference} cannot be read: {said}",
+        hint="`keyring diagnose` says which keyring is used here; env:NAME and file:PATH need none.",
+    )

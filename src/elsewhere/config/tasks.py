@@ -145,6 +145,10 @@ def lines_of(path: Path | str, ids: Collection[str]) -> dict[str, list[int]]:
 
 def located(error: InvalidTask, source: object) -> InvalidTask:
     """The same error with the lines of the ids that are used twice, if they stand in a file that can be read again."""
+    if error.twice and error.twice == error.faults and (str(source) == "-" or hasattr(source, "readline")):
+        # It cannot be read again for the lines.
+        first, *others = (f"task_id {name!r} is used twice" for name in error.twice)
+        return InvalidTask(f"standard input: {first}", hint=NOTHING, faults=tuple(others))
     if not error.twice or not isinstance(source, str | Path) or str(source) == "-":
         return error
     more = duplicated(source, error.twice)

@@ -94,7 +94,7 @@ def _version(path: str, why: str) -> tuple[int, int]:
         )
         major, minor = map(int, done.stdout.split())
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        text = getattr(error, "stderr", "") or str(error)
+        text = getattr(error, "stderr", "") or getattr(error, "strerror", "") or str(error)
         raise UsageError(
             f"the interpreter {path} ({why}) does not run: {text.strip().splitlines()[-1]}",
             hint="give --python the path of a Python of 3.9 or newer",

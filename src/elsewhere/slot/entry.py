@@ -58,7 +58,7 @@ def find(target: str, cwd: str) -> Callable[..., Any]:
     for part in name.split("."):
         found = getattr(found, part)
     if not callable(found):
-        raise TypeError(f"{target} is a {type(found).__name__}, not a function")
+        raise TypeError(f"{target} is not a function but of the type {type(found).__name__}")
     return plain(found)
 
 
