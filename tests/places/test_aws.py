@@ -252,8 +252,8 @@ def test_a_function_is_called_there_with_arguments_of_any_size(cloud: Sandbox, p
 def test_one_command_there_has_its_own_output_and_exit_status(cloud: Sandbox, project: Path) -> None:
     words = [sys.executable, "-m", "elsewhere", "run", "--on", "aws", "--budget", "1", "--", "sh", "-c"]
     done = subprocess.run(
-        [*words, 'echo "here: $0"; echo oh >&2; exit 7', "it"], cwd=project, capture_output=True, text=True, timeout=240,
-        check=False,
+        [*words, 'echo "here: $0"; echo oh >&2; exit 7', "it"], cwd=project, capture_output=True, text=True,
+        timeout=240, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (7, "here: it\n"), done.stderr
     assert "oh\n" in done.stderr
