@@ -75,11 +75,9 @@ def drive(files: JobFiles, *, show: live.Quiet, results: Path | None = None, qui
     stop = session.Stop()
     try:
         with listening(stop) as asked:
-            counts = session.run_here(files, watch=shown(show), stop=stop)
+            counts = _run(files, shown(show), stop, results)
     finally:
         show.close()
-    if results is not None:
-        save_results(files, results)
     status = status_of(counts, asked.status)
     took = time.monotonic() - began
     if isinstance(show, live.JsonLines):
@@ -91,6 +89,22 @@ def drive(files: JobFiles, *, show: live.Quiet, results: Path | None = None, qui
         last = Last(counts, name, results, bool(asked.signal), stopped_early(files), failures(files, counts))
         tell(*receipt(last, took, counts.ended - before.ended))
     return status
+
+
+def _run(files: JobFiles, watch: Callable[[View], None], stop: Stop, results: Path | None) -> Counts:
+    """Run the job; its results go to their file as they come, or at the end where a file cannot grow."""
+    from elsewhere import session
+
+    if results is None:
+        return session.run_here(files, watch=watch, stop=stop)
+    from elsewhere.cli.growing import growing, grows
+
+    if grows(results):
+        with growing(files, results) as file:
+            return session.run_here(files, watch=watch, heard=file.hear, begun=file.begin, stop=stop)
+    counts = session.run_here(files, watch=watch, stop=stop)
+    save_results(files, results)
+    return counts
 
 
 def shown(show: live.Quiet) -> Callable[[View], None]:
