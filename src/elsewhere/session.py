@@ -129,7 +129,7 @@ def _with_twice(wrong: InvalidTask, ledger: Ledger) -> InvalidTask:
     try:
         ledger.index()
     except InvalidTask as more:
-        return InvalidTask(wrong.message, hint=wrong.hint, faults=wrong.faults, twice=more.twice)
+        return InvalidTask(wrong.message, hint=wrong.hint, faults=wrong.faults, twice=more.twice, numbers=more.numbers)
     return wrong
 
 

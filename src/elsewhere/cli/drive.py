@@ -144,7 +144,10 @@ def status_of(counts: Counts, interrupted: int = 0) -> int:
 
 
 class Last(NamedTuple):
-    """What the last lines are made of. `stopped`: by a signal; `early`: by its own limit of failures."""
+    """What the last lines are made of. `stopped`: by a signal; `early`: by its own limit of failures.
+
+    `since`: nobody runs it, and so long (seconds since the epoch); None: it has just ended.
+    """
 
     counts: Counts
     name: str
@@ -152,6 +155,7 @@ class Last(NamedTuple):
     stopped: bool = False
     early: bool = False
     failures: Sequence[tuple[str, str]] = ()
+    since: float | None = None
 
 
 def failures(files: JobFiles, counts: Counts) -> list[tuple[str, str]]:
@@ -172,6 +176,7 @@ def receipt(last: Last, took: float, ended: int = 0) -> list[str]:
     from elsewhere.model.units import show_duration
     from elsewhere.observe.progress import show_rate
     from elsewhere.observe.safe import one_line
+    from elsewhere.observe.wording import when
 
     on, counts = coloured(sys.stderr), last.counts
     left = counts.total - counts.ended
@@ -182,7 +187,11 @@ def receipt(last: Last, took: float, ended: int = 0) -> list[str]:
     parts += [f"asked again {counts.asks:,} times"] * bool(counts.asks)
     rate = f" ({show_rate(ended / took)})" if took > 1 and ended > 20 else ""
     word = "Interrupted" if last.stopped and left else "Stopped" if left else "Done"
-    lines = [f"{paint(word, 'bold', on)} after {show_duration(took)}: {', '.join(parts)}{rate}."]
+    began = f"{paint(word, 'bold', on)} after {show_duration(took)}"
+    if last.since is not None:
+        began = f"{paint('Nobody runs it', 'bold', on)} since {when(last.since, time.time())}"
+        rate = ""
+    lines = [f"{began}: {', '.join(parts)}{rate}."]
     lines += [f"  failed {one_line(task, 60)}: {why}" for task, why in last.failures]
     if left and last.early:
         lines.append("It stopped early, for too many tasks had failed.")

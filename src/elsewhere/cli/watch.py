@@ -45,11 +45,9 @@ def main(asked: SimpleNamespace) -> int:
             figures = which.figures(counts)
             show.event("summary", **figures, exit_status=status, next=drive.commands(counts, name, None))
         elif not asked.quiet:
-            took = _took(ledger)
-            if left:
-                tell("No controller runs this job just now.")
-            last = drive.Last(counts, name, None, False, drive.stopped_early(files), drive.failures(files, counts))
-            tell(*drive.receipt(last, took))
+            since = _news(ledger) if left else None
+            early, why = drive.stopped_early(files), drive.failures(files, counts)
+            tell(*drive.receipt(drive.Last(counts, name, None, False, early, why, since), _took(ledger)))
     return status
 
 
@@ -77,6 +75,13 @@ def seen(files: JobFiles, ledger: Questions) -> View:
     return View(
         ledger.count(), int(now["slots"]), now["busy"], tuple(now["running"]), bool(now["draining"]), now["note"]
     )
+
+
+def _news(ledger: Questions) -> float:
+    """When (seconds since the epoch) its last controller was last heard of."""
+    events = ledger.events()
+    last = events[-1].at if events else ledger.spec.created
+    return max(last.timestamp(), float(ledger.live().get("at") or 0.0))
 
 
 def _took(ledger: Questions) -> float:
