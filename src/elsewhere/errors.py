@@ -30,14 +30,21 @@ class UsageError(ElsewhereError):
 class InvalidTask(UsageError):
     """Tasks that cannot be run as written; `faults` holds every fault of the file, each with its line.
 
-    `twice`: ids that are used more than once, of which only the reader of the file knows the lines.
+    `twice`: ids that are used more than once, of which only the reader of the file knows the lines. `numbers`: for each
+    of those the places, from 1, of the first two tasks that use it.
     """
 
     def __init__(
-        self, message: str = "", *, hint: str = "", faults: tuple[str, ...] = (), twice: tuple[str, ...] = ()
+        self,
+        message: str = "",
+        *,
+        hint: str = "",
+        faults: tuple[str, ...] = (),
+        twice: tuple[str, ...] = (),
+        numbers: tuple[tuple[int, ...], ...] = (),
     ) -> None:
         super().__init__(message, hint=hint)
-        self.faults, self.twice = faults, twice
+        self.faults, self.twice, self.numbers = faults, twice, numbers
 
     def __str__(self) -> str:
         return _with_faults(self.message, self.faults)

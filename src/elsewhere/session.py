@@ -124,7 +124,7 @@ def _with_twice(wrong: InvalidTask, ledger: Ledger) -> InvalidTask:
     try:
         ledger.index()
     except InvalidTask as more:
-        return InvalidTask(wrong.message, hint=wrong.hint, faults=wrong.faults, twice=more.twice)
+        return InvalidTask(wrong.message, hint=wrong.hint, faults=wrong.faults, twice=more.twice, numbers=more.numbers)
     return wrong
 
 
@@ -196,14 +196,18 @@ def run_here(
     *,
     watch: Callable[[View], None] | None = None,
     heard: Callable[[Sequence[Ended]], None] | None = None,
+    begun: Callable[[], None] | None = None,
     stop: Stop | None = None,
 ) -> Counts:
-    """Run a job in this thread until it is over, stopped, or drained by its limits. JobHeld: somebody else has it."""
+    """Run a job in this thread until it is over, stopped, or drained by its limits. JobHeld: somebody else has it.
+
+    `begun` is called once, when the job is ours and what its last controller left is recorded; `heard` from then on.
+    """
     from elsewhere.controller.drive import drive
 
     own = stop or Stop()
     try:
-        return drive(files, own, watch=watch, heard=heard)
+        return drive(files, own, watch=watch, heard=heard, ready=None if begun is None else lambda _: begun())
     finally:
         if stop is None:
             own.close()

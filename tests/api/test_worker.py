@@ -124,6 +124,21 @@ def test_retry_flags_are_honoured(script: Scripts, tmp_path: Path) -> None:
     assert by_task(tmp_path)["a"]["event_type"] == "task_completed"
 
 
+def test_retry_on_exit_tries_exits_again_and_not_exceptions(script: Scripts, tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_text(json.dumps([{"task_id": name, "data": {}} for name in ("exits", "raises")]))
+    body = (
+        "import os\n    number = sum(n.startswith(task_id) for n in os.listdir('.'))\n"
+        "    open(f'{task_id}{number}', 'w').close()\n"
+        "    if task_id == 'raises': raise ValueError(number)\n"
+        "    if number < 2: os._exit(7)\n    return True, 1"
+    )
+    script(worker(body), "--tasks", "t.json", "--retry-on-exit")
+
+    ends = {event["task_id"]: event["event_type"] for event in events(tmp_path)}
+    assert ends == {"exits": "task_completed", "raises": "task_exception"}
+    assert sorted(path.name for path in tmp_path.glob("*[0-9]")) == ["exits0", "exits1", "exits2", "raises0"]
+
+
 def test_worker_data_shows_options_of_flags_and_variables(
     script: Scripts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -51,7 +53,8 @@ def test_a_task_list_runs_and_its_results_are_in_the_file(shell: Shell) -> None:
     assert ran.status == 0, ran.err
     assert ran.out == ""
     rows = [json.loads(line) for line in (shell.directory / "out.jsonl").read_text().splitlines()]
-    assert [(row["task_id"], row["result"]) for row in rows] == [("t1", {"y": 2}), ("t2", {"y": 4})]
+    assert {row["task_id"]: row["result"] for row in rows} == {"t1": {"y": 2}, "t2": {"y": 4}}
+    assert len(rows) == 2
     assert "2 of 2 done" in ran.err
 
 
@@ -205,14 +208,45 @@ def test_an_id_that_is_used_twice_is_told_with_both_lines(
     assert shell("jobs", "--json").json() == []
 
 
-def test_ids_that_standard_input_uses_twice_are_told_and_nothing_is_made(shell: Shell) -> None:
-    text = b"".join(b'{"task_id": "%s", "data": {}}\n' % name for name in (b"a", b"b", b"a", b"b"))
+def test_an_id_that_is_used_twice_on_standard_input_is_told_with_both_lines(shell: Shell) -> None:
+    tasks = [b'{"task_id": "%b", "data": {"x": 1}}\n' % name for name in (b"a", b"b", b"a")]
 
-    ran = shell("run", "-", "--entry", "os:getcwd", input=text)
+    ran = shell("run", "-", "--entry", "worker:double", input=b"\n".join(tasks))
 
     assert ran.status == 2
-    assert "standard input: task_id 'a' is used twice\n  task_id 'b' is used twice\nNothing was started." in ran.err
+    assert "standard input:5: task_id 'a' is used twice; first on line 1" in ran.err
     assert shell("jobs", "--json").json() == []
+
+
+@pytest.mark.parametrize("name", ["t.json", "t.jsonl", "t.csv", "t.yaml"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
+def test_a_list_in_utf_16_is_told_to_be_that_and_how_to_convert_it(shell: Shell, name: str, encoding: str) -> None:
+    text = '[{"task_id": "a", "data": {"x": 1}}]\n' if not name.endswith("csv") else "task_id,x\na,1\n"
+    shell.write(name, text.encode(encoding))
+
+    ran = shell("run", name, "--entry", "worker:double")
+
+    assert ran.status == 2
+    shown = encoding.upper().replace("-16-LE", "-16LE")
+    assert f"{name}:1: has the wrong encoding: it seems to be {shown}, not UTF-8" in ran.err
+    assert f"iconv -f {shown} -t UTF-8 {name} > NEW" in ran.err
+
+
+def test_jobs_past_what_is_kept_go_when_another_is_run(shell: Shell) -> None:
+    shell.tasks(1)
+    run = ("run", "tasks.jsonl", "--entry", "worker:double")
+    assert shell(*run, "--name", "old", env={"ELSEWHERE_KEEP": "0s"}).status == 0
+    kept = shell(*run, "--name", "kept")
+    shell.write("one.jsonl", '{"task_id": "a", "data": {"x": 3}}\n{"task_id": "b", "data": {"x": 3}}\n')
+    left = shell("run", "one.jsonl", "--entry", "worker:double", "--slots", "1", "--max-failures", "0",
+                 "--name", "left", env={"ELSEWHERE_KEEP": "0s"})  # fmt: skip
+
+    assert shell("run", "--name", "new", "--", "true").status == 0
+
+    assert (kept.status, left.status) == (0, 1)
+    assert {row["name"] for row in shell("jobs", "--json").json()} == {"new", "kept", "left"}
+    assert "Removed 1 job past what is kept of those that are over" in kept.err
+    assert "Removed" not in left.err
 
 
 def test_a_task_that_crashes_fails_alone(shell: Shell) -> None:
@@ -429,6 +463,25 @@ def test_ctrl_c_once_lets_running_tasks_finish_and_leaves_the_rest(shell: Shell)
     rows = list(csv.DictReader((shell.directory / "out.csv").read_text().splitlines()))
     assert [row["result"] for row in rows] == ["1", "2", "3", "4", "5", "6"]
     assert [row["attempt"] for row in rows[:2]] == ["1", "1"]
+
+
+def test_watch_of_a_job_that_was_killed_says_that_nobody_runs_it_and_how_to_go_on(shell: Shell) -> None:
+    shell.tasks(3)
+    process = shell.start("run", "tasks.jsonl", "--entry", "worker:wait", "--slots", "1", "--name", "fit")
+    try:
+        patience = time.monotonic() + 60
+        while not (shell.directory / "begun-1").exists():
+            assert time.monotonic() < patience
+            time.sleep(0.02)
+    finally:
+        end(process)
+
+    ran = shell("watch", "fit")
+
+    assert ran.status == 1
+    assert re.search(r"^Nobody runs it since .*\d\d:\d\d:\d\d: 0 of 3 done, 3 left\.$", ran.err, re.MULTILINE), ran.err
+    assert "elsewhere resume fit" in ran.err
+    assert "Stopped" not in ran.err
 
 
 def test_ctrl_c_twice_stops_at_once(shell: Shell) -> None:

@@ -342,7 +342,8 @@ def test_every_fault_of_every_file_is_named_at_once_and_nothing_runs(shell: Shel
 
 def test_check_names_places_backends_and_profiles_that_are_not_there(shell: Shell) -> None:
     shell.write("elsewhere.yaml", "profiles: {warm: {on: naer}}\nplaces:\n  near: {backend: local}\n"
-                "  far: {backend: lokal}\njobs:\n  fit: {command: [ls], profile: wram}\n")  # fmt: skip
+                "  far: {backend: lokal}\njobs:\n  fit: {command: [ls], profile: wram}\n"
+                "default: {slotz: 2}\n")  # fmt: skip
 
     checked = shell("config", "check", env={"ELSEWHERE_ON": "nowhere"})
 
@@ -350,6 +351,7 @@ def test_check_names_places_backends_and_profiles_that_are_not_there(shell: Shel
     for said in ("elsewhere.yaml:1: there is no place 'naer'; did you mean 'near'?",
                  "elsewhere.yaml:4: places.far: there is no backend 'lokal'; did you mean 'local'?",
                  "elsewhere.yaml:6: there is no profile 'wram'; did you mean 'warm'?",
+                 "elsewhere.yaml:7: unknown key default.slotz; did you mean 'slots'?",
                  "ELSEWHERE_ON: there is no place 'nowhere'"):  # fmt: skip
         assert said in checked.err, checked.err
 

@@ -16,7 +16,7 @@ from elsewhere.channels.calls import Calls
 from elsewhere.controller.controller import Controller
 from elsewhere.controller.stop import Stop
 from elsewhere.controller.view import View
-from elsewhere.errors import InvalidTask
+from elsewhere.errors import InvalidTask, StateError
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import Entry, JobSpec
 from elsewhere.model.reports import Ended, Form
@@ -243,6 +243,42 @@ def test_a_full_disk_pauses_and_goes_on_once_there_is_room(begin: Begin) -> None
     controller.watch = watch
     assert controller.run().succeeded == 300
     assert any("full" in note for note in notes)
+
+
+@pytest.mark.parametrize("when", ["stopped early", "drained", "left"])
+def test_a_disk_that_fills_while_a_job_is_stopped_or_left_pauses_it_too(begin: Begin, when: str) -> None:
+    controller, _ = begin(50, lambda d: Outcome.ERRORED, max_failures=2)
+    notes: list[str] = []
+    note, full = controller.ledger.note, [when, when]
+
+    def watch(view: View) -> None:
+        notes.extend([view.note] * bool(view.note))
+
+    def told(kind: str, about: str = "", **detail: object) -> None:
+        if kind in full:
+            full.remove(kind)
+            raise apsw.FullError
+        note(kind, about, **detail)
+
+    controller.watch, controller.ledger.note = watch, told  # type: ignore[method-assign]
+    counts = controller.run()
+
+    assert not full and len([text for text in notes if "is full" in text]) == 2
+    assert counts.failed >= 3 and counts.ready + counts.failed == 50
+    kinds = [event.kind for event in controller.ledger.events()]
+    assert [kinds.count(word) for word in ("stopped early", "drained", "left")] == [1, 1, 1]
+
+
+def test_who_wants_it_ended_now_does_not_wait_for_room(begin: Begin) -> None:
+    controller, _ = begin(5, succeed)
+
+    def told(kind: str, about: str = "", **detail: object) -> None:
+        controller.stop.hard()
+        raise apsw.FullError
+
+    controller.ledger.note = told  # type: ignore[method-assign]
+    with pytest.raises(StateError, match="is full"):
+        controller.run()
 
 
 def test_tasks_come_in_while_it_runs(begin: Begin) -> None:

@@ -216,6 +216,40 @@ def test_a_cancelled_task_is_never_handed_out_and_its_late_success_is_refused(ma
     assert ledger.task("t1").state is TaskState.CANCELLED  # type: ignore[union-attr]
 
 
+def test_cancelling_single_tasks_counts_each_where_it_stood(make: Make, clock: Clock) -> None:
+    ledger = make(6, retry=RetryPolicy(retries=3, delay=timedelta(seconds=9)))
+    one, two, three, _four = take(ledger, 4)
+    record(ledger, ended(one), errored(two), errored(three))
+    with ledger.moving():
+        assert ledger.cancel(["t1", "t2", "t4", "t5", "t5"]) == [4]
+    counts, due = ledger.counts, ledger.next_due()
+    ledger.reload()
+    assert counts == ledger.count()
+    assert (counts.cancelled, counts.waiting, counts.handed_out, counts.ready) == (3, 1, 0, 1)
+    assert due == ledger.next_due()
+    with ledger.moving():
+        ledger.cancel(["t3"])
+    assert ledger.next_due() is None
+    assert [d.id for d in take(ledger)] == ["t6"]
+
+
+def test_cancelling_one_task_reads_no_other(make: Make) -> None:
+    ledger = make(3000)
+    take(ledger, 2900)
+    steps = 0
+
+    def count() -> bool:
+        nonlocal steps
+        steps += 1
+        return False
+
+    with ledger.moving():
+        ledger.db.set_progress_handler(count, 100)
+        assert ledger.cancel(["t2000"]) == [2000]
+        ledger.db.set_progress_handler(None)
+    assert steps < 20  # hundreds of instructions of SQLite's
+
+
 def test_cancel_of_an_unknown_task_changes_nothing(make: Make) -> None:
     ledger = make(2)
     with pytest.raises(InvalidTask, match="t9"), ledger.moving():
@@ -234,6 +268,20 @@ def test_retry_makes_failed_tasks_ready_with_a_fresh_budget(make: Make) -> None:
     assert (again.id, again.attempt) == ("t1", 2)
     record(ledger, ended(again))
     assert ledger.count().succeeded == 2
+
+
+def test_retry_keeps_the_priority_that_a_task_came_with(make: Make) -> None:
+    ledger = make(2)
+    with ledger.moving():
+        own = b'{"timeout": 3}'
+        ledger.add([NewTask("low", b"{}", priority=-1), NewTask("high", b"{}", own, priority=5)])
+    deliveries = take(ledger)
+    record(ledger, *map(errored, deliveries))
+    with ledger.moving():
+        assert ledger.retry() == 4
+    again = take(ledger)
+    assert [d.id for d in again] == ["high", "t1", "t2", "low"]
+    assert json.loads(again[0].options or b"")["timeout"] == 3
 
 
 def test_a_death_counts_only_alone_and_three_of_them_fail_the_task(make: Make) -> None:

@@ -189,6 +189,18 @@ def test_a_long_story_leaves_out_its_middle(told: Make) -> None:
     assert len(lines) < 35
 
 
+def test_tries_that_ended_because_they_were_cancelled_are_told_by_that(told: Make) -> None:
+    job = told()
+    with job.ledger.moving():
+        job.ledger.note("cancelled")
+        job.ledger.note("refused", "1", attempt=1, outcome="CANCELLED")
+
+    lines = of_job(Scene(job.ledger.spec, job.ledger.count(), job.now), job.ledger.events())
+
+    assert [line[10:] for line in lines if "cancelled" in line] == ["Tasks were cancelled."]
+    assert not any("left out" in line or "refused" in line or "report" in line for line in lines)
+
+
 def test_many_refused_reports_are_one_line(told: Make) -> None:
     job = told()
     with job.ledger.moving():
@@ -198,7 +210,9 @@ def test_many_refused_reports_are_one_line(told: Make) -> None:
 
     lines = of_job(Scene(job.ledger.spec, job.ledger.count(), job.now), job.ledger.events())
 
-    assert [line[10:] for line in lines if "refused" in line] == ["100 late or repeated reports were refused."]
+    assert [line[10:] for line in lines if "left out" in line] == [
+        "The ends of 100 tries were left out: the task had ended already, or had been given to another slot meanwhile."
+    ]
 
 
 def test_reasons_in_one_line() -> None:

@@ -199,8 +199,7 @@ class Hands:
         options = _mapping(held.claim.delivery.options)
         limit = int(str(options.get("retries", self.ways.retry.retries)))
         spent = int(str(options.get("spent", 0))) + held.tries
-        codes, story = self.ways.retry.exit_codes, _mapping(report.value)
-        if codes is not None and story.get("exit_code") not in (None, *codes):
+        if not self.ways.retry.allows(_mapping(report.value)):
             return False
         return spent <= limit and report.form == Form.FAILURE
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from elsewhere import session
 from elsewhere.api.interrupts import interrupts
 from elsewhere.api.jobs import Job
 from elsewhere.api.options import Options, job_name
+from elsewhere.api.terms import OfMany, OfOne, given
 from elsewhere.config import rows
 from elsewhere.errors import InvalidTask, TaskFailed, UsageError
 from elsewhere.model.job import Entry
-from elsewhere.model.task import NewTask, RetryPolicy
+from elsewhere.model.task import NewTask
 
 if TYPE_CHECKING:
     from elsewhere.config.fit import Fit
@@ -34,22 +34,14 @@ def run(
     check: bool = False,
     shell: bool = False,
     cwd: str | os.PathLike[str] | None = None,
-    on: str | None = None,
-    retries: int | RetryPolicy | None = None,
-    timeout: str | float | timedelta | None = None,
-    cpus: float | None = None,
-    memory: str | int | None = None,
-    env: Mapping[str, str] | None = None,
-    name: str | None = None,
-    profile: str | None = None,
+    **terms: Unpack[OfOne],
 ) -> Job:
-    """Run one command and wait: the finished Job, with `ok`, `exit_code`, `stdout` and `stderr`.
+    """Run one command and wait: the finished Job, with `ok`, `exit_code`, `stdout` and `stderr`. Terms: see `remote`.
 
     `check`: TaskFailed (or TaskTimedOut, ...) if it did not succeed. UsageError: nothing was run. An interrupt lets it
     finish and is raised then; a second one stops it.
     """
-    given = _given(locals(), "command", "check", "shell", "cwd")
-    files = _one(command, shell, cwd, given)
+    files = _one(command, shell, cwd, terms)
     with interrupts() as stop:
         session.run_here(files, stop=stop)
     job = Job(files)
@@ -63,18 +55,10 @@ def submit(
     *,
     shell: bool = False,
     cwd: str | os.PathLike[str] | None = None,
-    on: str | None = None,
-    retries: int | RetryPolicy | None = None,
-    timeout: str | float | timedelta | None = None,
-    cpus: float | None = None,
-    memory: str | int | None = None,
-    env: Mapping[str, str] | None = None,
-    name: str | None = None,
-    profile: str | None = None,
+    **terms: Unpack[OfOne],
 ) -> Job:
     """Run one command in the background: its Job at once; it outlives this process. UsageError: nothing was run."""
-    given = _given(locals(), "command", "shell", "cwd")
-    files = _one(command, shell, cwd, given)
+    files = _one(command, shell, cwd, terms)
     session.detach(files)
     return Job(files)
 
@@ -84,39 +68,26 @@ def submit_all(
     *,
     shell: bool = False,
     cwd: str | os.PathLike[str] | None = None,
-    on: str | None = None,
-    slots: int | None = None,
-    retries: int | RetryPolicy | None = None,
-    timeout: str | float | timedelta | None = None,
-    cpus: float | None = None,
-    memory: str | int | None = None,
-    env: Mapping[str, str] | None = None,
-    name: str | None = None,
-    profile: str | None = None,
+    **terms: Unpack[OfMany],
 ) -> Job:
     """Many commands as one Job, in the background, `slots` at a time.
 
     Each is a command, or a mapping with `command` and, as in a task file, `task_id`, `timeout`, `retries`, `resources`,
     `env`. InvalidTask names those that are wrong, and then nothing is run.
     """
-    given = _given(locals(), "commands", "shell", "cwd")
-    options = Options.of(given)
+    options = Options.of(given(terms, OfMany))
     if isinstance(commands, str | bytes | Mapping):
         raise UsageError("submit_all takes many commands, each a list of words", hint="submit takes one.")
-    spec = options.spec(Entry("command", name=name or "commands"), name="commands", cwd=_directory(cwd))
+    spec = options.spec(Entry("command", name=terms.get("name") or "commands"), name="commands", cwd=_directory(cwd))
     files = session.create(spec, _tasks(commands, shell, options.own, session.fit_of(spec)))
     session.detach(files)
     return Job(files)
 
 
-def _given(named: dict[str, Any], *without: str) -> dict[str, Any]:
-    return {name: value for name, value in named.items() if name not in without and value is not None}
-
-
-def _one(command: Command, shell: bool, cwd: str | os.PathLike[str] | None, given: dict[str, Any]) -> session.JobFiles:
-    options = Options.of({**given, "slots": 1})
+def _one(command: Command, shell: bool, cwd: str | os.PathLike[str] | None, terms: OfOne) -> session.JobFiles:
+    options = Options.of({**given(terms, OfOne), "slots": 1})
     words = _words(command, shell)
-    if not shell and shutil.which(words[0], path={**dict(options.env), **(given.get("env") or {})}.get("PATH")) is None:
+    if not shell and shutil.which(words[0], path={**dict(options.env), **(terms.get("env") or {})}.get("PATH")) is None:
         raise UsageError(f"there is no program {words[0]!r}" + ("" if "/" in words[0] else " in PATH"))
     label = str(command).split()[0] if shell and str(command).split() else words[0]
     entry = Entry("command", command=tuple(words), name=Path(label).name)

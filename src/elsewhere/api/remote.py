@@ -12,11 +12,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from concurrent.futures import Future
-    from datetime import timedelta
-    from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
+    from typing import Any, Generic, Literal, ParamSpec, TypeVar, Unpack, overload
 
     from elsewhere.api.options import Options
-    from elsewhere.model.task import RetryPolicy
+    from elsewhere.api.terms import OfCalls
 
     P = ParamSpec("P")
     R = TypeVar("R")
@@ -109,23 +108,10 @@ class Remote(_Typed[P, R]):
 
     def options(
         self,
-        *,
-        on: str | None = None,
-        slots: int | None = None,
-        retries: int | RetryPolicy | None = None,
-        timeout: str | float | timedelta | None = None,
-        cpus: float | None = None,
-        memory: str | int | None = None,
-        gpus: str | int | None = None,
-        env: Mapping[str, str] | None = None,
-        python: str | None = None,
-        isolate: bool | None = None,
-        priority: int | None = None,
-        name: str | None = None,
-        profile: str | None = None,
+        **terms: Unpack[OfCalls],
     ) -> Remote[P, R]:
         """The same function with other options; this one stays as it is."""
-        given = {name: value for name, value in list(locals().items()) if name != "self" and value is not None}
+        given = {name: value for name, value in terms.items() if value is not None}
         return Remote(self.__wrapped__, {**self._settings, **given})
 
     def __get__(self, owner: object, _kind: type | None = None) -> Remote[..., R]:
@@ -176,20 +162,7 @@ def remote(function: Callable[P, R], /) -> Remote[P, R]: ...
 
 @overload
 def remote(  # noqa: F811
-    *,
-    on: str | None = None,
-    slots: int | None = None,
-    retries: int | RetryPolicy | None = None,
-    timeout: str | float | timedelta | None = None,
-    cpus: float | None = None,
-    memory: str | int | None = None,
-    gpus: str | int | None = None,
-    env: Mapping[str, str] | None = None,
-    python: str | None = None,
-    isolate: bool | None = None,
-    priority: int | None = None,
-    name: str | None = None,
-    profile: str | None = None,
+    **terms: Unpack[OfCalls],
 ) -> Callable[[Callable[P, R]], Remote[P, R]]: ...
 
 
@@ -200,6 +173,7 @@ def remote(function=None, /, **settings):  # type: ignore[no-untyped-def]  # noq
     retries   tries after the first error, or a policy     timeout   of each try: "30s", seconds, or a timedelta
     cpus, memory, gpus   what one call needs               env       variables of the task
     python    the interpreter of the slots (ours)          isolate   a fresh process for each call
+    spot      True, "prefer": machines that may be taken back (of places that sell)    budget   dollars for the job
     priority  beside other jobs, higher goes first         name      the job's name     profile   named settings
 
     UsageError says which option is wrong, when the function is decorated; nothing is started before the first call.

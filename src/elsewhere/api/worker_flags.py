@@ -169,18 +169,16 @@ def terms(found: argparse.Namespace) -> dict[str, Any]:
 
 
 def _retry(found: argparse.Namespace) -> RetryPolicy:
-    """Nothing is tried again unless asked for; what the task itself asks for has no end.
-
-    An exit and an exception spend the same budget, so exits alone cannot be tried again: --retry-on-exit by itself does
-    so for processes that were killed from outside.
-    """
+    """Nothing is tried again unless asked for; what the task itself asks for has no end."""
+    exits, exceptions = bool(found.retry_on_exit), bool(found.retry_on_exception)
     return RetryPolicy(
-        retries=ENDLESS if found.retry_on_exception else 0,
+        retries=ENDLESS if exits or exceptions else 0,
         timeouts=ENDLESS if found.retry_on_timeout else 0,
         memory=0,
-        losses=ENDLESS if found.retry_on_exit else 3,
+        losses=ENDLESS if exits else 3,
         asks=None,
-        exit_codes=None if found.retry_on_exit else (),
+        exit_codes=None if exits else (),
+        exceptions=exceptions,
         delay=timedelta(milliseconds=100),
         max_delay=timedelta(seconds=30),
     )

@@ -46,7 +46,7 @@ def main(asked: SimpleNamespace) -> int:
     from elsewhere.errors import ElsewhereError
 
     most = asked.max_state if asked.max_state is not None else load.current().value("max_state")
-    rows = [_look(files) for files in session.listing()]
+    rows = [look(files) for files in session.listing()]
     gone = []
     for row in chosen(rows, asked.older_than, most):
         try:
@@ -80,7 +80,8 @@ def chosen(rows: list[dict[str, Any]], older: timedelta | None, most: int | None
     return past
 
 
-def _look(files: JobFiles) -> dict[str, Any]:
+def look(files: JobFiles) -> dict[str, Any]:
+    """What `chosen` chooses by."""
     from elsewhere import session
     from elsewhere.errors import StateError
 

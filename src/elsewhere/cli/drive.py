@@ -75,11 +75,9 @@ def drive(files: JobFiles, *, show: live.Quiet, results: Path | None = None, qui
     stop = session.Stop()
     try:
         with listening(stop) as asked:
-            counts = session.run_here(files, watch=shown(show), stop=stop)
+            counts = _run(files, shown(show), stop, results)
     finally:
         show.close()
-    if results is not None:
-        save_results(files, results)
     status = status_of(counts, asked.status)
     took = time.monotonic() - began
     if isinstance(show, live.JsonLines):
@@ -92,6 +90,22 @@ def drive(files: JobFiles, *, show: live.Quiet, results: Path | None = None, qui
         last = Last(counts, name, results, bool(asked.signal), early, failed, money(files))
         tell(*receipt(last, took, counts.ended - before.ended))
     return status
+
+
+def _run(files: JobFiles, watch: Callable[[View], None], stop: Stop, results: Path | None) -> Counts:
+    """Run the job; its results go to their file as they come, or at the end where a file cannot grow."""
+    from elsewhere import session
+
+    if results is None:
+        return session.run_here(files, watch=watch, stop=stop)
+    from elsewhere.cli.growing import growing, grows
+
+    if grows(results):
+        with growing(files, results) as file:
+            return session.run_here(files, watch=watch, heard=file.hear, begun=file.begin, stop=stop)
+    counts = session.run_here(files, watch=watch, stop=stop)
+    save_results(files, results)
+    return counts
 
 
 def shown(show: live.Quiet) -> Callable[[View], None]:
@@ -137,7 +151,10 @@ def status_of(counts: Counts, interrupted: int = 0) -> int:
 
 
 class Last(NamedTuple):
-    """What the last lines are made of. `stopped`: by a signal; `early`: by its own limit of failures."""
+    """What the last lines are made of. `stopped`: by a signal; `early`: by its own limit of failures.
+
+    `since`: nobody runs it, and so long (seconds since the epoch); None: it has just ended.
+    """
 
     counts: Counts
     name: str
@@ -148,6 +165,7 @@ class Last(NamedTuple):
     paid: bill.Paid | None = None
     running: bool = False
     """Somebody still has the job."""
+    since: float | None = None
 
 
 def failures(files: JobFiles, counts: Counts) -> list[tuple[str, str]]:
@@ -168,6 +186,7 @@ def receipt(last: Last, took: float, ended: int = 0) -> list[str]:
     from elsewhere.model.units import show_duration
     from elsewhere.observe.progress import show_rate
     from elsewhere.observe.safe import one_line
+    from elsewhere.observe.wording import when
 
     on, counts = coloured(sys.stderr), last.counts
     left = counts.total - counts.ended
@@ -178,7 +197,11 @@ def receipt(last: Last, took: float, ended: int = 0) -> list[str]:
     parts += [f"asked again {counts.asks:,} times"] * bool(counts.asks)
     rate = f" ({show_rate(ended / took)})" if took > 1 and ended > 20 else ""
     word = "Interrupted" if last.stopped and left else "Stopped" if left else "Done"
-    lines = [f"{paint(word, 'bold', on)} after {show_duration(took)}: {', '.join(parts)}{rate}."]
+    began = f"{paint(word, 'bold', on)} after {show_duration(took)}"
+    if last.since is not None:
+        began = f"{paint('Nobody runs it', 'bold', on)} since {when(last.since, time.time())}"
+        rate = ""
+    lines = [f"{began}: {', '.join(parts)}{rate}."]
     lines += [f"  failed {one_line(task, 60)}: {why}" for task, why in last.failures]
     if left and last.early:
         lines.append("It stopped early, for too many tasks had failed.")

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from elsewhere.cli import asking, bill, drive, live, which
+from elsewhere.cli import asking, bill, drive, live, tidy, which
 from elsewhere.cli.terminal import complain, tell
 from elsewhere.model.states import Outcome, TaskState
 
@@ -48,6 +48,7 @@ def one_command(asked: SimpleNamespace) -> int:
     files = session.create(spec, [NewTask(TASK, b"null")])
     if inventory is not None and not paid.settle(files, asked, where, inventory):
         return 1
+    tidy.tidy(silent=asked.quiet or asked.json)
     if asked.detach:
         return drive.begin_detached(files, json=asked.json)
     return follow(files, asked)

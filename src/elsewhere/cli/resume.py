@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SHOWING = (
     Option("--results", value="FILE", parse=written_to, group="Showing",
-           help="Write the results there at the end; .jsonl, .json or .csv."),
+           help="Write the results there: .jsonl as they come, .json and .csv at the end."),
     Option("--quiet", "-q", group="Showing", help="No progress and no last lines; only errors."),
     Option("--json", group="Showing", help="One JSON object a line on standard output: started, progress, summary."),
 )  # fmt: skip

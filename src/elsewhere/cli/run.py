@@ -116,16 +116,17 @@ def _listed(asked: SimpleNamespace) -> int:
     from elsewhere.config.fit import Parameters
     from elsewhere.session import fit_of
 
+    lines = tasks.Lines() if asked.tasks_name == "-" else None
     source: Any = sys.stdin.buffer if asked.tasks_name == "-" else Path(asked.tasks_name)
     try:
         if asked.entry:
             spec = task_list_spec(asked)
             parameters = Parameters.of(spec.entry.name, asked.signature)
-            return go(spec, tasks.read(source, fit_of(spec, parameters)), asked)
+            return go(spec, tasks.read(source, fit_of(spec, parameters), lines), asked)
         spec = _command_list_spec(asked)
-        return go(spec, _only_commands(tasks.read(source, fit_of(spec)), asked.tasks_name), asked)
+        return go(spec, _only_commands(tasks.read(source, fit_of(spec), lines), asked.tasks_name), asked)
     except InvalidTask as error:
-        raise tasks.located(error, source) from None
+        raise tasks.located(error, source, lines) from None
 
 
 def _command_list_spec(asked: SimpleNamespace) -> JobSpec:
@@ -182,13 +183,14 @@ def _each_line(asked: SimpleNamespace) -> int:
 def go(spec: JobSpec, tasks: Iterable[NewTask], asked: SimpleNamespace) -> int:
     """Make the job whole, then run it here or give it away."""
     from elsewhere import session
-    from elsewhere.cli import paid
+    from elsewhere.cli import paid, tidy
 
     where = place(asked)
     inventory = paid.check(asked, where) if asked.on != DEFAULT else None
     files = session.create(spec, tasks)
     if inventory is not None and not paid.settle(files, asked, where, inventory):
         return 1
+    tidy.tidy(silent=asked.quiet or asked.json)
     if not asked.quiet and not asked.json:
         tell(opening(files, getattr(asked, "why", "")))
     if asked.detach:

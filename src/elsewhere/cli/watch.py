@@ -48,12 +48,11 @@ def main(asked: SimpleNamespace) -> int:
             figures = {**which.figures(counts), **bill.figures(paid)}
             show.event("summary", **figures, exit_status=status, next=drive.commands(counts, name, None, paid))
         elif not asked.quiet:
-            took = _took(ledger)
-            if left:
-                tell("No controller runs this job just now.")
+            since = _news(ledger) if left else None
             early, failed = drive.stopped_early(files), drive.failures(files, counts)
             held = session.holder(files) is not None  # it may still be ending its machines
-            tell(*drive.receipt(drive.Last(counts, name, None, False, early, failed, bill.paid(ledger), held), took))
+            last = drive.Last(counts, name, None, False, early, failed, bill.paid(ledger), held, since)
+            tell(*drive.receipt(last, _took(ledger)))
     return status
 
 
@@ -82,6 +81,13 @@ def seen(files: JobFiles, ledger: Questions) -> View:
     money = Spending.read(now.get("money"))
     running = tuple(now["running"])
     return View(ledger.count(), int(now["slots"]), now["busy"], running, bool(now["draining"]), now["note"], money)
+
+
+def _news(ledger: Questions) -> float:
+    """When (seconds since the epoch) its last controller was last heard of."""
+    events = ledger.events()
+    last = events[-1].at if events else ledger.spec.created
+    return max(last.timestamp(), float(ledger.live().get("at") or 0.0))
 
 
 def _took(ledger: Questions) -> float:

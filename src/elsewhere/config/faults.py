@@ -65,3 +65,21 @@ def article(value: object) -> str:
     if isinstance(value, dict):
         return "a mapping"
     return "a list" if isinstance(value, list | tuple) else f"a {type(value).__name__}"
+
+
+def wide_encoding(start: bytes) -> str:
+    """UTF-32 or UTF-16, if text that begins with these bytes seems to be that; else ""."""
+    if start[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
+        return "UTF-32"
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "UTF-16"
+    zeros = "".join(".0"[byte == 0] for byte in start[:4])
+    return {".0.0": "UTF-16LE", "0.0.": "UTF-16BE", ".000": "UTF-32LE", "000.": "UTF-32BE"}.get(zeros, "")
+
+
+def wrong_encoding(wide: str, name: str) -> str:
+    """What to say of a text that is not UTF-8."""
+    file = "FILE" if " " in name else name
+    return (
+        f"has the wrong encoding: it seems to be {wide}, not UTF-8; convert it: iconv -f {wide} -t UTF-8 {file} > NEW"
+    )

@@ -76,6 +76,11 @@ def read(path: Path, shown: str, faults: list[str]) -> Source | None:
     """The file's mapping; None, with what is wrong appended to `faults`, when it cannot be read as one."""
     try:
         text = path.read_bytes()
+        from elsewhere.config.faults import wide_encoding, wrong_encoding
+
+        if wide := wide_encoding(text[:4]):
+            faults.append(f"{shown}:1: {wrong_encoding(wide, shown)}")
+            return None
         text.decode()
     except OSError as error:
         faults.append(f"{shown}: cannot be read: {error.strerror}")

@@ -171,6 +171,18 @@ def current(
     `backends`: the dataclass of the settings of each backend whose places are to be checked. ConfigError: all faults of
     all files and variables, each with its file and line.
     """
+    found, faults, _ = _current(cwd, environ, backends or {})
+    if faults:
+        from elsewhere.config import files
+
+        raise files.error(faults)
+    return found
+
+
+def _current(
+    cwd: Path | None, environ: Mapping[str, str] | None, backends: Mapping[str, type]
+) -> tuple[Settings, list[str], bool]:
+    """What can be read, what is wrong with it, and whether each file could be read at all."""
     from elsewhere.config import files
 
     known = os.environ if environ is None else environ
@@ -178,18 +190,19 @@ def current(
     variables = {name: text for name, text in known.items() if name.startswith(PREFIX) and name not in _NOT_SETTINGS}
     profile = known.get(PREFIX + "PROFILE", "")
     if not paths and not variables:
-        return Settings(profile=profile)
-    return _read(paths, variables, profile, backends or {}, cwd or Path.cwd())
+        return Settings(profile=profile), [], True
+    return _read(paths, variables, profile, backends, cwd or Path.cwd())
 
 
 def _read(
     paths: list[Path], variables: dict[str, str], profile: str, backends: Mapping[str, type], cwd: Path
-) -> Settings:
+) -> tuple[Settings, list[str], bool]:
     from elsewhere.config import files
     from elsewhere.config import variables as spoken
     from elsewhere.config.shape import Checker, merged
 
     faults: list[str] = []
+    whole = True
     tree: Tree = {}
     directories: dict[str, Path] = {}
     for path in paths:
@@ -198,10 +211,9 @@ def _read(
         source = files.read(path, shown, faults)
         if source is not None:
             tree = merged(tree, Checker(source, faults, backends).file())
+        whole = whole and source is not None
     environ = spoken.tree(variables, faults)
-    if faults:
-        raise files.error(faults)
-    return Settings(tree, environ, tuple(directories), directories, profile)
+    return Settings(tree, environ, tuple(directories), directories, profile), faults, whole
 
 
 def _short(path: Path, cwd: Path) -> str:
@@ -231,8 +243,9 @@ def check(backends: Mapping[str, type] | None = None, installed: Collection[str]
 
     `installed`: the names of all backends; without it places are not looked for.
     """
-    found = current(backends=backends)
-    faults = [*_missing_profiles(found), *(_missing_places(found, installed) if installed else ())]
+    found, faults, whole = _current(None, None, backends or {})
+    if whole:  # else what is looked for may stand in the file that cannot be read
+        faults += [*_missing_profiles(found), *(_missing_places(found, installed) if installed else ())]
     if faults:
         message = faults[0] if len(faults) == 1 else f"the settings have {len(faults)} faults"
         raise ConfigError(message, faults=tuple(faults))

@@ -51,6 +51,17 @@ def _zstd(path: Path) -> BinaryIO:
     return cast("BinaryIO", ZstdFile(path))
 
 
+def first_bytes(stream: BinaryIO) -> bytes:
+    """How a stream begins, as far as that can be seen without taking it away."""
+    if hasattr(stream, "peek"):
+        return bytes(stream.peek(4)[:4])
+    if not stream.seekable():
+        return b""
+    start = stream.read(4)
+    stream.seek(-len(start), 1)
+    return start
+
+
 def damage() -> tuple[type[Exception], ...]:
     """The exceptions that reading a packed file that is cut off or damaged may raise."""
     import zlib

@@ -9,39 +9,63 @@ import io
 import json
 import math
 import sys
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from elsewhere.config.batch import Batch
-from elsewhere.config.faults import NOTHING, Faults
+from elsewhere.config.faults import NOTHING, Faults, wide_encoding, wrong_encoding
 from elsewhere.config.rows import new_task
-from elsewhere.config.sources import damage, kind_of, opened
+from elsewhere.config.sources import damage, first_bytes, kind_of, opened
 from elsewhere.errors import InvalidTask
 from elsewhere.model.task import NewTask
 
+STREAM = "standard input"
 Rows = Iterable[Mapping[str, Any]]
 Reader = Callable[[BinaryIO, Faults], Iterator[Batch]]
 Judge = Callable[[Sequence[NewTask]], Iterable[tuple[int, str]]]
 """Gives (which, what is wrong with it) of some tasks that are well written."""
 
 
-def read(source: Path | str | BinaryIO | Rows | Callable[[], Rows], judge: Judge | None = None) -> Iterator[NewTask]:
+class Lines:
+    """On which lines the tasks of a stream stood, which cannot be read again: only where empty lines came is kept."""
+
+    def __init__(self) -> None:
+        self._starts, self._shifts, self._count = [1], [0], 0
+
+    def note(self, lines: Sequence[int]) -> None:
+        """The lines of the next tasks, in their order."""
+        for line in lines[:1] if isinstance(lines, range) else lines:
+            self._count += 1
+            if line - self._count != self._shifts[-1]:
+                self._starts.append(self._count)
+                self._shifts.append(line - self._count)
+        self._count += max(0, len(lines) - 1) if isinstance(lines, range) else 0
+
+    def of(self, number: int) -> int:
+        """The line of a task by its place, from 1."""
+        return number + self._shifts[bisect_right(self._starts, number) - 1]
+
+
+def read(
+    source: Path | str | BinaryIO | Rows | Callable[[], Rows], judge: Judge | None = None, lines: Lines | None = None
+) -> Iterator[NewTask]:
     """The tasks of a file, of JSON lines on a binary stream (`-`: standard input), or of mappings from an iterable.
 
     A file is read to its end whatever is wrong with it: good tasks come as they are met, and InvalidTask with all
     faults (up to 20, each with its line) at the end, so add them to what can be rolled back. A stream and an iterable
     stop at the first fault, before its task. Ids are not compared here, but in the ledger; `duplicated` finds lines.
-    What `judge` (fit.py) has against a task is a fault like any other.
+    What `judge` (fit.py) has against a task is a fault like any other. `lines` is told where tasks of a stream stand.
     """
     if source == "-":
         source = cast("BinaryIO", sys.stdin.buffer)
     if isinstance(source, str | Path):
         return chain.from_iterable(_of_file(Path(source), judge))
     if isinstance(source, io.IOBase) or hasattr(source, "readline"):
-        faults = Faults("standard input", at_once=True)
-        return chain.from_iterable(_lists(_reader(".jsonl"), cast("BinaryIO", source), faults, judge))
+        faults = Faults(STREAM, at_once=True)
+        return chain.from_iterable(_lists(_reader(".jsonl"), cast("BinaryIO", source), faults, judge, lines))
     rows: Any = source() if callable(source) else source
     return _of_rows(rows, judge)
 
@@ -66,12 +90,19 @@ def _reader(suffix: str) -> Reader:
     return json_lists.array if suffix == ".json" else json_lists.lines
 
 
-def _lists(reader: Reader, stream: BinaryIO, faults: Faults, judge: Judge | None) -> Iterator[list[NewTask]]:
+def _lists(
+    reader: Reader, stream: BinaryIO, faults: Faults, judge: Judge | None, lines: Lines | None = None
+) -> Iterator[list[NewTask]]:
     """The tasks in lists; at the end, or at once, everything that was wrong."""
     some = False
     try:
+        if wide := wide_encoding(first_bytes(stream)):
+            faults.add(1, wrong_encoding(wide, faults.name))
+            raise faults.error()
         for batch in reader(stream, faults):
             some = some or bool(batch.tasks)
+            if lines is not None:
+                lines.note(batch.lines())
             for at, problem in judge(batch.tasks) if judge is not None else ():
                 faults.add(batch.lines()[at], problem)
             yield batch.tasks
@@ -143,25 +174,35 @@ def lines_of(path: Path | str, ids: Collection[str]) -> dict[str, list[int]]:
     return found
 
 
-def located(error: InvalidTask, source: object) -> InvalidTask:
-    """The same error with the lines of the ids that are used twice, if they stand in a file that can be read again."""
-    if error.twice and error.twice == error.faults and (str(source) == "-" or hasattr(source, "readline")):
-        # It cannot be read again for the lines.
-        first, *others = (f"task_id {name!r} is used twice" for name in error.twice)
-        return InvalidTask(f"standard input: {first}", hint=NOTHING, faults=tuple(others))
-    if not error.twice or not isinstance(source, str | Path) or str(source) == "-":
+def located(error: InvalidTask, source: object, lines: Lines | None = None) -> InvalidTask:
+    """The same error with the lines of the ids that are used twice: of a file, or of a stream that `lines` was told of.
+
+    A file is read again for them.
+    """
+    if not error.twice:
         return error
-    more = duplicated(source, error.twice)
+    name = source
+    if isinstance(source, str | Path) and str(source) != "-":
+        more = duplicated(source, error.twice)
+    elif lines is not None and error.numbers:
+        name, places = STREAM, [list(map(lines.of, numbers)) for numbers in error.numbers]
+        more = _twice(STREAM, dict(zip(error.twice, places, strict=True)))
+    else:
+        return error
     if error.faults == error.twice:
         return more
     faults = (*error.faults, *more.faults)
-    return InvalidTask(f"{source}: {len(faults)} faults", hint=NOTHING, faults=faults)
+    return InvalidTask(f"{name}: {len(faults)} faults", hint=NOTHING, faults=faults)
 
 
 def duplicated(path: Path | str, ids: Collection[str]) -> InvalidTask:
     """The error for ids that a file gives to more than one task: all lines of each are named."""
-    faults = Faults(str(path))
-    for name, lines in sorted(lines_of(path, ids).items(), key=lambda item: item[1][1:2]):
+    return _twice(str(path), lines_of(path, ids))
+
+
+def _twice(source: str, found: Mapping[str, list[int]]) -> InvalidTask:
+    faults = Faults(source)
+    for name, lines in sorted(found.items(), key=lambda item: item[1][1:2]):
         first, *others = lines or [0]
         for line in others:
             faults.add(line, f"task_id {name!r} is used twice; first on line {first}")

@@ -205,6 +205,20 @@ class Controller:
             self.watch(self.view())
         time.sleep(0.25)
 
+    def _write(self, moves: Callable[[], object]) -> None:
+        """Make these moves as soon as the ledger can be written. StateError: it cannot, and we were told to end now."""
+        while True:
+            try:
+                with self.ledger.moving():
+                    moves()
+            except StateError as error:
+                if self.stop.asked == 2:
+                    raise
+                self._pause(error)
+            else:
+                self.note = ""
+                return
+
     def _settle(self) -> None:
         """Write down what was collected, so that what follows sees it."""
         self._receipts = list(self.crew.channel.collect(COLLECT))
@@ -223,14 +237,12 @@ class Controller:
             too_many = failed > limit
         if too_many:
             self._stopped_early = True
-            with self.ledger.moving():
-                self.ledger.note("stopped early", "", failed=counts.failed, ended=counts.ended)
+            self._write(lambda: self.ledger.note("stopped early", "", failed=counts.failed, ended=counts.ended))
             self._drain()
 
     def _give_up(self, why: str) -> None:
         """There is no machine and will be none: keep the queue for whoever resumes."""
-        with self.ledger.moving():
-            self.ledger.note("gave up", "", why=why)
+        self._write(lambda: self.ledger.note("gave up", "", why=why))
         self._drain()
 
     def _drain(self) -> None:
@@ -238,9 +250,12 @@ class Controller:
         self._drained = True
         withdrawn = self.crew.drain()
         self._settle()
-        with self.ledger.moving():
+
+        def moves() -> None:
             self.ledger.interrupt([d.n for d in withdrawn])
             self.ledger.note("drained", running=len(self.crew.running()))
+
+        self._write(moves)
 
     def _over(self) -> bool:
         if self._receipts or self.new or self.intake:
@@ -253,7 +268,8 @@ class Controller:
     def _finish(self) -> None:
         """What still runs is given back: its slots are about to go."""
         self._settle()
-        with self.ledger.moving():
+
+        def moves() -> None:
             given = self.ledger.interrupt()
             if self.closing:
                 self.ledger.complete()
@@ -262,6 +278,8 @@ class Controller:
             self.ledger.set("live", {})
             if self._stopped_early:
                 self.ledger.set("pardoned", (counts.failed, counts.ended))
+
+        self._write(moves)
         if self.watch is not None:
             self.watch(self.view())
 
@@ -283,7 +301,8 @@ class Controller:
                 self._tell_ledger()
         if self.copy is not None and now - self._copied >= COPY:
             self._copied = now
-            self.ledger.copy_to(self.copy)
+            with contextlib.suppress(StateError):  # a copy is a courtesy: the job goes on without
+                self.ledger.copy_to(self.copy)
         if self.watch is not None and now - self._watched >= 0.1:
             self._watched = now
             self.watch(self.view())

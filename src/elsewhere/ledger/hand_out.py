@@ -120,7 +120,7 @@ class HandOut(Questions):
             if not batch:
                 break
             start = first + added
-            rows = [(start + k, t.id, t.body, t.options) for k, t in enumerate(batch)]
+            rows = [(start + k, t.id, t.body, _own(t) if t.priority else t.options) for k, t in enumerate(batch)]
             try:
                 self.db.executemany("INSERT INTO tasks VALUES(?, ?, ?, ?)", rows)
             except apsw.ConstraintError:
@@ -156,7 +156,21 @@ class HandOut(Questions):
             twice = [r[0] for r in self._rows(query, tuple(batch))]
         if not twice:
             twice = [r[0] for r in self._rows("SELECT id FROM tasks GROUP BY id HAVING count(*) > 1 LIMIT 20")]
-        return InvalidTask(f"task_id {twice[0]!r} is used twice", faults=tuple(twice), twice=tuple(twice))
+        numbers = self._numbers_of(twice, batch, start)
+        message = f"task_id {twice[0]!r} is used twice"
+        return InvalidTask(message, faults=tuple(twice), twice=tuple(twice), numbers=numbers)
+
+    def _numbers_of(self, twice: Sequence[str], batch: Sequence[str], start: int) -> tuple[tuple[int, ...], ...]:
+        """The first two numbers of each of these ids. One reading: while tasks are added there may be no index."""
+        found: dict[str, list[int]] = {name: [] for name in twice}
+        below = f"n < {start}" if batch else "true"
+        rows = self._rows(
+            f"SELECT id, n FROM tasks WHERE {below} AND id IN (SELECT value FROM json_each(?)) ORDER BY n",
+            (json.dumps(list(twice)),),
+        )
+        for name, n in [*rows, *((name, start + k) for k, name in enumerate(batch) if name in found)]:
+            found[name].append(n)
+        return tuple(tuple(numbers[:2]) for numbers in found.values())
 
     def complete(self) -> None:
         """No more tasks will be added. Twice: harmless."""
@@ -214,6 +228,11 @@ class HandOut(Questions):
     def next_due(self) -> float | None:
         """When (seconds since the epoch) the next waiting task falls due; None: none waits."""
         return self._due
+
+
+def _own(task: NewTask) -> bytes:
+    """A preferred task's options with its priority, which its row in `open` does not outlive."""
+    return json.dumps({**json.loads(task.options or b"{}"), "priority": task.priority}).encode()
 
 
 def _plain(counts: Counts) -> dict[str, int]:

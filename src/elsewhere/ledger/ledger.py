@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -79,27 +80,46 @@ class Ledger(Record):
 
         Finished ones are left as they are; unknown ids are InvalidTask and nothing is cancelled.
         """
-        wanted = None if ids is None else self.numbers(ids)
-        if wanted is None:
-            running = self._handed_out()
-        else:
-            running = [n for n in wanted if self._current(n)[0] is TaskState.HANDED_OUT]
-        first = f"CASE WHEN t.n <= {self._frontier} THEN 1 ELSE 0 END"
-        attempt = f"coalesce((SELECT attempt FROM open WHERE open.n = t.n), {first})"
-        select = (
-            f"INSERT INTO done SELECT n, {int(TaskState.CANCELLED)}, {attempt}, {int(Outcome.CANCELLED)},"
-            f" {int(self.clock() * 1000)}, 0, 0, NULL FROM tasks t WHERE NOT EXISTS ({IN_DONE})"
-        )
+        if ids is not None:
+            return self._cancel_some(list(dict.fromkeys(self.numbers(ids))))
+        running = self._handed_out()
         before = self.db.total_changes()
-        if wanted is None:
-            self.db.execute(select)
-        else:
-            self.db.executemany(select + " AND n = ?", [(n,) for n in wanted])
+        self.db.execute(self._cancelled())
         ended = self.db.total_changes() - before
         self.db.execute("DELETE FROM open WHERE n IN (SELECT n FROM done)")
         self._special = True
         self._recount(ended)
         return running
+
+    def _cancelled(self) -> str:
+        """A statement that ends every unfinished task."""
+        first = f"CASE WHEN t.n <= {self._frontier} THEN 1 ELSE 0 END"
+        attempt = f"coalesce((SELECT attempt FROM open WHERE open.n = t.n), {first})"
+        return (
+            f"INSERT INTO done SELECT n, {int(TaskState.CANCELLED)}, {attempt}, {int(Outcome.CANCELLED)},"
+            f" {int(self.clock() * 1000)}, 0, 0, NULL FROM tasks t WHERE NOT EXISTS ({IN_DONE})"
+        )
+
+    def _cancel_some(self, wanted: Sequence[int]) -> list[int]:
+        """Costs the same in a job of a million tasks as in a small one."""
+        states = {n: state for n in wanted if not (state := self._current(n)[0]).ended}
+        rows = [(n,) for n in states]
+        self.db.executemany(self._cancelled() + " AND n = ?", rows)
+        before = self.db.total_changes()
+        self.db.executemany("DELETE FROM open WHERE n = ?", rows)
+        self._open -= self.db.total_changes() - before
+        self._special = True
+        counts, stood = self._counts, Counter(states.values())
+        if stood[TaskState.WAITING]:
+            self._due = self._one("SELECT min(due) FROM open WHERE state = 2")
+        self._counts = replace(
+            counts,
+            cancelled=counts.cancelled + len(states),
+            waiting=counts.waiting - stood[TaskState.WAITING],
+            handed_out=counts.handed_out - stood[TaskState.HANDED_OUT],
+            ready=counts.ready - stood[TaskState.READY],
+        )
+        return [n for n, state in states.items() if state is TaskState.HANDED_OUT]
 
     def _recount(self, cancelled: int) -> None:
         """After a move of many at once."""
@@ -112,13 +132,17 @@ class Ledger(Record):
         self._counts = replace(counts, waiting=waiting, handed_out=out, ready=ready)
 
     def retry(self, ids: Sequence[str] | None = None) -> int:
-        """FAILED --requeue--> READY for these (None: every failed task), with a fresh budget; how many."""
+        """FAILED --requeue--> READY for these (None: every failed task), with a fresh budget; how many.
+
+        Each keeps the priority it came with.
+        """
         which = "" if ids is None else " AND n IN (SELECT value FROM json_each(?))"
         values = () if ids is None else (json.dumps(self.numbers(ids)),)
         failed = int(TaskState.FAILED)
         self.db.execute(
-            "INSERT INTO open(n, state, attempt, priority) SELECT n, 0, attempt, 0 FROM done"
-            f" WHERE state = {failed}" + which, values,
+            "INSERT INTO open(n, state, attempt, priority) SELECT n, 0, attempt,"
+            " coalesce((SELECT json_extract(CAST(options AS TEXT), '$.priority') FROM tasks t WHERE t.n = done.n), 0)"
+            f" FROM done WHERE state = {failed}" + which, values,
         )  # fmt: skip
         before = self.db.total_changes()
         self.db.execute(f"DELETE FROM done WHERE state = {failed}" + which, values)
@@ -129,7 +153,18 @@ class Ledger(Record):
         return moved
 
     def copy_to(self, path: Path) -> None:
-        """A whole copy of what is committed, in place of an older one at once; readable where this file is not."""
+        """A whole copy of what is committed, in place of an older one at once; readable where this file is not.
+
+        StateError: it could not be written.
+        """
+        try:
+            self._copy_to(path)
+        except apsw.Error as error:
+            raise tables.damage(path, error) from error
+        except OSError as error:
+            raise StateError(f"{path} could not be written ({error.strerror})", hint="make room there") from error
+
+    def _copy_to(self, path: Path) -> None:
         draft = path.with_name(f".{path.name}")
         draft.unlink(missing_ok=True)
         copy = apsw.Connection(str(draft))

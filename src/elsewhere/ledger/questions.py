@@ -71,6 +71,15 @@ class Questions:
         )
         return [_view(row) for row in rows]
 
+    def ended(self, ns: Sequence[int]) -> list[TaskView]:
+        """Those of these tasks that have ended, in the order of `ns`."""
+        rows = self._rows(
+            "SELECT d.n, t.id, d.state, d.attempt, d.outcome, d.started, d.took, d.form, d.value FROM json_each(?) j"
+            " CROSS JOIN done d ON d.n = j.value CROSS JOIN tasks t ON t.n = d.n ORDER BY j.key",
+            (json.dumps(ns),),
+        )
+        return [_view(row) for row in rows]
+
     def tasks(self, after: int = 0, limit: int = 1000) -> list[TaskView]:
         """Up to `limit` tasks, ended or not, in the order of the list."""
         frontier = int(self._get("frontier", 0))

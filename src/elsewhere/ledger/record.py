@@ -110,8 +110,8 @@ class Record(HandOut):
         policy = self._policy(report.n)
         tally = _with_tries(Outcome(report.outcome), tally, failure.get("tries"))
         verdict = next_move(Outcome(report.outcome), tally, policy.budget)
-        codes = policy.exit_codes
-        if verdict.move is TaskMove.RETRY and codes is not None and failure.get("exit_code") not in (None, *codes):
+        errored = report.outcome == Outcome.ERRORED
+        if verdict.move is TaskMove.RETRY and errored and not policy.allows(failure):
             verdict = replace(verdict, move=TaskMove.FAIL)
         self._keep(report)
         return self._move(report, verdict, priority, policy, failure)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -30,7 +31,9 @@ class RetryPolicy:
     asks: int | None = 10
     """Retries that the task itself may ask for; None: without end."""
     exit_codes: tuple[int, ...] | None = None
-    """Of commands: only these statuses are retried; None: all but 0."""
+    """Of commands: only these statuses are retried; None: all but 0; (): none, nor the end by a signal."""
+    exceptions: bool = True
+    """False: what a function raises is final; only the end of its process, by itself or by a signal, is retried."""
     delay: timedelta = timedelta(seconds=1)
     factor: float = 2.0
     max_delay: timedelta = timedelta(minutes=5)
@@ -46,6 +49,13 @@ class RetryPolicy:
                 raise ValueError(f"{name} must be a whole number of 0 or more, not {value!r}")
         if self.exit_codes is not None:
             object.__setattr__(self, "exit_codes", tuple(int(code) for code in self.exit_codes))
+
+    def allows(self, failure: Mapping[str, Any]) -> bool:
+        """Whether an error of this story (slot/wire.py) may be tried again at all."""
+        status = failure.get("exit_code")
+        if status is None:
+            return self.exceptions if failure.get("signal") is None else self.exit_codes != ()
+        return self.exit_codes is None or status in self.exit_codes
 
     @property
     def budget(self) -> Budget:

@@ -273,7 +273,6 @@ _EVENTS = {
     "cancelled": "Tasks were cancelled",
     "ended": "All its tasks had ended",
     "left": "Its controller left it unfinished",
-    "refused": "A late or repeated report was refused",
     "recovered": "Outcomes that slots had written down were recorded",
     "gave up": "It stopped, for there was no machine and would be none",
     "budget": "Most of its budget was spent",
@@ -287,6 +286,8 @@ _EVENTS = {
 
 def of_event(event: Event, now: float) -> str:
     """`At 14:02:03: It paused: the disk is full.`"""
+    if event.kind == "refused":
+        return f"{when(event.at.timestamp(), now)}  {_left_out(1)}"
     words = _EVENTS.get(event.kind, event.kind[:1].upper() + event.kind[1:])
     about = f" ({one_line(event.about, 80)})" if event.about else ""
     detail = ", ".join(
@@ -296,17 +297,26 @@ def of_event(event: Event, now: float) -> str:
 
 
 def of_events(events: Sequence[Event], now: float, held: Sequence[Allocation] = ()) -> list[str]:
-    """One line for each event; machines, and reports that were refused one after the other, are told together."""
+    """One line for each event; machines, and ends that came too late to count, one after the other, are told together.
+
+    That tasks ended because they were cancelled is told by their cancelling.
+    """
     told = []
-    for kind, group in itertools.groupby(events, lambda event: event.kind):
+    worth = (e for e in events if e.kind != "refused" or e.detail.get("outcome") != Outcome.CANCELLED.name)
+    for kind, group in itertools.groupby(worth, lambda event: event.kind):
         run = list(group)
         if kind == "machine":
             told += machines.told(run, held, now)
         elif kind == "refused" and len(run) > 1:
-            told.append(f"{when(run[0].at.timestamp(), now)}  {len(run):,} late or repeated reports were refused.")
+            told.append(f"{when(run[0].at.timestamp(), now)}  {_left_out(len(run))}")
         else:
             told += [of_event(event, now) for event in run]
     return told
+
+
+def _left_out(number: int) -> str:
+    many = "The end of a try was" if number == 1 else f"The ends of {number:,} tries were"
+    return f"{many} left out: the task had ended already, or had been given to another slot meanwhile."
 
 
 def of_job(
