@@ -96,10 +96,14 @@ def create(path: str) -> apsw.Connection:
 
 
 def migrate(db: apsw.Connection, path: Path, version: int) -> apsw.Connection:
-    """Step by step to VERSION, after a copy beside the file."""
+    """Step by step to VERSION, after a copy beside the file. The copy is SQLite's own: what was committed last may
+    stand in the write-ahead log alone."""
     if version == VERSION:
         return db
-    shutil.copy2(path, path.with_suffix(f".v{version}"))
+    copy = path.with_suffix(f".v{version}")
+    copy.unlink(missing_ok=True)
+    db.execute("VACUUM INTO ?", (str(copy),))
+    shutil.copymode(path, copy)
     for step in range(version, VERSION):
         db.execute(f"BEGIN EXCLUSIVE;{MIGRATIONS[step]};PRAGMA user_version={step + 1};COMMIT")
     return db
