@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cli.command import Shell, end
+from elsewhere import session
+from elsewhere.cli.growing import growing
+from elsewhere.cli.results import save
+from elsewhere.model.reports import Ended, Form
+from elsewhere.model.states import Outcome
+from elsewhere.observe import results
 
 WORKER = """
 import os, time
@@ -145,3 +152,39 @@ def test_cancelled_tasks_and_a_file_that_was_moved_away_are_made_good_at_the_end
                       "t6": "cancelled"}  # fmt: skip
     assert len(_rows(out)) == 6
     assert len(_rows(shell.directory / "moved.jsonl")) == 6
+
+
+def test_a_disk_that_is_full_is_named_with_the_file(tmp_path: Path) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b"some"
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        save(tmp_path / "out.jsonl", pieces())
+
+    assert caught.value.filename == str(tmp_path / "out.jsonl")
+    assert [path.name for path in tmp_path.iterdir() if "out.jsonl" in path.name] == []
+
+
+def test_lines_that_find_no_room_are_made_good_at_the_end(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = shell.directory / "out.jsonl"
+    shell.write("mended", "")
+    shell.write("go", "")
+    assert shell("run", "tasks.jsonl", "--entry", "worker:work", "--name", "fit").status == 0
+    monkeypatch.setenv("ELSEWHERE_HOME", str(shell.home))
+    files, real = session.find("fit"), results.as_jsonl
+    with growing(files, out) as file:
+        monkeypatch.setattr(results, "ended", lambda ledger: iter(()))
+        file.begin()
+        monkeypatch.undo()
+
+        def full(tasks: Iterable[Any], store: Path) -> Iterator[bytes]:
+            yield b'{"task_id": "t1", "sta'
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(results, "as_jsonl", full)
+        file.hear([Ended(n, 1, Outcome.SUCCEEDED, 0.0, 0.0, Form.JSON, b"1") for n in (1, 2)])
+        monkeypatch.setattr(results, "as_jsonl", real)
+        assert out.read_bytes() == b""
+
+    assert sorted(row["task_id"] for row in _rows(out)) == ["t1", "t2", "t3", "t4", "t5", "t6"]

@@ -103,6 +103,8 @@ def save(target: Path, pieces: Iterator[bytes]) -> None:
             os.umask(mask)
             os.fchmod(file.fileno(), 0o666 & ~mask)
         os.replace(name, target)  # noqa: PTH105 a string from mkstemp
-    except BaseException:
+    except BaseException as error:
         os.unlink(name)  # noqa: PTH108
+        if isinstance(error, OSError) and error.filename is None:  # a full disk is met while writing, without a name
+            raise OSError(error.errno, error.strerror, str(target)) from error
         raise
