@@ -84,7 +84,7 @@ def test_options_are_not_shortened_by_guessing() -> None:
 
 
 def test_an_option_without_its_value_says_so() -> None:
-    assert faults_of("--retries", "--quiet") == ("elsewhere cast: --retries needs a value: --retries N",)
+    assert faults_of("--retries", "--quiet") == ("cast: --retries needs a value: --retries N",)
     assert "needs a value" in faults_of("--retries", "--", "ls")[0]
 
 

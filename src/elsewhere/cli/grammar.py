@@ -146,8 +146,7 @@ class _Reader:
         values.update(self._arguments())
         if self.faults:
             raise WrongWords(
-                f"elsewhere {self.command.name}: "
-                + (self.faults[0] if len(self.faults) == 1 else f"{len(self.faults)} faults"),
+                f"{self.command.name}: " + (self.faults[0] if len(self.faults) == 1 else f"{len(self.faults)} faults"),
                 hint=f"`elsewhere {self.command.name} --help` shows what may be typed.",
                 faults=tuple(self.faults) if len(self.faults) > 1 else (),
             )
