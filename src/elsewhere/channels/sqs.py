@@ -32,8 +32,9 @@ ALONE = "alone"
 WAIT = 20
 """Seconds that a long poll waits: the most that SQS allows, and the least that it costs."""
 _CHARTER, _ORDERS = "charter", "orders/"
-_HOLD = 300.0
-"""Seconds that collected reports are kept from a controller that comes later."""
+_HOLD = 30.0
+"""Seconds that collected reports are kept from a controller that comes later: few, since the last long poll of one that
+was killed may still take some, and they are not news to anybody until they come again."""
 _SPACE = 5.0
 """Seconds at most between two looks for reports that do not fill an answer."""
 _AHEAD, _SLOTS, _MOST = 60.0, 4, 1000
