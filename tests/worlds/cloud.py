@@ -82,6 +82,8 @@ class Desk:
         self.world, self.seat, self.cloud = world, seat, world.cloud
         self.to_stop: set[str] = set()
         """What the last answer showed that must not live on."""
+        self.rests: dict[str, tuple[int, frozenset[str]]] = {}
+        """Offer -> when it was refused, and the launches that were decided by then."""
 
     def offers(self, need: Resources) -> Sequence[Offer]:
         return []
@@ -99,17 +101,27 @@ class Desk:
             self.cloud.flying.append((due, launch, late))
             raise Unreachable("no answer, done later")
         world.judge.asks(launch)
+        assert isinstance(launch.offer, Offer)
+        world.judge.rests(launch, *self.rests.get(launch.offer.key, (-1, frozenset())))
         if 0.45 < chance < 0.5:
+            self._refuse(shape.offer for shape in world.shapes if shape.offer.spot == launch.offer.spot)
             raise QuotaExceeded("no more of this market")
         if 0.5 < chance < 0.55:
+            self._refuse(shape.offer for shape in world.shapes)
             raise Throttled("asked too often")
         ids = self.cloud.create(launch, refuse=chance < 0.45)
         self.seat.step()
         if 0.9 < chance < 1.1:
             raise Unreachable("done, no answer")
+        if ids is None or len(ids) < launch.count:
+            self._refuse([launch.offer])
         if ids is None:
             raise NoCapacity("none left")
         return ids
+
+    def _refuse(self, offers: Iterable[Offer]) -> None:
+        decided = frozenset(self.world.judge.launches)
+        self.rests.update({offer.key: (self.world.now, decided) for offer in offers})
 
     def owned(self) -> Iterable[Sighting]:
         self.seat.step()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,7 @@ class Judge:
         self.launches: set[str] = set()
         self.held: dict[str, Allocation] = {}
         self.given_up: set[tuple[int, int]] = set()
-        """(task, number) that an agent handed back, and that no machine had when it crashed."""
+        """(task, number) that an agent handed back or ended, and that no machine had when it crashed."""
         self.spent = 0.0
         self._seen_events = 0
         self._wronged: Counter[tuple[int, int]] = Counter()
@@ -107,6 +108,11 @@ class Judge:
         first = self._words.setdefault(launch.id, launch)
         if (first.offer, first.count) != (launch.offer, launch.count):
             raise Broken("a launch is asked for again in the same words", launch.id)
+
+    def rests(self, launch: Launch, refused: int, decided: Collection[str]) -> None:
+        """A launch is asked for; its offer was refused in tick `refused`, when these launches had been decided."""
+        if refused == self.world.now and launch.labels["launch"] not in decided:
+            raise Broken("what was refused rests", launch.id)
 
     def publishes(self, seat: Seat, orders: Orders) -> None:
         """Somebody is about to tell agents this."""
@@ -200,6 +206,9 @@ class Judge:
                 raise Broken("never more of a shape than its share", f"{count} of {shape.offer.key}")
         if world.hourly is not None and sum(m.offer.price for m in working) > world.hourly:
             raise Broken("the price per hour within its ceiling", f"{[m.offer.key for m in working]}")
+        duds = Counter(m.launch.rpartition("-")[0] for m in world.machines() if world.barren)
+        if duds and max(duds.values()) > world.bounds.duds + world.bounds.most:
+            raise Broken("no more is bought where nothing boots", f"{max(duds.values())}")
         if self.spent > world.budget + 1e-6:
             raise Broken("money within the budget", f"{self.spent} of {world.budget}")
         minded = self.minded()
@@ -216,8 +225,10 @@ class Judge:
         self._blame(minded)
 
     def _blame(self, minded: bool) -> None:
-        """What an agent gave up before its machine crashed was not the cause; that is known as soon as it is heard."""
+        """What an agent gave up or ended before its machine crashed was not the cause: known as soon as it is heard."""
         for pair in self.given_up:
+            if pair[0] in self.shown:
+                continue
             state = self.truth._current(pair[0])[0]
             blamed = self.truth._rows(
                 "SELECT 1 FROM attempts WHERE n = ? AND attempt = ? AND value = ?", (*pair, _BLAMED)
@@ -225,7 +236,7 @@ class Judge:
             wrong = minded and bool(blamed) and state not in FINAL
             self._wronged[pair] = self._wronged[pair] + 1 if wrong else 0
             if self._wronged[pair] > SOON:
-                raise Broken("nobody is blamed for what was given up", f"task {pair[0]} attempt {pair[1]}")
+                raise Broken("nobody is blamed for what was given up or ended", f"task {pair[0]} attempt {pair[1]}")
 
     def _whereabouts(self, minded: bool) -> None:
         """What is handed out is on offer, in somebody's hands, or reported; or it is sent again."""
@@ -233,7 +244,7 @@ class Judge:
         if not minded:
             self._nowhere.clear()
             return
-        about = {item.body[:2] for item in world.out.items.values()}
+        about = {item.body[:2] for item in world.out.items.values() if item.visible < float("inf")}
         about |= {i.body[:2] for i in world.home.items.values() if isinstance(i.body, Ended)}
         about |= {claim.delivery[:2] for m in world.machines() if m.alive for claim in m.hands.claims}
         for n, state, attempt in [(n, *self.truth._current(n)[:2]) for n in world.kinds]:
@@ -277,7 +288,7 @@ class Judge:
     def progress(self) -> None:
         world = self.world
         mild = world.evil == 0.3 and world.rough < 2 and world.budget == 1500 and world.violent == 1
-        if mild and world.now == 200 and len(self.shown) < len(world.kinds):
+        if mild and not world.barren and world.now == 200 and len(self.shown) < len(world.kinds):
             raise Broken("progress in mild, rich worlds")
         if world.kind and world.now > 150 and not world.closed:
             raise Broken("progress in kind worlds")
@@ -288,12 +299,21 @@ class Judge:
         """Nothing moves any more, and nothing is on its way."""
         return not any(m.alive for m in self.world.machines()) and not self.world.cloud.flying
 
+    def _still_blamed(self) -> None:
+        """All that was sent has been heard, but what came after the job's end."""
+        unheard = {i.body[:2] for i in self.world.home.items.values() if isinstance(i.body, Ended)}
+        blamed = self.truth._rows("SELECT n, attempt FROM attempts WHERE value = ?", (_BLAMED,))
+        for n, attempt in blamed:
+            if (n, attempt) in self.given_up - unheard:
+                raise Broken("nobody is blamed for what was given up or ended", f"task {n} attempt {attempt}")
+
     def end(self) -> None:
         world = self.world
         if any(m.alive for m in world.machines()):
             raise Broken("nothing of ours is left")
         if not world.closed:
             raise Broken("every task ends, and so the job")
+        self._still_blamed()
         for n, kind in world.kinds.items():
             state = self.shown.get(n)
             if state not in FINAL:

@@ -42,7 +42,7 @@ class Machine:
         """(tick, task) of what it has reported."""
         self.lapsed: set[int] = set()
         """What it let go of without a word, so that the ledger may think that it has it."""
-        self.stuck = world.rng.random() < 0.03 * world.evil
+        self.stuck = world.rng.random() < 0.03 * world.evil or world.barren
         """It never boots."""
         self.unarmed = self.stuck and world.rng.random() < 0.5
         """Nor was its boot text ever run: only the cloud's own limit, its term, ends it."""
@@ -175,7 +175,9 @@ class Machine:
         outcome, form = (Outcome.ERRORED, Form.FAILURE) if bad else (Outcome.SUCCEEDED, Form.JSON)
         value = json.dumps({"type": "ValueError", "message": "bad"} if bad else n).encode()
         report = Ended(n, delivery.attempt, outcome, world.seconds(), 60.0, form, value)
-        self._do(self.hands.ended([report], self.age(), self._wait))
+        steps = self.hands.ended([report], self.age(), self._wait)
+        world.judge.given_up |= {claim.delivery[:2] for claim in steps.done}
+        self._do(steps)
 
     def _wait(self, strikes: int) -> float:
         return world_wait(self.world, strikes)

@@ -187,6 +187,11 @@ def _share_of_a_shape() -> Any:
     return patch(sizing, "_share", lambda shape, held: 10**9)
 
 
+@rule("refused rests", "what was refused is not asked for again at once")
+def _refused_rests() -> Any:
+    return patch(sizing, "rests", lambda state, shape, now: False)
+
+
 @rule("ceiling per hour", "what is held never costs more per hour than was allowed")
 def _ceiling_per_hour() -> Any:
     picks = sizing.picks
@@ -223,3 +228,8 @@ def _same_words() -> Any:
 @rule("silence is stopped", "a machine whose agent never spoke is stopped after its time")
 def _silence_is_stopped() -> Any:
     return patch(reactor._Draft, "_silent", lambda self, alive: None)
+
+
+@rule("duds in a row end it", "after so many machines in a row that did not boot no other is asked for")
+def _duds_in_a_row() -> Any:
+    return patch(reactor._Draft, "_dud", lambda self, allocation: None)

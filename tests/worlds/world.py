@@ -58,6 +58,8 @@ class World:
         self.seed, self.now = seed, 0
         self.kind = seed % 5 == 0
         """No faults at all."""
+        self.barren = seed % 40 == 17
+        """No machine boots here."""
         self.evil = 0.0 if self.kind else rng.choice([0.3, 1.0, 1.0])
         self.rough = rng.choice([0.3, 1.0, 2.0])
         self.violent = rng.choice([1, 1, 4])
