@@ -18,6 +18,8 @@ VERSION = "2012-10-17"
 _OURS = {"Null": {f"aws:ResourceTag/{PREFIX}job": "false", f"aws:ResourceTag/{PREFIX}launch": "false"}}
 _LABELLED = {"Null": {f"aws:RequestTag/{PREFIX}job": "false", f"aws:RequestTag/{PREFIX}launch": "false"}}
 QUEUES = "arn:aws:sqs:*:*:elsewhere-*"
+BUCKETS = "elsewhere-*"
+"""Where no bucket is named: elsewhere-ACCOUNT-REGION, made when it is first needed."""
 
 
 def _allow(
@@ -66,6 +68,10 @@ def document(settings: AwsSettings, who: str = "user") -> Mapping[str, Any]:
 
 def _of_user(settings: AwsSettings) -> list[Statement]:
     found = [*_FIXED, *_bucket(settings, ["s3:DeleteObject"])]
+    if not settings.bucket:
+        found.append(
+            _allow("MakeTheBucket", ["s3:CreateBucket", "s3:PutBucketPublicAccessBlock"], f"arn:aws:s3:::{BUCKETS}")
+        )
     if settings.instance_profile:
         found.append(_allow("GiveMachinesTheirProfile", ["iam:GetInstanceProfile"],
                             f"arn:aws:iam::*:instance-profile/{settings.instance_profile}"))  # fmt: skip
@@ -81,9 +87,7 @@ def _of_machine(settings: AwsSettings) -> list[Statement]:
 
 
 def _bucket(settings: AwsSettings, more: list[str]) -> list[Statement]:
-    if not settings.bucket:
-        return []
-    name, _, prefix = settings.bucket.removeprefix("s3://").partition("/")
+    name, _, prefix = (settings.bucket or f"s3://{BUCKETS}").removeprefix("s3://").partition("/")
     below = f"{prefix.rstrip('/')}/" if prefix.strip("/") else ""
     objects = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject", *more]
     return [
