@@ -83,7 +83,7 @@ class Desk:
         self.to_stop: set[str] = set()
         """What the last answer showed that must not live on."""
         self.rests: dict[str, tuple[int, frozenset[str]]] = {}
-        """Offer -> when it was refused, and the launches that were decided by then."""
+        """Offer -> when it was refused, and the launches that were decided by then; "": the whole place was."""
 
     def offers(self, need: Resources) -> Sequence[Offer]:
         return []
@@ -102,26 +102,28 @@ class Desk:
             raise Unreachable("no answer, done later")
         world.judge.asks(launch)
         assert isinstance(launch.offer, Offer)
-        world.judge.rests(launch, *self.rests.get(launch.offer.key, (-1, frozenset())))
+        for key in self.rests.keys() & {launch.offer.key, ""}:
+            world.judge.rests(launch, *self.rests[key])
         if 0.45 < chance < 0.5:
-            self._refuse(shape.offer for shape in world.shapes if shape.offer.spot == launch.offer.spot)
+            self._refuse(shape.offer.key for shape in world.shapes if shape.offer.spot == launch.offer.spot)
             raise QuotaExceeded("no more of this market")
         if 0.5 < chance < 0.55:
-            self._refuse(shape.offer for shape in world.shapes)
+            self._refuse([""])
             raise Throttled("asked too often")
         ids = self.cloud.create(launch, refuse=chance < 0.45)
         self.seat.step()
         if 0.9 < chance < 1.1:
             raise Unreachable("done, no answer")
         if ids is None or len(ids) < launch.count:
-            self._refuse([launch.offer])
+            self._refuse([launch.offer.key])
         if ids is None:
             raise NoCapacity("none left")
+        self.rests.pop("", None)  # a yes ends the whole place's pause
         return ids
 
-    def _refuse(self, offers: Iterable[Offer]) -> None:
+    def _refuse(self, keys: Iterable[str]) -> None:
         decided = frozenset(self.world.judge.launches)
-        self.rests.update({offer.key: (self.world.now, decided) for offer in offers})
+        self.rests.update({key: (self.world.now, decided) for key in keys})
 
     def owned(self) -> Iterable[Sighting]:
         self.seat.step()

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 CRASHES, RETRIES = 3, 2
 SOON = 25
 """Ticks within which what should end has ended, if somebody minds it all the time."""
+PACE = 12
+"""Ticks: after a look that took a tick a controller may wait for ten."""
 RUNS = {"good": 1, "flaky1": 2, "flaky2": 3, "bad": RETRIES + 1}
 """How often each kind of task is run where nothing goes wrong."""
 FINAL = (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED)
@@ -216,13 +218,23 @@ class Judge:
             self._bounds(m)
             self._usefulness(m)
             over = minded and self.epoch == self._told[1].epoch and self._told[1].over and m.hidden < world.now
+            over = over and not self._doubted(m)
             self._count(self._over, m, over, "what is over is stopped soon")
             mute = minded and m.unarmed and world.now - max(m.started, self._since) > SILENCE and m.hidden < world.now
+            mute = mute and not self._doubted(m) and not self._stopping(m)
             self._mute[m.native] = self._mute[m.native] + 1 if mute else 0
-            if self._mute[m.native] > 10:
+            if self._mute[m.native] > PACE:
                 raise Broken("what never speaks is stopped", m.native)
         self._whereabouts(minded)
         self._blame(minded)
+
+    def _doubted(self, m: Machine) -> bool:
+        """Is it of a launch that nobody has the answer to? Then its labels decide, and not before they can."""
+        return m.native not in self.held and any(a.launch == m.launch and not a.native for a in self._allocations())
+
+    def _stopping(self, m: Machine) -> bool:
+        """That a stop is asked for until it is heeded is judged where it is asked for."""
+        return m.native in self.held and self.held[m.native].state is AllocationState.STOPPING
 
     def _blame(self, minded: bool) -> None:
         """What an agent gave up or ended before its machine crashed was not the cause: known as soon as it is heard."""
