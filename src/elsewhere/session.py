@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from elsewhere import machine
 from elsewhere.config.home import home, is_network
 from elsewhere.controller import control
 from elsewhere.controller.files import JobFiles, local_directory
@@ -49,6 +48,8 @@ def create(spec: JobSpec, tasks: Iterable[NewTask], *, complete: bool = True) ->
     `complete` False: more may be added later.
     """
     import shutil
+
+    from elsewhere import machine
 
     if runs_here(spec) and (short := machine.shortfall(spec.resources, spec.slots)):
         raise UsageError("; ".join(short), hint="Ask for less, or for a place that has it (--on).")

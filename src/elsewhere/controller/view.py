@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from elsewhere.ledger.views import Counts
-from elsewhere.observe.cost import Spending
+
+if TYPE_CHECKING:
+    from elsewhere.observe.cost import Spending
 
 
 @dataclass(frozen=True, slots=True)

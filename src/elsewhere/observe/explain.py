@@ -17,7 +17,6 @@ from elsewhere.model.place import Allocation
 from elsewhere.model.reports import Form
 from elsewhere.model.states import Outcome, TaskState
 from elsewhere.model.units import show_duration, show_size
-from elsewhere.observe import machines
 from elsewhere.observe.progress import CountsLike
 from elsewhere.observe.safe import one_line
 from elsewhere.observe.wording import WORDS, failure, plural, reason, signal_name, when
@@ -306,6 +305,8 @@ def of_events(events: Sequence[Event], now: float, held: Sequence[Allocation] = 
     for kind, group in itertools.groupby(worth, lambda event: event.kind):
         run = list(group)
         if kind == "machine":
+            from elsewhere.observe import machines  # `status` needs words of ours, and nothing of money
+
             told += machines.told(run, held, now)
         elif kind == "refused" and len(run) > 1:
             told.append(f"{when(run[0].at.timestamp(), now)}  {_left_out(len(run))}")

@@ -26,6 +26,9 @@ class Subnet:
     cidr: str
 
 
+PROFILE = "elsewhere"
+
+
 class Moto:
     """A Service. `load` is called once, at start; all else waits for it."""
 
@@ -46,6 +49,7 @@ class Moto:
 
             known = {row["ami_id"] for row in amis.AMIS}
             amis.AMIS.extend(row for row in images.rows() if row["ami_id"] not in known)
+            _give_profile()
             self._backends = ec2_backends
             self._app = DomainDispatcherApplication(create_backend_app)
         except BaseException as error:
@@ -103,6 +107,17 @@ class Moto:
             if found.name == profile and found.roles:
                 return str(found.roles[0].name)
         return None
+
+
+def _give_profile() -> None:
+    """The instance profile that machines get by default, as the page for a new account has it made."""
+    from moto.iam.models import iam_backends
+
+    iam = iam_backends[ACCOUNT]["aws"]
+    if all(found.name != PROFILE for found in iam.instance_profiles.values()):
+        iam.create_role(PROFILE, "{}", "/", None, "", [], None)
+        iam.create_instance_profile(PROFILE, "/", [])
+        iam.add_role_to_instance_profile(PROFILE, PROFILE)
 
 
 def _environ(request: Request) -> dict[str, Any]:
