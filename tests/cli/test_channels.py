@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+import apsw
 import psutil
 import pytest
 
@@ -70,7 +71,21 @@ def until(true: Callable[[], bool], what: str) -> None:
 
 
 def begun(shell: Shell, count: int) -> None:
+    """So many tasks run, and their controller has heard that they were claimed."""
     until(lambda: len(list(shell.directory.glob("begun-*"))) >= count, f"{count} tasks have begun")
+    until(lambda: claimed(shell) >= count, f"{count} claims were heard of")
+
+
+def claimed(shell: Shell) -> int:
+    """Claims that are written down in the ledgers of all jobs."""
+    found = 0
+    for path in shell.home.glob("jobs/job-*/ledger.db"):
+        db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            found += int(str(db.execute("SELECT count(*) FROM held").fetchall()[0][0]))
+        finally:
+            db.close()
+    return found
 
 
 def runs(shell: Shell) -> Counter[int]:
