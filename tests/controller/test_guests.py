@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -55,9 +56,10 @@ def place() -> Vouching:
     return Vouching()
 
 
-def desk(store: MemoryStore, place: Vouching) -> Guests:
+def desk(store: MemoryStore, place: Vouching, clock: Callable[[], float] | None = None) -> Guests:
+    """By its clock a minute passes between two looks, unless another is given."""
     own = OwnKey()
-    return Guests(store, place, JOB, own, own, lambda: CONTENTS)
+    return Guests(store, place, JOB, own, own, lambda: CONTENTS, clock or itertools.count(0.0, 60.0).__next__)
 
 
 def believed(guests: Guests, agent: str, data: bytes, signature: bytes) -> bool:
@@ -115,6 +117,31 @@ def test_while_the_place_is_silent_nobody_is_turned_away(store: MemoryStore, pla
     place.away = False
     guests.look(["i-1"])
     assert believed(guests, "i-1", b"report", keys.sign(b"report"))
+
+
+class Counting(MemoryStore):
+    listed = 0
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        self.listed += 1
+        return super().list(prefix)
+
+
+def test_each_look_is_paid_for_so_a_machine_that_boots_for_ten_minutes_costs_few(place: Vouching) -> None:
+    store, now = Counting(), [0.0]
+    guests = desk(store, place, lambda: now[0])
+    for tick in range(10 * 60 * 10):
+        now[0] = tick / 10
+        guests.look(["i-1"])
+    assert 100 <= store.listed <= 150
+    guests.look(["i-1", "i-2"])
+    say_hello(store, letters.Keys(), "i-2")
+    before = store.listed
+    now[0] += 0.3
+    assert guests.look(["i-1", "i-2"]) == []
+    assert store.listed == before + 1, "one who has just become expected is not kept waiting"
+    assert list(store.list("letters/")) == ["letters/i-2"]
+    assert list(store.list("hello/")) == [], "who was let in is not listed again"
 
 
 def test_the_next_controller_knows_whom_the_last_has_let_in_by_its_own_signature(

@@ -55,7 +55,7 @@ def _of(home: Path) -> list[psutil.Process]:
 def test_nothing_survives_down(up: Shell) -> None:
     _launch(up)
     until(lambda: len(_of(up.home)) >= 4)
-    assert "2 machines running" in up("sandbox", "status").out
+    assert "Machines: 2 running." in up("sandbox", "status").out
     ran = up("sandbox", "down")
     assert (ran.status, ran.out) == (0, "The sandbox is down; nothing is left.\n")
     assert _of(up.home) == [] and not (up.home / "sandbox").exists()

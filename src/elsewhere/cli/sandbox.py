@@ -185,13 +185,9 @@ def _status(asked: SimpleNamespace) -> int:
         say_json(reply)
         return 0
     say(f"The sandbox is up: {reply['endpoint']}, {reply['region']}, clock x{reply['speed']:g}, seed {reply['seed']}.")
-    alive = reply["running"] + reply["ending"]
-    word = "machine" if alive == 1 else "machines"
-    say(
-        f"{alive} {word} running, {reply['ended']} ended."
-        if alive
-        else f"Nothing left running; {reply['ended']} ended."
-    )
+    counts = [f"{reply[state]} {state}" for state in ("running", "ending", "ended") if reply[state]]
+    say(f"Machines: {', '.join(counts)}." if reply["running"] + reply["ending"]
+        else f"Nothing left running; {reply['ended']} ended.")  # fmt: skip
     for kind, most in reply["stock"].items():
         say(f"Stock: at most {most} of {kind}.")
     for fault in reply["faults"]:

@@ -5,6 +5,7 @@ A proof is believed only if the place itself vouches for it; everything else in 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection
 from hashlib import sha256
 
@@ -15,6 +16,9 @@ from elsewhere.channels.frames import unseal as disclose
 from elsewhere.errors import NotFound, PlaceError, Refused
 from elsewhere.ship import letters, seal
 from elsewhere.stores import Store
+
+EVERY = (0.25, 5.0)
+"""Seconds between two looks for newcomers: when one has just become expected, and when none has come for long."""
 
 
 class Guests:
@@ -28,11 +32,14 @@ class Guests:
         signer: Signs,
         verifier: Verifies,
         contents: Callable[[], letters.Contents],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.store, self.place, self.job = store, place, job
         self._signer, self._verifier, self._contents = signer, verifier, contents
         self._known: dict[NativeId, bytes] = {}
         self._answered: set[tuple[str, bytes]] = set()
+        self._clock, self._awaited = clock, frozenset[NativeId]()
+        self._every, self._due = EVERY[0], 0.0
 
     def open(self) -> None:
         """Whom a controller before us has written to is known again."""
@@ -46,10 +53,17 @@ class Guests:
     def look(self, expected: Collection[NativeId]) -> list[str]:
         """Answer new hellos of the machines that are expected; why others were turned away, a sentence each.
 
-        Twice: those that were answered are not asked about again. Unreachable: nothing was lost; look again.
+        Twice: those that were answered are not asked about again. Each look costs a request, so most calls do not
+        look: the longer nobody new has become expected, the fewer. Unreachable: nothing was lost; look again.
         """
-        if all(native in self._known for native in expected):
+        awaited = frozenset(native for native in expected if native not in self._known)
+        if not awaited <= self._awaited:
+            self._every, self._due = EVERY[0], 0.0
+        self._awaited = awaited
+        if not awaited or self._clock() < self._due:
             return []
+        self._due = self._clock() + self._every
+        self._every = min(self._every * 1.3, EVERY[1])
         told = []
         for key in self.store.list(letters.HELLOS):
             name = key.removeprefix(letters.HELLOS)
@@ -82,6 +96,7 @@ class Guests:
         self.store.put(key, enclose(self._signer, self._purpose(key), letters.pack(letter)))
         self._known[name] = hello.signing
         self._answered.add(mark)
+        self.store.delete([f"{letters.HELLOS}{name}"])  # so that those who are let in are not listed again and again
         return ""
 
     def _purpose(self, key: str) -> str:

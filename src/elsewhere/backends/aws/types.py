@@ -12,7 +12,7 @@ from elsewhere.model.catalog import MachineType
 
 _T3 = {"nano": 0.05, "micro": 0.10, "small": 0.20, "medium": 0.20, "large": 0.30, "xlarge": 0.40, "2xlarge": 0.40}
 _T2 = {"nano": 0.05, "micro": 0.10, "small": 0.20, "medium": 0.20, "large": 0.30, "xlarge": 0.225, "2xlarge": 0.17}
-BASELINES = {"t2": _T2, "t3": _T3, "t3a": _T3, "t4g": _T3}
+BASELINES = {"t1": {"micro": 0.10}, "t2": _T2, "t3": _T3, "t3a": _T3, "t4g": _T3}
 """Of each vCPU. https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/burstable-credits-baseline-concepts.html"""
 MIB = 1 << 20
 
