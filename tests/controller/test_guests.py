@@ -122,9 +122,9 @@ def test_while_the_place_is_silent_nobody_is_turned_away(store: MemoryStore, pla
 class Counting(MemoryStore):
     listed = 0
 
-    def list(self, start: str = "") -> Iterator[str]:
+    def list(self, prefix: str = "", after: str = "") -> Iterator[str]:
         self.listed += 1
-        return super().list(start)
+        return super().list(prefix, after)
 
 
 def test_each_look_is_paid_for_so_a_machine_that_boots_for_ten_minutes_costs_few(place: Vouching) -> None:
