@@ -1,0 +1,189 @@
+"""Reach a machine through the user's own OpenSSH: their config, keys, agent, jump hosts; one connection, many commands.
+
+What goes to the login shell there is one word list of ours in which every byte is harmless in any shell; all that a
+user wrote is data within it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from elsewhere.errors import AccessDenied, MissingExtra, NotFound, PlaceError, Refused, Unreachable, UsageError
+from elsewhere.hosts import Ran, private_directory
+
+OWN_FAILURE = 255
+"""What ssh itself exits with; so may a command, but then its first line has come."""
+CONNECT, ALIVE, KEPT = 10, 5, 120
+"""Seconds: to connect in, between two signs of life (three may be missed), that an idle connection is kept."""
+_PLAIN = re.compile(rb"[A-Za-z0-9 ,./:=@_-]")
+
+
+class OpenSsh:
+    """A host by the name that `ssh NAME` knows it by. `config`: a file to use in place of the user's own."""
+
+    def __init__(self, name: str, config: str = "") -> None:
+        if not name or name.startswith("-") or any(c.isspace() or c == "\0" for c in name):
+            raise UsageError(f"{name!r} is not the name of a host", hint="as you would type it behind ssh: alice@node1")
+        self.name, self._config = name, config
+
+    def run(
+        self, argv: Sequence[str], input: bytes = b"", timeout: timedelta | None = None, env: Mapping[str, str] = {}
+    ) -> Ran:
+        if isinstance(argv, str | bytes):
+            raise TypeError("a command is a list of words, not a string for a shell")
+        mark = os.urandom(8).hex().encode()
+        process, err = self._start(_told(argv, env, mark), subprocess.PIPE)
+        with process, err:
+            try:
+                out, _ = process.communicate(input, timeout.total_seconds() if timeout else None)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                limit = timeout.total_seconds() if timeout else 0
+                raise Unreachable(f"{argv[0]} on {self.name} did not end within {limit:g} s") from None
+            except BaseException:
+                process.kill()
+                raise
+            err.seek(0)
+            said = err.read()
+        noise, begun, answer = out.partition(mark + b"\n")
+        if not begun:
+            raise self._failure(process.returncode, said, noise)
+        return self._ran(argv, process.returncode, answer, said.partition(mark + b"\n")[2])
+
+    def _ran(self, argv: Sequence[str], status: int, out: bytes, err: bytes) -> Ran:
+        """As Here has it: minus the signal's number; a shell says 128 more, and 126 and 127 for what cannot be run."""
+        last = err.strip().splitlines()[-1].decode("utf-8", "replace") if err.strip() else ""
+        if status == 127 and "not found" in last.lower() and str(argv[0]) in last:
+            raise NotFound(f"there is no {argv[0]} on {self.name}")
+        if status == 126 and str(argv[0]) in last:
+            raise AccessDenied(f"{argv[0]} may not be run on {self.name}")
+        if status == OWN_FAILURE and b"closed" in err:
+            raise Unreachable(f"the connection to {self.name} was lost; {argv[0]} may have run")
+        return Ran(-(status - 128) if 128 < status < OWN_FAILURE else status, out, err)
+
+    def put(self, path: str, data: bytes, mode: int = 0o600) -> None:
+        self._put(path, mode, data)
+
+    def _put(self, path: str, mode: int, data: bytes) -> None:
+        done = self.run(["sh", "-c", _PUT, "sh", path, f"{mode:o}", str(len(data))], data)
+        if not done.ok:
+            raise self._said_no(path, done)
+
+    def get(self, path: str) -> bytes:
+        done = self.run(["sh", "-c", '[ -e "$1" ] || exit 66; exec cat -- "$1"', "sh", path])
+        if done.status == 66:
+            raise NotFound(f"there is no {path} on {self.name}")
+        if not done.ok:
+            raise self._said_no(path, done)
+        return done.out
+
+    def stream(self, argv: Sequence[str]) -> tuple[subprocess.Popen[bytes], bytes]:
+        """Start a command whose input and output are ours to use, and what it says before its first own byte.
+
+        Does not wait. Whoever has the process ends it.
+        """
+        mark = os.urandom(8).hex().encode()
+        process, err = self._start(_told(argv, {}, mark), subprocess.PIPE)
+        err.close()
+        return process, mark + b"\n"
+
+    def close(self) -> None:
+        """Let the kept connection go. Twice: harmless; it goes by itself, too."""
+        subprocess.run([*self._words(), "-O", "exit", "--", self.name], stdin=subprocess.DEVNULL,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)  # fmt: skip
+
+    # --- within
+
+    def _start(
+        self, command: str, pipe: int
+    ) -> tuple[subprocess.Popen[bytes], tempfile._TemporaryFileWrapper[bytes]]:
+        # a file, not a pipe: the connection that is kept may hold it open long after the command has ended
+        err = tempfile.TemporaryFile()
+        try:
+            process = subprocess.Popen([*self._words(), "--", self.name, command], stdin=pipe, stdout=pipe,
+                                       stderr=err, start_new_session=True)  # fmt: skip
+        except OSError as error:
+            err.close()
+            raise Refused(f"ssh cannot be started: {error.strerror or error}") from error
+        return process, err
+
+    def _words(self) -> list[str]:
+        ssh = shutil.which("ssh")
+        if ssh is None:
+            raise MissingExtra("ssh is not installed here", hint="install OpenSSH's client: apt install openssh-client")
+        options = {
+            "BatchMode": "yes", "ConnectTimeout": CONNECT, "ServerAliveInterval": ALIVE, "ServerAliveCountMax": 3,
+            "ControlMaster": "auto", "ControlPath": _control(), "ControlPersist": KEPT, "LogLevel": "ERROR",
+            "ForwardX11": "no", "ClearAllForwardings": "yes",
+        }  # fmt: skip
+        words = [ssh, "-T", *(["-F", self._config] if self._config else [])]
+        return words + [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+
+    def _failure(self, status: int, said: bytes, noise: bytes) -> PlaceError:
+        """Why no command was begun: what ssh said, in a sentence, and what to do."""
+        text = said.decode("utf-8", "replace").strip() or noise.decode("utf-8", "replace").strip()
+        last = text.splitlines()[-1] if text else f"ssh ended with status {status}"
+        if "REMOTE HOST IDENTIFICATION HAS CHANGED" in text:
+            return AccessDenied(f"{self.name} shows another host key than before", hint=_CHANGED)
+        if "Host key verification failed" in text:
+            return AccessDenied(f"the host key of {self.name} is not known here",
+                                hint=f"type `ssh {self.name}` once, compare the key and accept it")  # fmt: skip
+        if "Permission denied" in text:
+            return AccessDenied(f"{self.name} lets nobody in with the keys that were offered: {last}",
+                                hint=f"`ssh {self.name} true` must work without a question; ssh-add, or IdentityFile")  # fmt: skip
+        if "Could not resolve hostname" in text:
+            return NotFound(f"there is no host {self.name}: {last}",
+                            hint="names are those of ~/.ssh/config, or of your network")  # fmt: skip
+        if status != OWN_FAILURE:
+            return Refused(f"the login shell of {self.name} ran nothing: {last}",
+                           hint=f"see what `ssh {self.name} true` says")  # fmt: skip
+        return Unreachable(f"{self.name} cannot be reached: {last}")
+
+    def _said_no(self, path: str, done: Ran) -> PlaceError:
+        last = done.err.decode("utf-8", "replace").strip().splitlines()[-1:] or [f"status {done.status}"]
+        kind = AccessDenied if "ermission denied" in last[0] else Refused
+        return kind(f"{path} on {self.name}: {last[0]}")
+
+
+_CHANGED = "find out why before you connect; if it is right: ssh-keygen -R HOST"
+# A part that a cut leaves behind has a name of its own; only what has come whole takes the place of what was there.
+_PUT = """\
+umask 077; case $1 in */*) mkdir -p -- "${1%/*}" || exit;; esac
+part=$1.$$; cat >"$part" && [ "$(wc -c <"$part")" -eq "$3" ] && chmod "$2" "$part" \
+&& { sync "$part" 2>/dev/null || :; } && mv -f -- "$part" "$1" && exit 0
+rm -f -- "$part"; exit 1"""
+
+
+def _told(argv: Sequence[str], env: Mapping[str, str], mark: bytes) -> str:
+    """What the login shell there gets, whichever it is: `sh`, and a text of harmless characters that sh unfolds."""
+    sets = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in env.items())
+    words = " ".join(shlex.quote(word) for word in argv)
+    mark_text = mark.decode()
+    text = f"echo {mark_text}; echo {mark_text} >&2\n{sets}exec {words}"
+    return "exec sh -c 'eval \"$(printf \"" + _folded(text) + "\")\"'"
+
+
+def _folded(text: str) -> str:
+    """For printf's format: what is not plain becomes an octal escape; nothing in it means anything to a shell."""
+    return "".join(
+        chr(byte) if _PLAIN.match(bytes([byte])) else "%%" if byte == 0x25 else f"\\{byte:03o}"
+        for byte in os.fsencode(text)
+    )
+
+
+def _control() -> str:
+    """Where kept connections are: a directory of ours alone with a short path, as sockets must have."""
+    base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"elsewhere-ssh-{os.getuid()}"
+    private_directory(base)
+    found = base.lstat()
+    if found.st_uid != os.getuid() or found.st_mode & 0o077 or base.is_symlink():
+        raise Refused(f"{base} is not ours alone", hint="remove it, or set XDG_RUNTIME_DIR")
+    return f"{base}/%C"

@@ -1,0 +1,90 @@
+"""Another machine, as a host: a real sshd."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hosts import sshd
+
+from elsewhere.errors import AccessDenied, NotFound, Unreachable, UsageError
+from elsewhere.hosts.openssh import OpenSsh
+from elsewhere.testing.conformance import HostConformance
+
+AWKWARD = ["", " ", "a b", "it's", '"', "$(id)", "`id`", "-n", "--", "*", "a\nb", "\\", "\\n", "%s", "%%", "!!", "ü€", "~"]
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sshd.Hosts]:
+    with sshd.running(tmp_path_factory.mktemp("sshd"), "node1") as found:
+        yield found
+
+
+@pytest.fixture
+def host(hosts: sshd.Hosts) -> Iterator[OpenSsh]:
+    found = OpenSsh("node1", str(hosts.config))
+    yield found
+    found.close()
+
+
+class TestOpenSsh(HostConformance):
+    @pytest.fixture
+    def host(self, hosts: sshd.Hosts) -> Iterator[OpenSsh]:
+        found = OpenSsh("node1", str(hosts.config))
+        yield found
+        found.close()
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> str:
+        return str(tmp_path)
+
+
+def test_no_word_that_a_user_may_write_means_anything_to_a_shell_there(host: OpenSsh) -> None:
+    ran = host.run(["printf", "<%s>", *AWKWARD], env={"A": "x'y\n$(id)"})
+    assert ran.out.decode() == "".join(f"<{word}>" for word in AWKWARD)
+    assert host.run(["sh", "-c", 'printf %s "$A"'], env={"A": "x'y\n$(id) %d"}).out == b"x'y\n$(id) %d"
+
+
+def test_what_a_login_shell_prints_is_not_taken_for_the_answer(hosts: sshd.Hosts, host: OpenSsh) -> None:
+    (hosts.folder / "node1" / ".bashrc").write_text("echo welcome; echo 'mind the gap' >&2\n")
+    try:
+        assert host.run(["echo", "answer"]).out == b"answer\n"
+        assert host.run(["sh", "-c", "echo bad >&2"]).err == b"bad\n"
+    finally:
+        (hosts.folder / "node1" / ".bashrc").unlink()
+
+
+def test_a_host_that_is_not_there_or_does_not_know_us_is_named_with_what_to_do(hosts: sshd.Hosts) -> None:
+    with pytest.raises(NotFound, match="there is no host nowhere"):
+        OpenSsh("nowhere.invalid", str(hosts.config)).run(["true"])
+    stranger = hosts.folder / "stranger"
+    stranger.write_text(hosts.config.read_text().replace("UserKnownHostsFile", "UserKnownHostsFile /dev/null #"))
+    with pytest.raises(AccessDenied, match="host key of node1 is not known here") as refused:
+        OpenSsh("node1", str(stranger)).run(["true"])
+    assert "ssh node1" in str(refused.value.hint)
+    with pytest.raises(UsageError):
+        OpenSsh("-oProxyCommand=id")
+
+
+def test_a_refused_key_says_so(hosts: sshd.Hosts, tmp_path: Path) -> None:
+    import subprocess
+
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"], check=True)
+    config = tmp_path / "config"
+    config.write_text(hosts.config.read_text().replace(str(hosts.folder / "user"), str(tmp_path / "other")))
+    with pytest.raises(AccessDenied, match="lets nobody in"):
+        OpenSsh("node1", str(config)).run(["true"])
+
+
+def test_a_host_whose_sshd_is_gone_cannot_be_reached(tmp_path: Path) -> None:
+    with sshd.running(tmp_path, "node9") as hosts:
+        host = OpenSsh("node9", str(hosts.config))
+        assert host.run(["true"]).ok
+        hosts.stop("node9")
+        with pytest.raises(Unreachable):
+            host.run(["true"], timeout=timedelta(seconds=60))
+        hosts.start("node9")
+        assert host.run(["true"]).ok
+        host.close()
