@@ -35,11 +35,21 @@ class Hosts:
             free.bind(("127.0.0.1", 0))
             self.ports[name] = free.getsockname()[1]
         (self.folder / f"{name}.sshd").write_text(
-            "\n".join([
-                *lines, f"Port {self.ports[name]}", "ListenAddress 127.0.0.1", f"HostKey {self.folder / 'host'}",
-                f"AuthorizedKeysFile {self.folder / 'authorized'}", "StrictModes no", "UsePAM no", "PidFile none",
-                "PasswordAuthentication no", f"SetEnv HOME={home}", "MaxStartups 100",
-            ])  # fmt: skip
+            "\n".join(
+                [
+                    *lines,
+                    f"Port {self.ports[name]}",
+                    "ListenAddress 127.0.0.1",
+                    f"HostKey {self.folder / 'host'}",
+                    f"AuthorizedKeysFile {self.folder / 'authorized'}",
+                    "StrictModes no",
+                    "UsePAM no",
+                    "PidFile none",
+                    "PasswordAuthentication no",
+                    f"SetEnv HOME={home}",
+                    "MaxStartups 100",
+                ]
+            )  # fmt: skip
         )
         self.start(name)
         self._write()

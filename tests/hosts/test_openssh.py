@@ -13,7 +13,26 @@ from elsewhere.errors import AccessDenied, NotFound, Unreachable, UsageError
 from elsewhere.hosts.openssh import OpenSsh
 from elsewhere.testing.conformance import HostConformance
 
-AWKWARD = ["", " ", "a b", "it's", '"', "$(id)", "`id`", "-n", "--", "*", "a\nb", "\\", "\\n", "%s", "%%", "!!", "ü€", "~"]
+AWKWARD = [
+    "",
+    " ",
+    "a b",
+    "it's",
+    '"',
+    "$(id)",
+    "`id`",
+    "-n",
+    "--",
+    "*",
+    "a\nb",
+    "\\",
+    "\\n",
+    "%s",
+    "%%",
+    "!!",
+    "ü€",
+    "~",
+]
 
 
 @pytest.fixture(scope="module")

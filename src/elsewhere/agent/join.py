@@ -141,7 +141,7 @@ class Process:
     def turn(self) -> None:
         """Renew, claim, run, report: whatever is due. Waits a little if nothing is."""
         now = self.age()
-        if now - self._beat >= self.ways.lease / 2:
+        if now - self._beat >= self._between:
             self._renew()
         if self.hands.empty and now - self._asked >= IDLE:
             self._asked = now
@@ -154,6 +154,11 @@ class Process:
         self._gathered += ended
         self._report()
         self._trouble()
+
+    @property
+    def _between(self) -> float:
+        """Seconds between two signs of life: half a lease, or less where they cost nothing."""
+        return min(self.ways.lease / 2, float(getattr(self.channel, "beat", self.ways.lease)))
 
     def _wait(self, news: bool) -> float:
         self._poll = POLL[0] if news else min(self._poll * 1.5, POLL[1])
@@ -188,7 +193,7 @@ class Process:
             self.channel.report([Heartbeat(self.ways.name, datetime.now(UTC), running, free)])
             kept = self.channel.renew(claims, timedelta(seconds=self.ways.lease))
         except (PlaceError, StateError):
-            self._beat = now - self.ways.lease / 2 + 1.0  # again in a second; the old lease holds until it is over
+            self._beat = now - self._between + 1.0  # again in a second; the old lease holds until it is over
             return
         self._renewed = now
         self._do(self.hands.renewed(claims, kept))

@@ -16,17 +16,21 @@ from pathlib import Path
 
 from elsewhere.channels import words
 from elsewhere.channels.base import Claim, Receipt, Room
+from elsewhere.channels.door import Door, Lent
 from elsewhere.channels.frames import pack_reports, unpack_deliveries, unpack_orders
 from elsewhere.channels.journal import Journal
 from elsewhere.channels.streams import MOST, Stream
 from elsewhere.channels.words import Pair
-from elsewhere.errors import InternalError, NotFound, Refused
+from elsewhere.errors import InternalError, NotFound, Refused, Unreachable
 from elsewhere.model.orders import Orders
 from elsewhere.model.reports import Heartbeat, Report
 from elsewhere.model.task import Delivery
 
 _AGAIN = 1.0
 """Seconds between two tries to get back."""
+_BEAT = 5.0
+_ANSWER = 600.0
+"""Seconds that an answer is waited for while the connection stands: it may be a large one."""
 
 Connect = Callable[[], tuple[int, int] | None]
 """A way home: descriptors to read from and to write to (they may be the same), or None if there is none just now."""
@@ -65,6 +69,12 @@ class Away:
         self._beat = b""
         """The last heartbeat, which needs no keeping: said again when we are back."""
         self._orders = Orders("")
+        self._answers: dict[str, words.Item] = {}
+        self.beat = float("inf")
+        """Seconds between two signs of life, where a lease is longer than people want to wait for news."""
+        if isinstance(connect, Door):
+            self.store, self.beat = Lent(self), _BEAT
+            self._selector.register(connect.socket, selectors.EVENT_READ)
 
     # --- the verbs of an agent
 
@@ -143,6 +153,22 @@ class Away:
         self._turn()
         return not self._journal.pending
 
+    def ask(self, kind: int, item: words.Item) -> words.Item:
+        """Of the job's store, at the other end. Waits for the answer. Unreachable: there is nobody to ask just now."""
+        self._turn()
+        asked = self._stream
+        if asked is None:
+            raise Unreachable("the controller is not connected")
+        self._answers.pop(item.key, None)
+        self._say(kind, words.encode(item))
+        end = self._clock() + _ANSWER
+        while item.key not in self._answers:
+            if self._stream is not asked or asked.closed or self._clock() > end:
+                raise Unreachable("the connection to the controller was lost")
+            self._selector.select(0.2)
+            self._turn()
+        return self._answers.pop(item.key)
+
     # --- those of a controller are at the other end (pipe.py)
 
     def create(self) -> None:
@@ -163,7 +189,12 @@ class Away:
     # --- within
 
     def _turn(self) -> None:
+        if isinstance(self._connect, Door) and self._connect.waiting():
+            if self._stream is not None:  # whoever comes now has given the old connection up
+                self._stream.close()
+            self._tried = float("-inf")
         if self._stream is None or self._stream.closed:
+            self._stream = None
             self._join()
         if self._stream is None:
             return
@@ -211,6 +242,9 @@ class Away:
             self._holding.difference_update(self._saying.pop(number, ()))
         elif kind == words.ORDERS:
             self._orders = unpack_orders(body)
+        elif kind in (words.FOUND, words.KEPT):
+            item = words.read(words.item, body)
+            self._answers[item.key] = item
         elif kind == words.LAPSED:
             gone = {(n, attempt) for n, attempt in words.read(words.pairs, body)}
             self._lapsed |= gone

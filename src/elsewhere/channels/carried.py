@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from elsewhere.channels.base import Channel, Claim, Receipt, Room
+from elsewhere.channels.words import VALUES as VALUES
 from elsewhere.errors import NotFound
 from elsewhere.hosts import private_directory
 from elsewhere.model.reports import Ended, Form, Report
@@ -21,7 +22,6 @@ from elsewhere.model.task import Delivery
 from elsewhere.slot import values
 from elsewhere.stores import Store
 
-VALUES = "values/"
 _STORED = (Form.STORED_JSON, Form.STORED_PICKLE)
 
 

@@ -19,12 +19,14 @@ from pathlib import Path
 from elsewhere.channels import words
 from elsewhere.channels.base import Claim, Receipt, Room
 from elsewhere.channels.frames import pack_deliveries, pack_orders, unpack_reports
+from elsewhere.channels.output import OUTPUT, PAGES
 from elsewhere.channels.streams import MOST, Stream
-from elsewhere.channels.words import Pair
-from elsewhere.errors import InternalError, Refused, StateError
+from elsewhere.channels.words import VALUES, Pair
+from elsewhere.errors import InternalError, NotFound, Refused, StateError
 from elsewhere.model.orders import Orders
 from elsewhere.model.reports import Ended, Report
 from elsewhere.model.task import Delivery
+from elsewhere.stores import Store
 
 _BATCH = 4096
 
@@ -44,11 +46,18 @@ class Pipe:
     """The controller's end, for any number of agents. One thread."""
 
     def __init__(
-        self, path: Path | None = None, charter: bytes = b"", clock: Callable[[], float] = time.monotonic
+        self,
+        path: Path | None = None,
+        charter: bytes = b"",
+        clock: Callable[[], float] = time.monotonic,
+        store: Store | None = None,
     ) -> None:
-        """`path`: where agents may join, a socket made by `create`, 0600. Without it streams are given to `attach`."""
+        """`path`: where agents may join, a socket made by `create`, 0600. Without it streams are given to `attach`.
+
+        `store`: the job's own, for agents that do not share our files.
+        """
         self.address = f"pipe:{path}" if path else "pipe:-"
-        self.charter, self._path, self._clock = charter, path, clock
+        self.charter, self._path, self._clock, self._store = charter, path, clock, store
         self._selector = selectors.DefaultSelector()
         self.watch: int | None = self._selector.fileno()
         self._door: socket.socket | None = None
@@ -82,11 +91,16 @@ class Pipe:
         self._selector.register(door, selectors.EVENT_READ, None)
         self._door = door
 
-    def attach(self, reader: int, writer: int) -> None:
-        """A stream to an agent, new or after a cut; the descriptors are taken over."""
-        stream = Stream(reader, writer, self._selector)
+    def attach(self, reader: int, writer: int, skip: bytes = b"") -> Stream:
+        """A stream to an agent, new or after a cut; the descriptors are taken over. `skip`: what its noise ends with."""
+        stream = Stream(reader, writer, self._selector, skip)
         stream.write(words.HOME, self.charter)
         self._strangers.append(stream)
+        return stream
+
+    def connected(self) -> set[str]:
+        """The names of the agents whose streams are open."""
+        return {peer.hello.agent for peer in self._peers.values() if not peer.stream.closed}
 
     def send(self, deliveries: Sequence[Delivery]) -> None:
         """What is on offer, or in an agent's hands, is left out."""
@@ -205,6 +219,24 @@ class Pipe:
             back = words.read(words.release, body)
             due = self._clock() + back.after
             self._later += [(due, d) for pair in back.pairs if (d := peer.held.pop(pair, None)) is not None]
+        elif self._store is not None and kind in (words.FETCH, words.KEEP):
+            self._lend(self._store, peer, kind, words.read(words.item, body))
+
+    def _lend(self, store: Store, peer: Peer, kind: int, item: words.Item) -> None:
+        """Its job's values, and what it alone writes; of nothing else does an agent get to know, nor change it."""
+        own = tuple(f"{folder}{peer.hello.agent}/" for folder in (OUTPUT, PAGES))
+        if not item.key.startswith((VALUES, *own)):
+            raise Refused(f"{peer.hello.agent} asks for what is not its own")
+        if kind == words.KEEP:
+            write = store.create if item.key.startswith(VALUES) else store.put
+            write(item.key, item.data or b"")
+            peer.stream.write(words.KEPT, words.encode(words.Item(item.key)))
+            return
+        try:
+            data = store.get(item.key)
+        except NotFound:
+            data = None
+        peer.stream.write(words.FOUND, words.encode(words.Item(item.key, data)))
 
     def _greet(self, stream: Stream, hello: words.Hello) -> None:
         stream.most = MOST

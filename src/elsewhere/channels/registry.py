@@ -3,6 +3,7 @@
 spool:/path?job=JOB&key=HEX     a directory that the machines share; `key` is the job's public key
 sqs:REGION/PREFIX?job=JOB&bucket=s3://...&key=HEX[&sort=CLASS]   queues, and a bucket for what is large
 pipe:/path                      a socket of this machine           pipe:-     our own standard input and output
+door:                           the controller dials: a socket in the agent's directory, and a bridge to it
 """
 
 from __future__ import annotations
@@ -143,12 +144,17 @@ def join(
         return _join_spool(address, rest, trust)
     if kind == "sqs" and rest:
         return _join_sqs(address, rest, agent, trust, signer)
+    if kind == "door":
+        from elsewhere.channels.away import Away
+        from elsewhere.channels.door import Door
+
+        return Away(agent, Door(directory), directory / "journal", address=address, lease=lease)
     if kind == "pipe" and rest:
         from elsewhere.channels.away import Away, once, to_socket
 
         connect = once(*_own_streams()) if rest == "-" else to_socket(unquote(rest))
         return Away(agent, connect, directory / "journal", address=address, lease=lease)
-    raise UsageError(f"{address!r} is not the address of a channel", hint="it begins with spool:, sqs: or pipe:")
+    raise UsageError(f"{address!r} is not the address of a channel", hint="it begins with spool:, sqs:, pipe: or door:")
 
 
 def _join_spool(address: str, rest: str, trust: Callable[[bytes], Verifies] | None) -> Spool:

@@ -22,8 +22,12 @@ GREETING = 1 << 26
 class Stream:
     """One connection. `closed` once the far end is gone; it is never opened again."""
 
-    def __init__(self, reader: int, writer: int, watch: selectors.BaseSelector) -> None:
-        """Takes the descriptors over: they are made non-blocking, watched by `watch`, and closed by `close`."""
+    def __init__(self, reader: int, writer: int, watch: selectors.BaseSelector, skip: bytes = b"") -> None:
+        """Takes the descriptors over: they are made non-blocking, watched by `watch`, and closed by `close`.
+
+        `skip`: what comes before these bytes, and they themselves, are somebody else's noise.
+        """
+        self._skip = skip
         self.reader, self.writer, self.closed, self.most = reader, writer, False, GREETING
         self._watch, self._in, self._out = watch, bytearray(), bytearray()
         self._writing = False
@@ -76,6 +80,12 @@ class Stream:
             os.close(fd)
 
     def _frames(self) -> list[tuple[int, bytes]]:
+        if self._skip:
+            noise, begun, rest = self._in.partition(self._skip)
+            self._in = rest if begun else noise[-len(self._skip) :]
+            if not begun:
+                return []
+            self._skip = b""
         found, start, data = [], 0, self._in
         while start + _HEAD.size <= len(data):
             length, kind = _HEAD.unpack_from(data, start)

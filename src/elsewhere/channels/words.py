@@ -1,7 +1,7 @@
 """The words of a pipe: what its two ends say, one frame each (streams.py). Never pickle.
 
-Down: HOME greets, DELIVER, CONFIRM a batch of reports, ORDERS, LAPSED, HEARD (a RENEW).
-  Up: HELLO first, WANT, REPORT, RENEW, RELEASE.
+Down: HOME greets, DELIVER, CONFIRM a batch of reports, ORDERS, LAPSED, HEARD (a RENEW), FOUND (a FETCH), KEPT (a KEEP).
+  Up: HELLO first, WANT, REPORT, RENEW, RELEASE, FETCH and KEEP an object of the job's store.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import msgspec
 
 from elsewhere.errors import Refused
 
-HOME, DELIVER, CONFIRM, ORDERS, LAPSED, HELLO, WANT, REPORT, RENEW, RELEASE, HEARD = range(1, 12)
+HOME, DELIVER, CONFIRM, ORDERS, LAPSED, HELLO, WANT, REPORT, RENEW, RELEASE, HEARD, FETCH, FOUND, KEEP, KEPT = range(1, 16)
 
+VALUES = "values/"
+"""Where large values are in a job's store."""
 Pair = tuple[int, int]
 """(n, attempt) of a delivery."""
 T = TypeVar("T")
@@ -51,6 +53,13 @@ class Said(msgspec.Struct, frozen=True):
     done: list[Pair]
 
 
+class Item(msgspec.Struct, frozen=True):
+    """An object of the job's store. `data`: None where there is none, or where it is only spoken of."""
+
+    key: str
+    data: bytes | None = None
+
+
 encode = msgspec.msgpack.Encoder().encode
 hello = msgspec.msgpack.Decoder(Hello)
 want = msgspec.msgpack.Decoder(Want)
@@ -58,6 +67,7 @@ release = msgspec.msgpack.Decoder(Release)
 said = msgspec.msgpack.Decoder(Said)
 pairs = msgspec.msgpack.Decoder(list[Pair])
 number = msgspec.msgpack.Decoder(int)
+item = msgspec.msgpack.Decoder(Item)
 
 
 def read(decoder: msgspec.msgpack.Decoder[T], body: bytes) -> T:

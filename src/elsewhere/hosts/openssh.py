@@ -102,11 +102,9 @@ class OpenSsh:
 
     # --- within
 
-    def _start(
-        self, command: str, pipe: int
-    ) -> tuple[subprocess.Popen[bytes], tempfile._TemporaryFileWrapper[bytes]]:
+    def _start(self, command: str, pipe: int) -> tuple[subprocess.Popen[bytes], tempfile._TemporaryFileWrapper[bytes]]:
         # a file, not a pipe: the connection that is kept may hold it open long after the command has ended
-        err = tempfile.TemporaryFile()
+        err = tempfile.TemporaryFile()  # noqa: SIM115  (who asked closes it)
         try:
             process = subprocess.Popen([*self._words(), "--", self.name, command], stdin=pipe, stdout=pipe,
                                        stderr=err, start_new_session=True)  # fmt: skip
@@ -137,8 +135,10 @@ class OpenSsh:
             return AccessDenied(f"the host key of {self.name} is not known here",
                                 hint=f"type `ssh {self.name}` once, compare the key and accept it")  # fmt: skip
         if "Permission denied" in text:
-            return AccessDenied(f"{self.name} lets nobody in with the keys that were offered: {last}",
-                                hint=f"`ssh {self.name} true` must work without a question; ssh-add, or IdentityFile")  # fmt: skip
+            return AccessDenied(
+                f"{self.name} lets nobody in with the keys that were offered: {last}",
+                hint=f"`ssh {self.name} true` must work without a question; ssh-add, or IdentityFile",
+            )
         if "Could not resolve hostname" in text:
             return NotFound(f"there is no host {self.name}: {last}",
                             hint="names are those of ~/.ssh/config, or of your network")  # fmt: skip
@@ -168,7 +168,7 @@ def _told(argv: Sequence[str], env: Mapping[str, str], mark: bytes) -> str:
     words = " ".join(shlex.quote(word) for word in argv)
     mark_text = mark.decode()
     text = f"echo {mark_text}; echo {mark_text} >&2\n{sets}exec {words}"
-    return "exec sh -c 'eval \"$(printf \"" + _folded(text) + "\")\"'"
+    return 'exec sh -c \'eval "$(printf "' + _folded(text) + '")"\''
 
 
 def _folded(text: str) -> str:
