@@ -246,6 +246,34 @@ def hold(spec: JobSpec, watch: Callable[[View], None] | None = None) -> Live:
 # --- what a place sells ---------------------------------------------------------------------------------------------
 
 
+def survey(spec: JobSpec, slots: int = 0) -> JobSpec:
+    """The job with the machines of a place that has so many and no more; any other job as it is.
+
+    `slots`: tasks at a time in all; 0: as many as the machines are good for. UsageError: none has what a task needs.
+    PlaceError: none can be reached. Asked before anything is made.
+    """
+    if runs_here(spec) or spec.machines:
+        return spec
+    from dataclasses import replace
+
+    from elsewhere.backends import registry
+    from elsewhere.backends.base import Fleet
+    from elsewhere.model.place import Place
+
+    backend = registry.build(Place(spec.place, spec.backend or spec.place, spec.settings))
+    if not isinstance(backend, Fleet):
+        return spec
+    shapes = backend.shapes(spec.resources)
+    if not shapes:
+        raise UsageError(f"no machine of {spec.place} has what a task needs",
+                         hint=f"`elsewhere places check {spec.place}` shows what each has.")  # fmt: skip
+    if slots:
+        each = -(-slots // len(shapes))
+        shapes = [replace(shape, slots=min(shape.slots, each)) for shape in shapes][: -(-slots // each)]
+    channel = spec.channel or backend.traits.channels[0]
+    return replace(spec, machines=tuple(shapes), channel=channel, slots=sum(shape.slots for shape in shapes))
+
+
 def inventory(place: Place) -> Inventory | None:
     """What lists the offers of a place; None: it has no list, and no prices. Errors as in `registry.build`."""
     from elsewhere.backends import registry

@@ -11,15 +11,17 @@ import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, Protocol, cast
 
 from elsewhere.agent.claims import Hands, Steps, Ways
+from elsewhere.agent.outflow import InTurns, Outflow
 from elsewhere.agent.runner import Boot, Slots, recover
 from elsewhere.channels.base import Channel, Claim
+from elsewhere.channels.door import Lent
 from elsewhere.channels.registry import join
 from elsewhere.errors import PlaceError, StateError
 from elsewhere.hosts import write_whole
@@ -28,9 +30,6 @@ from elsewhere.model.reports import BootStep, Ended, Heartbeat, Notice, Report
 from elsewhere.ship import seal
 from elsewhere.ship.charter import Charter, unpack
 from elsewhere.ship.script import SWITCH
-
-if TYPE_CHECKING:
-    from elsewhere.agent.outflow import Outflow
 
 GATHER = 0.1
 """Seconds for which reports are gathered while slots are busy, so that a report is not an object for each task. A
@@ -113,7 +112,9 @@ class Process:
         self._stop_at = 0.0
         self._drained = self._told_trouble = self._noticed = False
         self._notice: Notice | None = None
-        self.outflow: Outflow | None = None
+        self.outflow: Outflow | InTurns | None = None
+        self.between: list[Callable[[], None]] = []
+        """What else is done in each turn."""
 
     def notice(self, why: str, left: timedelta) -> None:
         """The machine will be taken away in `left`. From any thread; the first word counts."""
@@ -154,6 +155,8 @@ class Process:
         self._gathered += ended
         self._report()
         self._trouble()
+        for step in self.between:
+            step()
 
     @property
     def _between(self) -> float:
@@ -311,6 +314,8 @@ def serve(joining: Joining, ready: Callable[[Process], None] | None = None) -> s
         try:
             return process.run()
         finally:
+            if isinstance(process.outflow, InTurns):
+                process.outflow.close()
             _leave(channel)
 
 
@@ -326,11 +331,15 @@ def _beside(process: Process, channel: FarChannel, place: Path, exits: ExitStack
     words: Mapping[str, str] = getattr(channel, "words", {})
     store = getattr(channel, "store", None)
     if store is not None:
-        from elsewhere.agent.outflow import Outflow
         from elsewhere.channels.output import Upload
 
-        process.outflow = Outflow(Upload(store, process.ways.name, place))
-        process.outflow.start()
+        upload = Upload(store, process.ways.name, place)
+        if isinstance(store, Lent):
+            process.outflow = InTurns(upload)
+            process.between.append(process.outflow.turn)
+        else:
+            process.outflow = Outflow(upload)
+            process.outflow.start()
         exits.callback(process.outflow.close)
     if "notice" in words:
         from elsewhere.agent.notice import Watch, asker
@@ -349,12 +358,17 @@ def _meet(joining: Joining) -> tuple[FarChannel, Charter]:
         keys = Keys()
     channel: Any = join(joining.address, joining.agent, joining.directory, joining.lease, JobKey, keys)
     charter = unpack(channel.read_charter())
-    if keys is None:
-        return channel, charter
-    from elsewhere.agent.arrival import arrive
     from elsewhere.channels.carried import Taking
 
-    charter = arrive(channel, keys, charter, joining.agent, joining.directory, sys.executable)
+    if keys is not None:
+        from elsewhere.agent.arrival import arrive
+
+        charter = arrive(channel, keys, charter, joining.agent, joining.directory, sys.executable)
+    elif isinstance(getattr(channel, "store", None), Lent):  # the connection itself says who is at its ends
+        spec = charter.there(joining.directory, sys.executable)
+        charter = replace(charter, spec=spec, directory=str(joining.directory))
+    else:
+        return channel, charter
     store = joining.directory / "store"
     return cast(FarChannel, Taking(channel, channel.store, store, charter.spec.entry.kind == "call")), charter
 

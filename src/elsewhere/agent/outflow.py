@@ -6,6 +6,8 @@ A thread of its own, so that a slow store keeps no task waiting. What cannot go 
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from elsewhere.channels.output import Upload
@@ -49,6 +51,32 @@ class Outflow:
                 if self._turn.wait_for(lambda: self._over, FOLLOWED if self.followed else EVERY):
                     return
             self._send()
+
+    def _send(self) -> None:
+        with suppress(ElsewhereError, OSError):
+            if self.followed:
+                self.upload.send_pages()
+            self.upload.send()
+
+
+class InTurns:
+    """The same without a thread: for a store that is reached through the agent's own connection."""
+
+    def __init__(self, upload: Upload, clock: Callable[[], float] = time.monotonic) -> None:
+        self.upload, self.followed, self._clock = upload, True, clock
+        self._due = 0.0
+
+    def follow(self, followed: bool) -> None:
+        self.followed = followed
+
+    def turn(self) -> None:
+        """What was printed since the last time, if it is time."""
+        if self._clock() >= self._due:
+            self._due = self._clock() + FOLLOWED
+            self._send()
+
+    def close(self) -> None:
+        self._send()
 
     def _send(self) -> None:
         with suppress(ElsewhereError, OSError):

@@ -89,7 +89,7 @@ def of_call(spec: JobSpec, place: Place, task: Resources, slots: int, spot: str,
 
     inventory = session.inventory(place)
     if inventory is None:
-        return spec
+        return session.survey(spec, slots)
     least = min((b for b in (budget, place.limits.budget) if b is not None), default=None)
     wants = Wants(task=task, spot=spot or ON_DEMAND, regions=place.limits.regions, budget=least)
     catalog = inventory.catalog(wants.regions)

@@ -6,13 +6,15 @@ A backend takes a script and a shape and gives back handles. Everything else is 
 from __future__ import annotations
 
 import enum
+import subprocess
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from elsewhere.model.catalog import Catalog, Image
-from elsewhere.model.place import Offer
+from elsewhere.model.place import Offer, Shape
 from elsewhere.model.resources import Resources
 
 NativeId = str
@@ -51,6 +53,8 @@ class Launch:
     labels: Mapping[str, str] = field(default_factory=dict)
     """job, launch, owner, expiry: set in the create call itself."""
     offer: Offer | None = None
+    freight: Mapping[str, Path] = field(default_factory=dict)
+    """What the boot text fetches, by key: files here, for a place that brings them to its machines by itself."""
 
 
 class Condition(enum.Enum):
@@ -93,6 +97,8 @@ class Ground:
     """Defines `fetch KEY FILE`: an object of the place's deposit, whole, into a file; its status says whether."""
     end: str = ""
     """Ends the machine itself; empty: the end of its processes is enough."""
+    directory: str = ".elsewhere"
+    """Ours there, below the home of whoever boots."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +109,38 @@ class Deposit:
     """For example s3://bucket/prefix; archives lie in it by digest, and what belongs to one job under `jobs/JOB`."""
     channel: Mapping[str, str] = field(default_factory=dict)
     """For example {"region": "us-east-1"}."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A process of ours whose standard streams lead to an agent. `begins`: what its own first byte comes after."""
+
+    process: subprocess.Popen[bytes]
+    begins: bytes
+
+
+class Dialled(Protocol):
+    """A place whose machines do not see our files, and are reached from here by a connection to each."""
+
+    def ground(self) -> Ground:
+        """As of a place that is distant; `fetch` finds what `Launch.freight` named."""
+        ...
+
+    def dial(self, native: NativeId) -> Connection:
+        """Begin to connect to that machine's agent. Does not wait. Who has the connection ends its process."""
+        ...
+
+
+@runtime_checkable
+class Fleet(Protocol):
+    """A place of so many machines and no more, all of which may be used at once, at no price."""
+
+    def shapes(self, need: Resources) -> Sequence[Shape]:
+        """Those that have what a task needs, each with how many such tasks at a time. Waits for their answers.
+
+        PlaceError: none of them can be used.
+        """
+        ...
 
 
 class Distant(Protocol):

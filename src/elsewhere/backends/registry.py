@@ -16,7 +16,8 @@ from elsewhere.errors import ConfigError, MissingExtra, UnknownPlace
 from elsewhere.model.place import Place
 
 GROUP = "elsewhere.backends"
-_OURS = {"aws": "elsewhere.backends.aws:Aws", "local": "elsewhere.backends.local:Local"}
+_OURS = {"aws": "elsewhere.backends.aws:Aws", "local": "elsewhere.backends.local:Local",
+         "ssh": "elsewhere.backends.ssh:Ssh"}  # fmt: skip
 """What is there even where the package was not installed but only put on the path."""
 
 

@@ -72,15 +72,17 @@ class Away:
         self._answers: dict[str, words.Item] = {}
         self.beat = float("inf")
         """Seconds between two signs of life, where a lease is longer than people want to wait for news."""
+        self._patience = timedelta(seconds=20)
         if isinstance(connect, Door):
+            self._patience = timedelta(minutes=15)
             self.store, self.beat = Lent(self), _BEAT
             self._selector.register(connect.socket, selectors.EVENT_READ)
 
     # --- the verbs of an agent
 
-    def read_charter(self, within: timedelta = timedelta(seconds=20)) -> bytes:
+    def read_charter(self, within: timedelta | None = None) -> bytes:
         """What the controller told everybody who joins. NotFound if it has not within that time."""
-        end = self._clock() + within.total_seconds()
+        end = self._clock() + (self._patience if within is None else within).total_seconds()
         while self._charter is None:
             left = end - self._clock()
             if left <= 0:

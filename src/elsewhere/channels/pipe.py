@@ -92,7 +92,7 @@ class Pipe:
         self._door = door
 
     def attach(self, reader: int, writer: int, skip: bytes = b"") -> Stream:
-        """A stream to an agent, new or after a cut; the descriptors are taken over. `skip`: what its noise ends with."""
+        """A stream to an agent, new or after a cut; the descriptors are taken over. `skip`: its noise's end."""
         stream = Stream(reader, writer, self._selector, skip)
         stream.write(words.HOME, self.charter)
         self._strangers.append(stream)

@@ -12,7 +12,9 @@ import msgspec
 
 from elsewhere.errors import Refused
 
-HOME, DELIVER, CONFIRM, ORDERS, LAPSED, HELLO, WANT, REPORT, RENEW, RELEASE, HEARD, FETCH, FOUND, KEEP, KEPT = range(1, 16)
+HOME, DELIVER, CONFIRM, ORDERS, LAPSED, HELLO, WANT, REPORT, RENEW, RELEASE, HEARD, FETCH, FOUND, KEEP, KEPT = range(
+    1, 16
+)
 
 VALUES = "values/"
 """Where large values are in a job's store."""

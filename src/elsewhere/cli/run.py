@@ -187,6 +187,8 @@ def go(spec: JobSpec, tasks: Iterable[NewTask], asked: SimpleNamespace) -> int:
 
     where = place(asked)
     inventory = paid.check(asked, where) if asked.on != DEFAULT else None
+    if inventory is None:
+        spec = session.survey(spec, asked.slots or 0)
     files = session.create(spec, tasks)
     if inventory is not None and not paid.settle(files, asked, where, inventory):
         return 1

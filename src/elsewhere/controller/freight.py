@@ -36,16 +36,26 @@ def load(spec: JobSpec, store: Store, target: Target, also: tuple[str, ...]) -> 
 
     Twice: nothing is sent again. ConfigError: the software cannot be put together; nothing was started.
     """
+    found = packed(spec, target, also)
+    for one in found.values():
+        put(store, one)
+    return described(spec, target, found)
+
+
+def packed(spec: JobSpec, target: Target, also: tuple[str, ...]) -> dict[str, Bundle]:
+    """The archives, by their folders. ConfigError as above."""
     found = {RUNTIME: runtime.runtime(target, also)}
     roots = roots_of(spec)
     if roots:
         found[CODE] = bundle.code({folder.removeprefix(f"{CODE}/"): Path(root) for root, folder in roots.items()})
     if spec.software:
         found[SOFTWARE] = runtime.software(spec.software, target)
-    for packed in found.values():
-        put(store, packed)
-    archives = tuple(Archive(packed.key, packed.digest, folder) for folder, packed in found.items())
-    return Freight(archives, roots, (SOFTWARE,) if spec.software else (), target.python)
+    return found
+
+
+def described(spec: JobSpec, target: Target, found: Mapping[str, Bundle]) -> Freight:
+    archives = tuple(Archive(one.key, one.digest, folder) for folder, one in found.items())
+    return Freight(archives, roots_of(spec), (SOFTWARE,) if spec.software else (), target.python)
 
 
 def put(store: Store, packed: Bundle) -> None:

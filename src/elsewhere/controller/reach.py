@@ -48,6 +48,10 @@ def afar(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.BaseSe
     """The crew of a job whose agents are processes of their own, opened: it goes on from where the ledger stands."""
     spec = ledger.spec
     backend = backends.build(Place(spec.place, spec.backend or spec.place, spec.settings))
+    if callable(getattr(backend, "dial", None)):
+        from elsewhere.controller.dialled import dialled
+
+        return dialled(files, ledger, epoch, selector, backend)
     if not backend.traits.shared_files:
         from elsewhere.controller.distant import distant
 

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import IO
 
 from elsewhere.errors import AccessDenied, MissingExtra, NotFound, PlaceError, Refused, Unreachable, UsageError
 from elsewhere.hosts import Ran, private_directory
@@ -102,7 +103,7 @@ class OpenSsh:
 
     # --- within
 
-    def _start(self, command: str, pipe: int) -> tuple[subprocess.Popen[bytes], tempfile._TemporaryFileWrapper[bytes]]:
+    def _start(self, command: str, pipe: int) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
         # a file, not a pipe: the connection that is kept may hold it open long after the command has ended
         err = tempfile.TemporaryFile()  # noqa: SIM115  (who asked closes it)
         try:

@@ -1,0 +1,373 @@
+"""PROVISION on hosts that a user can reach by SSH: each is a machine, and a boot text becomes a process group of it.
+
+Everything about a machine is in a directory of its own on its host; a small shell text there starts, lists and ends.
+A host that cannot be reached shows what it showed last: that is not the same as gone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from elsewhere.backends.base import Condition, Connection, Finding, Ground, Launch, NativeId, Sighting, Traits
+from elsewhere.config.home import home
+from elsewhere.errors import ConfigError, NotFound, PlaceError, Refused
+from elsewhere.hosts import Ran, private_directory, write_whole
+from elsewhere.hosts.openssh import OpenSsh
+from elsewhere.model.place import Offer, Shape
+from elsewhere.model.resources import Resources
+
+LIMIT = timedelta(seconds=30)
+"""For one command there; a file may take longer."""
+_RANGE = re.compile(r"\[([^\[\]]+)\]")
+_NATIVE = re.compile(r"[A-Za-z0-9_=-][A-Za-z0-9._=-]*")
+T = TypeVar("T")
+
+# The first words of every text: where everything of ours is on that host. `$1` is never a user's word.
+_BASE = 'umask 077; base=${HOME:-/root}/$1; shift; mkdir -p "$base/machines" "$base/cache" || exit 73\n'
+# As in local.py: the name `pid` decides who starts it, whoever stops it first leaves word.
+_START = """\
+here=$base/machines/$1; mkdir -p "$here" && cd "$here" || exit 73
+[ -e pid ] || [ -e cancelled ] && exit 0
+cat >boot.$$ && mv -f boot.$$ boot && printf %s "$2" >labels.$$ && mv -f labels.$$ labels || exit 73
+set=; command -v setsid >/dev/null 2>&1 && set=setsid
+ELSEWHERE_MACHINE=$1 $set sh -c '
+  echo $$ >pid.$$; ln pid.$$ pid 2>/dev/null; first=$?; rm -f pid.$$; [ $first -eq 0 ] || exit 0
+  cat /proc/sys/kernel/random/boot_id >life 2>/dev/null; date +%s >started
+  trap : TERM INT HUP
+  sh -c "[ -e cancelled ] && exit 143; exec sh ./boot" </dev/null >>log 2>&1; echo $? >ended; date +%s >stopped
+' </dev/null >/dev/null 2>&1 &
+exit 0"""
+_LIST = """\
+cd "$base/machines" && life=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
+for name in *; do
+  [ -e "$name/labels" ] || continue
+  state=pending status=- started=- stopped=-
+  [ -s "$name/started" ] && read -r started <"$name/started"
+  [ -s "$name/stopped" ] && read -r stopped <"$name/stopped"
+  if [ -s "$name/ended" ]; then state=ended; read -r status <"$name/ended"
+  elif [ -s "$name/pid" ]; then
+    read -r pid <"$name/pid"; state=running
+    [ ! -s "$name/life" ] || [ "$life" = "$(cat "$name/life")" ] || state=lost
+    [ $state = lost ] || kill -0 "$pid" 2>/dev/null || kill -s 0 -- "-$pid" 2>/dev/null || state=lost
+  elif [ -e "$name/cancelled" ]; then state=ended; fi
+  printf '%s %s %s %s %s %s\n' "$name" $state $status $started $stopped "$(cat "$name/labels")"
+done"""
+_STOP = """\
+for name do
+  cd "$base/machines/$name" 2>/dev/null || continue
+  signal=TERM; [ -e cancelled ] && [ -n "$(find cancelled -mmin +0 2>/dev/null)" ] && signal=KILL
+  [ -e cancelled ] || : >cancelled
+  ( set -C; : >pid ) 2>/dev/null && continue
+  read -r pid <pid && kill -s $signal -- "-$pid" 2>/dev/null
+done; exit 0"""
+_HAS = 'echo "$base"; cd "$base/cache" && for key do [ -e "$key" ] && echo "$key"; done; exit 0'
+_LOG = 'cd "$base/machines/$1" 2>/dev/null || exit 66; [ -e log ] || exit 0; exec tail -c "+$2" log'
+_FORGET = """\
+for name do [ -s "$base/machines/$name/ended" ] && rm -rf -- "$base/machines/$name"; done
+for job in "$base"/jobs/*; do
+  [ -d "$job" ] && ! grep -qsF "\\"${job##*/}\\"" "$base"/machines/*/labels && rm -rf -- "$job"; done; exit 0"""
+_FACTS = """\
+echo "system $(uname -sm)"
+echo "cpus $(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)"
+[ -r /proc/meminfo ] && sed -n 's/^MemTotal: *\\([0-9]*\\) kB/memory \\1/p' /proc/meminfo
+command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi --query-gpu=name --format=csv,noheader | sed 's/^/gpu /'
+echo "room $(df -Pk "$base" | sed -n '2s/^[^ ]* *[0-9]* *[0-9]* *\\([0-9]*\\).*/\\1/p')"
+printf '#!/bin/sh\\nexit 0\\n' >"$base/try.$$" && chmod 700 "$base/try.$$" && "$base/try.$$" && echo "runs yes"
+rm -f "$base/try.$$"; exit 0"""
+
+
+@dataclass(frozen=True, slots=True)
+class SshSettings:
+    """`hosts`: as you would type them behind ssh; `node[1-3,7]` stands for four. `slots`: tasks at a time on each host,
+    or `cpus`. `config`: a file to use in place of ~/.ssh/config. `directory`: ours there, below the home directory."""
+
+    hosts: Sequence[str] | str = ()
+    slots: int | str = "cpus"
+    config: str = ""
+    directory: str = ".elsewhere"
+
+
+class Ssh:
+    """Hosts, by the user's own OpenSSH."""
+
+    Settings: ClassVar[type[SshSettings]] = SshSettings
+    traits: ClassVar[Traits] = Traits(outlives_client=True, channels=("door",))
+
+    def __init__(self, settings: SshSettings | None = None) -> None:
+        given = settings or SshSettings()
+        named = [given.hosts] if isinstance(given.hosts, str) else list(given.hosts)
+        names = [name for word in named for name in spread(word)]
+        if len(set(names)) != len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ConfigError(f"the host {twice} is named twice", hint="each host is one machine")
+        if not re.fullmatch(r"[A-Za-z0-9._/-]+", given.directory) or ".." in given.directory:
+            raise ConfigError(f"{given.directory!r} is no directory below a home", hint="for example .elsewhere")
+        self.settings = given
+        self.hosts = {mark(name): OpenSsh(name, given.config) for name in names}
+        self._known: dict[str, dict[NativeId, Sighting]] = {}
+
+    def offers(self, need: Resources) -> Sequence[Offer]:
+        """Each host that has what a task needs is an offer. PlaceError: not one can be used, as the first says."""
+        return [shape.offer for shape in self.shapes(need)]
+
+    def shapes(self, need: Resources) -> Sequence[Shape]:
+        facts = self._each(lambda host: _facts(self._run(host, _FACTS)))
+        good = {key: found for key, found in facts.items() if not isinstance(found, PlaceError)}
+        if not good:
+            raise self._none(facts)
+        return [
+            Shape(Offer(self.hosts[key].name, has, price=Decimal(0)), self._slots(has, need), 1, machine)
+            for key, (has, machine) in good.items() if _fits(has, need)
+        ]  # fmt: skip
+
+    def _slots(self, has: Resources, need: Resources) -> int:
+        asked = self.settings.slots
+        return max(1, int(has.cpus / need.cpus)) if asked == "cpus" else int(asked)
+
+    def submit(self, launch: Launch) -> Sequence[NativeId]:
+        key = mark(launch.offer.name) if launch.offer is not None else next(iter(self.hosts), "")
+        if key not in self.hosts:
+            raise NotFound(f"there is no host {launch.offer.name if launch.offer else 'at all'} at this place")
+        host, natives = self.hosts[key], [f"{launch.id}-{k}.{key}" for k in range(launch.count)]
+        if not all(_NATIVE.fullmatch(native) for native in natives):
+            raise Refused(f"{launch.id!r} cannot be the id of a launch")
+        if launch.freight:
+            self._bring(host, launch.freight)
+        labels = {"launch": launch.id, **launch.labels}
+        for native in natives:
+            self._done(host, _START, native, json.dumps(labels), given=launch.script.encode())
+        fresh = {native: Sighting(native, Condition.PENDING, labels) for native in natives}
+        self._remember(key, {**self._recalled(key), **fresh})
+        return natives
+
+    def _bring(self, host: OpenSsh, freight: Mapping[str, Path]) -> None:
+        """What that host has not, into the cache that all jobs there share."""
+        base, *has = self._done(host, _HAS, *freight).out.decode("utf-8", "surrogateescape").split("\n")
+        for name, path in freight.items():
+            if name not in has:
+                host.put(f"{base}/cache/{name}", path.read_bytes())
+
+    def status(self, ids: Collection[NativeId]) -> Mapping[NativeId, Sighting]:
+        wanted = {native.rpartition(".")[2] for native in ids}
+        found = {sighting.native: sighting for sighting in self._listed(wanted)}
+        return {native: found[native] for native in ids if native in found}
+
+    def owned(self) -> Iterable[Sighting]:
+        return self._listed(set(self.hosts))
+
+    def cancel(self, ids: Collection[NativeId]) -> None:
+        by_host: dict[str, list[NativeId]] = {}
+        for native in ids:
+            if (key := native.rpartition(".")[2]) in self.hosts and _NATIVE.fullmatch(native):
+                by_host.setdefault(key, []).append(native)
+        done = self._each(lambda host: self._done(host, _STOP, *by_host[mark(host.name)]), by_host)
+        for error in done.values():
+            if isinstance(error, PlaceError):
+                raise error
+
+    def logs(self, native_id: NativeId, start: int = 0) -> bytes:
+        host = self._host(native_id)
+        done = self._run(host, _LOG, native_id, str(start + 1))
+        if done.status == 66:
+            raise NotFound(f"there is no machine {native_id} on {host.name}")
+        return done.out
+
+    def check(self) -> Iterable[Finding]:
+        for key, found in self._each(lambda host: self._run(host, _FACTS)).items():
+            name = self.hosts[key].name
+            if isinstance(found, PlaceError):
+                yield Finding(name, False, found.message, str(found.hint or ""))
+                continue
+            yield from _findings(name, found)
+        if not self.hosts:
+            yield Finding("hosts", False, "none is named", "places: {lab: {backend: ssh, hosts: [alice@node1]}}")
+
+    def ground(self) -> Ground:
+        cache = f'"${{HOME:-/root}}/{self.settings.directory}/cache"'
+        fetch = f'fetch() {{ cp {cache}/"$1" "$2"; }}'
+        return Ground(': "${ELSEWHERE_MACHINE:?}"', fetch, directory=self.settings.directory)
+
+    def dial(self, native: NativeId) -> Connection:
+        host = self._host(native)
+        text = _BASE + 'exec sh "$base/jobs/$1/bridge"'
+        words = ["sh", "-c", text, "sh", self.settings.directory, self._job(native)]
+        return Connection(*host.stream(words))
+
+    def forget(self, ids: Collection[NativeId]) -> None:
+        """Remove what is left of machines that have ended, and of jobs that have none. Twice: harmless."""
+        by_host: dict[str, list[NativeId]] = {}
+        for native in ids:
+            by_host.setdefault(native.rpartition(".")[2], []).append(native)
+        self._each(lambda host: self._done(host, _FORGET, *by_host[mark(host.name)]), by_host)
+
+    # --- within
+
+    def _host(self, native: NativeId) -> OpenSsh:
+        key = native.rpartition(".")[2]
+        if key not in self.hosts or not _NATIVE.fullmatch(native):
+            raise NotFound(f"{native} is on no host of this place")
+        return self.hosts[key]
+
+    def _job(self, native: NativeId) -> str:
+        seen = self._recalled(native.rpartition(".")[2]).get(native)
+        return seen.labels.get("job", "") if seen else ""
+
+    def _run(self, host: OpenSsh, text: str, *words: str, given: bytes = b"") -> Ran:
+        return host.run(["sh", "-c", _BASE + text, "sh", self.settings.directory, *words], given, LIMIT)
+
+    def _done(self, host: OpenSsh, text: str, *words: str, given: bytes = b"") -> Ran:
+        done = self._run(host, text, *words, given=given)
+        if not done.ok:
+            last = done.err.decode("utf-8", "replace").strip().splitlines()[-1:] or [f"status {done.status}"]
+            raise Refused(f"{host.name}: {last[0]}", hint=f"is there room, and may you write, on {host.name}?")
+        return done
+
+    def _each(self, call: Callable[[OpenSsh], T], keys: Collection[str] | None = None) -> dict[str, T | PlaceError]:
+        """Of these hosts (None: all) at once. What went wrong with one stands for its answer."""
+
+        def one(key: str) -> T | PlaceError:
+            try:
+                return call(self.hosts[key])
+            except PlaceError as error:
+                return error
+
+        wanted = [key for key in self.hosts if keys is None or key in keys]
+        if not wanted:
+            return {}
+        with ThreadPoolExecutor(min(16, len(wanted)), "ssh") as pool:
+            return dict(zip(wanted, pool.map(one, wanted), strict=True))
+
+    def _listed(self, keys: Collection[str]) -> list[Sighting]:
+        found: list[Sighting] = []
+        answers = self._each(lambda host: list(_sightings(self._done(host, _LIST).out)), keys)
+        for key, answer in answers.items():
+            if isinstance(answer, PlaceError):
+                found += [_unseen(one, answer) for one in self._recalled(key).values()]
+            else:
+                self._remember(key, {one.native: one for one in answer})
+                found += answer
+        if answers and all(isinstance(answer, PlaceError) for answer in answers.values()) and not found:
+            raise self._none(answers)
+        return found
+
+    def _none(self, answers: Mapping[str, Any]) -> PlaceError:
+        if not answers:
+            return NotFound("this place names no host", hint="places: {lab: {backend: ssh, hosts: [alice@node1]}}")
+        error: PlaceError = next(iter(answers.values()))
+        return error
+
+    def _recalled(self, key: str) -> dict[NativeId, Sighting]:
+        if key not in self._known:
+            self._known[key] = _read(_record(key))
+        return self._known[key]
+
+    def _remember(self, key: str, seen: dict[NativeId, Sighting]) -> None:
+        if _plain(seen) != _plain(self._recalled(key)):
+            path = _record(key)
+            private_directory(path.parent)
+            write_whole(path, json.dumps(_plain(seen)).encode())
+        self._known[key] = seen
+
+
+def spread(word: str) -> list[str]:
+    """`node[3-5,9].cluster` -> its four names. ConfigError: the brackets hold no numbers."""
+    found = _RANGE.search(word)
+    if found is None:
+        return [word]
+    names = []
+    for part in found[1].split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
+            raise ConfigError(f"{word!r}: {part!r} is no number and no range", hint="node[1-3,7] stands for four hosts")
+        for number in range(int(first), int(last or first) + 1):
+            names += spread(f"{word[: found.start()]}{number:0{len(first)}d}{word[found.end() :]}")
+    return names
+
+
+def mark(host: str) -> str:
+    """What tells a host's machines from those of others, in their ids."""
+    return sha256(host.encode()).hexdigest()[:10]
+
+
+def _facts(done: Ran) -> tuple[Resources, str]:
+    """What the host has, and its kind of processor."""
+    lines = [line.partition(" ") for line in done.out.decode("utf-8", "replace").splitlines()]
+    said = {name: value.strip() for name, _, value in lines}
+    gpus = [value.strip() for name, _, value in lines if name == "gpu"]
+    machine = said.get("system", "").partition(" ")[2]
+    memory = int(said["memory"]) * 1024 if said.get("memory", "").isdigit() else None
+    kind = gpus[0] if gpus else ""
+    cpus = float(said.get("cpus") or 1)
+    has = Resources(cpus=cpus, memory=memory, gpus=len(gpus), gpu_type=kind)
+    return has, {"aarch64": "arm64"}.get(machine, machine)
+
+
+def _fits(has: Resources, need: Resources) -> bool:
+    return need.cpus <= has.cpus and (need.memory or 0) <= (has.memory or need.memory or 0) and need.gpus <= has.gpus
+
+
+def _findings(name: str, done: Ran) -> Iterable[Finding]:
+    has, machine = _facts(done)
+    text = done.out.decode("utf-8", "replace")
+    shown = f"{has.cpus:g} CPUs, {(has.memory or 0) >> 30} GiB" + (f", {has.gpus} GPUs" if has.gpus else "")
+    yield Finding(name, True, f"reached: {shown}, {machine}")
+    if "runs yes" not in text:
+        yield Finding(f"{name}, its directory", False, "nothing can be written, or run, below the home directory there",
+                      "set `directory:` to one that is writable and not mounted noexec")  # fmt: skip
+
+
+def _sightings(out: bytes) -> Iterable[Sighting]:
+    for line in out.decode("utf-8", "replace").splitlines():
+        native, state, status, started, stopped, labels = line.split(" ", 5)
+        condition, reason = _condition(state, status)
+        yield Sighting(native, condition, json.loads(labels), _instant(started), _instant(stopped), reason)
+
+
+def _condition(state: str, status: str) -> tuple[Condition, str]:
+    if state == "ended":
+        good = status in ("0", "-", "143")
+        return (Condition.STOPPED, "") if good else (Condition.FAILED, f"its boot text ended with status {status}")
+    if state == "lost":
+        return Condition.FAILED, "its processes are gone: the host was restarted, or somebody ended them"
+    return (Condition.RUNNING if state == "running" else Condition.PENDING), ""
+
+
+def _instant(text: str) -> datetime | None:
+    return datetime.fromtimestamp(int(text), UTC) if text.isdigit() else None
+
+
+def _unseen(last: Sighting, why: PlaceError) -> Sighting:
+    return last if last.ended else replace(last, reason=f"no contact: {why.message}")
+
+
+def _record(key: str) -> Path:
+    return home() / "ssh" / f"{key}.json"
+
+
+def _plain(seen: Mapping[NativeId, Sighting]) -> dict[str, Any]:
+    return {
+        native: [one.condition.value, dict(one.labels), one.started and one.started.isoformat(),
+                 one.ended and one.ended.isoformat(), one.reason]
+        for native, one in seen.items()
+    }  # fmt: skip
+
+
+def _read(path: Path) -> dict[NativeId, Sighting]:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    when = datetime.fromisoformat
+    return {
+        native: Sighting(native, Condition(state), labels, started and when(started), ended and when(ended), reason)
+        for native, (state, labels, started, ended, reason) in found.items()
+    }

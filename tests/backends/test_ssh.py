@@ -1,0 +1,101 @@
+"""The place of hosts that are reached by SSH: a real sshd."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from elsewhere.backends.ssh import Ssh, SshSettings, spread
+from elsewhere.errors import ConfigError, NotFound, PlaceError
+from elsewhere.model.resources import Resources
+from elsewhere.testing.backend_suite import BackendConformance
+from hosts import sshd
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sshd.Hosts]:
+    with sshd.running(tmp_path_factory.mktemp("sshd"), "node1", "node2") as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ELSEWHERE_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def backend(hosts: sshd.Hosts) -> Iterator[Ssh]:
+    place = Ssh(SshSettings(["node1", "node2"], config=str(hosts.config)))
+    yield place
+    left = [one.native for one in place.owned()]
+    place.cancel(left)
+    for host in place.hosts.values():
+        host.close()
+
+
+class TestSsh(BackendConformance):
+    @pytest.fixture
+    def backend(self, hosts: sshd.Hosts) -> Iterator[Ssh]:
+        place = Ssh(SshSettings(["node1", "node2"], config=str(hosts.config)))
+        yield place
+        place.cancel([one.native for one in place.owned()])
+
+    def again(self, backend: Ssh) -> Ssh:  # type: ignore[override]
+        return Ssh(backend.settings)
+
+
+@pytest.mark.parametrize(
+    ("word", "names"),
+    [
+        ("alice@node1", ["alice@node1"]),
+        ("node[3-5].cluster", ["node3.cluster", "node4.cluster", "node5.cluster"]),
+        ("n[08-10,2]", ["n08", "n09", "n10", "n2"]),
+        ("r[1-2]n[1-2]", ["r1n1", "r1n2", "r2n1", "r2n2"]),
+    ],
+)
+def test_brackets_stand_for_several_hosts(word: str, names: list[str]) -> None:
+    assert spread(word) == names
+
+
+def test_what_stands_in_brackets_must_be_numbers() -> None:
+    with pytest.raises(ConfigError, match="no number and no range"):
+        spread("node[a-c]")
+    with pytest.raises(ConfigError, match="named twice"):
+        Ssh(SshSettings(["node[1-2]", "node2"]))
+
+
+def test_each_host_is_an_offer_with_what_it_has(backend: Ssh) -> None:
+    offers = backend.offers(Resources())
+    assert [offer.name for offer in offers] == ["node1", "node2"]
+    assert all(offer.resources.cpus >= 1 and (offer.resources.memory or 0) > 1 << 28 for offer in offers)
+    assert backend.offers(Resources(cpus=10_000)) == []
+
+
+def test_a_host_that_is_not_reached_shows_what_it_showed_last(hosts: sshd.Hosts, tmp_path: Path) -> None:
+    with sshd.running(tmp_path, "node7") as own:
+        place = Ssh(SshSettings("node7", config=str(own.config)))
+        suite = TestSsh()
+        suite.shape = Resources()
+        launch = suite.launch()
+        natives = place.submit(launch)
+        for host in place.hosts.values():
+            host.close()
+        own.stop("node7")
+        after = Ssh(place.settings)
+        seen = list(after.owned())
+        assert [one.native for one in seen] == natives
+        assert seen[0].ended is None and "no contact" in seen[0].reason
+        with pytest.raises(PlaceError):
+            after.cancel(natives)
+        own.start("node7")
+        after.cancel(natives)
+        for host in after.hosts.values():
+            host.close()
+
+
+def test_a_place_without_hosts_says_how_to_name_them() -> None:
+    with pytest.raises(NotFound, match="names no host"):
+        Ssh().offers(Resources())
+    assert [finding.ok for finding in Ssh().check()] == [False]
