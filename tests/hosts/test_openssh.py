@@ -7,11 +7,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hosts import sshd
 
 from elsewhere.errors import AccessDenied, NotFound, Unreachable, UsageError
 from elsewhere.hosts.openssh import OpenSsh
 from elsewhere.testing.conformance import HostConformance
+from hosts import sshd
 
 AWKWARD = [
     "",

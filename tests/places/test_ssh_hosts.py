@@ -1,0 +1,172 @@
+"""Jobs on hosts behind a real sshd, by the command: connections that break, controllers that die, hosts that restart."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hosts import sshd
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+WORK = """
+import os, time
+def f(n, seconds=0.02, size=1):
+    with open(os.path.join(os.environ["RAN"], f"{n}-{os.getpid()}-{time.time_ns()}"), "w"):
+        pass
+    print("task", n)
+    time.sleep(seconds)
+    return {"n": n, "home": os.path.basename(os.environ["HOME"]), "text": "x" * size}
+"""
+BOUND = 240.0
+
+
+class Lab:
+    """A project whose place `lab` is two hosts. Each attempt of a task leaves a file in `ran`."""
+
+    def __init__(self, folder: Path, hosts: sshd.Hosts, names: str = "node[1-2]") -> None:
+        self.hosts, self.folder, self.ran = hosts, folder / "project", folder / "ran"
+        self.folder.mkdir()
+        self.ran.mkdir()
+        self.home = folder / "home"
+        (self.folder / "work.py").write_text(WORK)
+        (self.folder / "elsewhere.yaml").write_text(
+            f'places:\n  lab: {{backend: ssh, hosts: ["{names}"], slots: 2, config: "{hosts.config}"}}\n'
+            f'default: {{env: {{RAN: "{self.ran}"}}}}\n'
+        )
+
+    def tasks(self, count: int, **data: object) -> str:
+        lines = [json.dumps({"task_id": f"t{n}", "data": {"n": n, **data}}) for n in range(count)]
+        (self.folder / "tasks.jsonl").write_text("\n".join(lines) + "\n")
+        return "tasks.jsonl"
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        env = {**os.environ, "ELSEWHERE_HOME": str(self.home)}
+        return subprocess.Popen([sys.executable, "-m", "elsewhere", *words], cwd=self.folder, env=env, text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)  # fmt: skip
+
+    def run(self, *words: str, status: int | None = 0) -> str:
+        process = self.start(*words)
+        out, err = process.communicate(timeout=BOUND)
+        assert status is None or process.returncode == status, (process.returncode, out, err)
+        return out + err
+
+    def attempts(self) -> Counter[int]:
+        return Counter(int(path.name.partition("-")[0]) for path in self.ran.iterdir())
+
+    def results(self) -> dict[str, dict[str, object]]:
+        return {one["task_id"]: one for one in map(json.loads, self.run("results").splitlines())}
+
+    def agents(self) -> list[psutil.Process]:
+        """The agents' processes on all hosts: those whose home is one of ours."""
+        found = []
+        for process in psutil.process_iter(["cmdline"]):
+            words = process.info["cmdline"] or []
+            if "elsewhere.agent" in words and any(str(self.hosts.folder) in word for word in words):
+                found.append(process)
+        return found
+
+
+def until(true: Callable[[], object], why: str = "it did not come") -> None:
+    end = time.monotonic() + BOUND
+    while not true():
+        assert time.monotonic() < end, why
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    (tmp_path / "s").mkdir()
+    with sshd.running(tmp_path / "s", "node1", "node2") as hosts:
+        found = Lab(tmp_path, hosts)
+        yield found
+        for process in found.agents():
+            process.kill()
+
+
+def test_a_list_runs_on_all_hosts_and_all_of_it_comes_home(lab: Lab) -> None:
+    lab.run("run", lab.tasks(60, size=70_000), "--entry", "work:f", "--on", "lab", "--quiet")
+    results = lab.results()
+    assert len(results) == 60 and all(one["state"] == "succeeded" for one in results.values())
+    values = [one["result"] for one in results.values()]
+    assert {value["home"] for value in values if isinstance(value, dict)} == {"node1", "node2"}
+    assert all(len(value["text"]) == 70_000 for value in values if isinstance(value, dict))
+    assert set(lab.attempts().values()) == {1}
+    assert "task 7" in lab.run("logs", "@last/t7")
+    assert lab.agents() == []
+    for name in ("node1", "node2"):
+        ours = lab.hosts.folder / name / ".elsewhere"
+        assert list((ours / "machines").iterdir()) == [] and list((ours / "jobs").iterdir()) == []
+
+
+def test_a_connection_that_breaks_loses_nothing_and_runs_nothing_twice(lab: Lab) -> None:
+    running = lab.start("run", lab.tasks(400, seconds=0.05), "--entry", "work:f", "--on", "lab", "--quiet")
+    until(lambda: len(lab.attempts()) > 20)
+    lab.hosts.stop("node1")
+    before = len(lab.attempts())
+    until(lambda: len(lab.attempts()) > before + 40, "tasks go on while a host is not reached")
+    lab.hosts.start("node1")
+    out, err = running.communicate(timeout=BOUND)
+    assert running.returncode == 0, out + err
+    assert len(lab.results()) == 400
+    assert set(lab.attempts().values()) == {1}
+
+
+def test_a_controller_that_is_killed_leaves_the_hosts_at_work_and_resume_finds_them(lab: Lab) -> None:
+    running = lab.start("run", lab.tasks(300, seconds=0.05), "--entry", "work:f", "--on", "lab", "--quiet")
+    until(lambda: len(lab.attempts()) > 10)
+    running.kill()
+    running.communicate()
+    assert lab.agents(), "agents outlive their controller"
+    lab.run("resume", "--quiet")
+    assert len(lab.results()) == 300
+    assert set(lab.attempts().values()) == {1}, "what they had in hand they report to the next one"
+    assert lab.agents() == []
+
+
+def test_what_a_host_had_in_hand_when_it_was_restarted_is_done_again(lab: Lab) -> None:
+    running = lab.start("run", lab.tasks(60, seconds=0.5), "--entry", "work:f", "--on", "lab", "--quiet")
+    until(lambda: len(lab.attempts()) > 8)
+    one = lab.agents()[0]
+    group = os.getpgid(one.pid)
+    os.killpg(group, signal.SIGKILL)  # its shell and its switch, its agent and its slots, as a restart does
+    out, err = running.communicate(timeout=BOUND)
+    assert running.returncode == 0, out + err
+    assert all(found["state"] == "succeeded" for found in lab.results().values())
+    assert sum(lab.attempts().values()) <= 60 + 60 // 2
+    assert lab.agents() == []
+
+
+def test_functions_of_a_program_run_there(lab: Lab, tmp_path: Path) -> None:
+    (lab.folder / "calls.py").write_text(
+        "import os\nfrom elsewhere import remote\n"
+        "@remote(on='lab')\ndef where(x, blob=b''):\n    return x, len(blob), os.path.basename(os.environ['HOME'])\n"
+        "if __name__ == '__main__':\n"
+        "    print(where(1), where(2, b'x' * 3_000_000))\n"
+        "    try:\n        @remote(on='lab')\n        def bad():\n            raise KeyError('gone')\n"
+        "        bad()\n    except KeyError as error:\n        print('KeyError', error)\n"
+    )
+    env = {**os.environ, "ELSEWHERE_HOME": str(lab.home)}
+    done = subprocess.run([sys.executable, "calls.py"], cwd=lab.folder, env=env, capture_output=True, text=True,
+                          timeout=BOUND, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "(1, 0, 'node" in done.stdout and "(2, 3000000, 'node" in done.stdout
+    assert "KeyError 'gone'" in done.stdout
+
+
+def test_hosts_that_cannot_be_used_are_named_before_anything_is_made(lab: Lab) -> None:
+    settings = lab.folder / "elsewhere.yaml"
+    settings.write_text(settings.read_text().replace("node[1-2]", "nowhere.invalid"))
+    said = lab.run("run", lab.tasks(2), "--entry", "work:f", "--on", "lab", status=3)
+    assert "there is no host nowhere.invalid" in said
+    assert not list((lab.home / "jobs").glob("job-*"))
