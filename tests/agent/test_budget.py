@@ -106,6 +106,15 @@ def test_when_other_jobs_take_half_of_the_slots_half_of_the_rest_is_left() -> No
     assert held.resize(4) == 2
 
 
+def test_agents_that_share_a_machine_have_a_share_of_it_each() -> None:
+    job = Boot(Entry("command"), resources=Resources(cpus=2, memory=2 * GIB))
+    halves = [Budget(job, 2, share=2) for _ in range(2)]
+    assert [half.count for half in halves] == [1, 1], "each has two CPUs of four"
+    assert not halves[0].fits(Resources(memory=3 * GIB), [Resources(memory=2 * GIB)]), "and four GiB of eight"
+    assert halves[0].fits(Resources(memory=2 * GIB), [Resources(memory=2 * GIB)])
+    assert Budget(Boot(Entry("command")), 6, share=2).fits(Resources(cpus=1), [Resources(cpus=1)] * 5)
+
+
 def test_what_fits_into_every_slot_at_once_is_given_as_ever() -> None:
     held = Budget(Boot(Entry("command")), 4)
     assert not held.is_large(Resources(memory=2 * GIB))

@@ -24,7 +24,7 @@ from elsewhere.channels.spool import Spool
 from elsewhere.model.job import Entry, JobSpec
 from elsewhere.model.orders import Orders
 from elsewhere.model.ranges import ranges
-from elsewhere.model.reports import Claimed, Ended
+from elsewhere.model.reports import Claimed, Ended, Heartbeat
 from elsewhere.model.resources import Resources
 from elsewhere.model.states import Outcome
 from elsewhere.model.task import Delivery, RetryPolicy
@@ -59,6 +59,7 @@ class Job:
     natives: list[str] = field(default_factory=list)
     ended: list[Ended] = field(default_factory=list)
     claimed: list[Claimed] = field(default_factory=list)
+    beats: list[Heartbeat] = field(default_factory=list)
 
     def boot(self, count: int = 1, idle: float = 60.0, lease: float = 120.0, slots: int = 2) -> None:
         text = BootText(
@@ -80,6 +81,7 @@ class Job:
         receipts = self.channel.collect(10_000)
         self.ended += [r.report for r in receipts if isinstance(r.report, Ended)]
         self.claimed += [r.report for r in receipts if isinstance(r.report, Claimed)]
+        self.beats += [r.report for r in receipts if isinstance(r.report, Heartbeat)]
         self.channel.confirm(receipts)
 
     def until(self, true: Callable[[], bool]) -> None:
@@ -154,6 +156,21 @@ def test_a_cancelled_task_is_stopped_by_orders_and_nothing_is_said_of_it(job: Jo
     job.until(lambda: job.condition(native) is Condition.STOPPED)
     assert job.ended == []
     assert b"all work has ended" in job.machines.logs(native)
+
+
+@pytest.mark.parametrize("function", ["wait_for"])
+def test_a_busy_agent_that_is_told_to_take_nothing_more_says_what_it_has_and_finishes_it(job: Job) -> None:
+    body = json.dumps({"x": str(job.directory)}).encode()
+    job.channel.send([Delivery(n, 1, f"task-{n}", body) for n in (1, 2, 3)])
+    job.boot(lease=3600.0)  # so that it is no renewal that tells it
+    job.until(lambda: len(list(job.directory.glob("began.*"))) == 2)
+    job.channel.order(Orders("job-1", 1, drain=tuple(job.natives)))
+    job.until(lambda: bool(job.beats) and job.beats[-1].draining)
+    assert {n for n, _ in job.beats[-1].running} == {n for c in job.claimed for n, _ in c.deliveries} == {1, 2}
+    (job.directory / "go").touch()
+    job.until(lambda: len(job.ended) == 2)
+    job.until(lambda: job.condition(job.natives[0]) is Condition.STOPPED)
+    assert {(e.n, e.outcome) for e in job.ended} == {(1, Outcome.SUCCEEDED), (2, Outcome.SUCCEEDED)}
 
 
 @pytest.mark.parametrize("function", ["linger"])

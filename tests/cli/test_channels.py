@@ -197,6 +197,31 @@ def test_ctrl_c_once_lets_running_tasks_finish(shell: Shell, channel: str) -> No
     assert [row["attempt"] for row in shell("results", "fit").lines()][:2] == [1, 1]
 
 
+def test_ctrl_c_at_the_first_moment_runs_nothing_again(shell: Shell, channel: str) -> None:
+    shell.write("worker.py", WORKER.replace('open(f"begun-{x}", "w").close()', 'open(f"begun-{x}", "a").write("!")'))
+    shell.tasks(6)
+    words = ("--entry", "worker:wait", "--channel", channel, "--slots", "4", "--name", "fit")
+    process = shell.start("run", "tasks.jsonl", *words)
+    try:
+        if channel == "spool":  # its controller hears of nothing until it is told to stop
+            until(lambda: any(shell.home.glob("jobs/job-*/spool/segments/*")), "all tasks are handed out")
+            os.kill(process.pid, signal.SIGSTOP)
+        until(lambda: len(list(shell.directory.glob("begun-*"))) >= 1, "one task has begun, heard of or not")
+        os.kill(process.pid, signal.SIGINT)
+        os.kill(process.pid, signal.SIGCONT)
+        until(lambda: shell("status", "fit", "--json").json()["counts"]["ready"], "what nobody took came back")
+        shell.write("go", "")
+        _, err = process.communicate(timeout=PATIENCE)
+    finally:
+        end(process)
+
+    assert process.returncode == 130, err
+    begun = {path.name for path in shell.directory.glob("begun-*")}
+    assert {row["task_id"] for row in shell("results", "fit").lines()} == {f"t{name[6:]}" for name in begun}
+    assert shell("resume", "fit").status == 0
+    assert {path.read_text() for path in shell.directory.glob("begun-*")} == {"!"}, "each was begun once"
+
+
 def test_ctrl_c_twice_stops_at_once(shell: Shell, channel: str) -> None:
     shell.tasks(6)
     words = ("--entry", "worker:wait", "--channel", channel, "--slots", "2", "--name", "fit")

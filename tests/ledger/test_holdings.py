@@ -51,9 +51,9 @@ class Job:
         with self.ledger.moving():
             return [(d.n, d.attempt) for d in self.ledger.take(10)]
 
-    def claimed(self, native: str, *pairs: tuple[int, int]) -> None:
+    def claimed(self, native: str, *pairs: tuple[int, int]) -> list[tuple[int, int]]:
         with self.ledger.moving():
-            self.holdings.claimed(Claimed(native, pairs))
+            return self.holdings.claimed(Claimed(native, pairs))
 
     def reported(self, n: int, attempt: int, outcome: Outcome = Outcome.SUCCEEDED) -> None:
         report = Ended(n, attempt, outcome, 0.0, 0.0, Form.FAILURE if outcome else Form.JSON, b"{}")
@@ -95,7 +95,8 @@ def test_a_move_that_the_ledger_does_not_allow_is_refused_with_its_story() -> No
 def test_a_machine_that_goes_gives_its_tasks_back_and_that_spends_nothing() -> None:
     job = Job(tasks=2)
     machine = job.machine("m1")
-    job.claimed("m1", *job.take())
+    pairs = job.take()
+    assert job.claimed("m1", *pairs) == pairs
     job.ends(machine, crashed=False)
     assert job.ledger.counts.ready == 2 and job.holdings.held() == []
     assert not job.tally()["suspect"]

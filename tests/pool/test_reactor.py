@@ -120,12 +120,37 @@ def test_a_refusal_after_a_lost_reply_decides_nothing_until_the_labels_can() -> 
     story.tell(Unanswered("job-1-0-1"), 0)
     story.tell(Refused("job-1-0-1", "quota"), 1)
     assert booked(story.state) == 10
-    assert [c for c in story.list(20, seen("m1")) if not isinstance(c, Stop)] == []  # the launch is not asked for again
+    assert story.list(20) == ()  # the launch is not asked for again
     assert story.list(39) == ()  # it may still come: not before 30 + 5 + 4 minutes
-    found = story.list(40, seen("m1"))
-    assert [(c.move, c.allocation.native) for c in found if isinstance(c, Write) and c.move] == [
-        (AllocationMove.ACCEPT, "m1")
-    ]
+    assert moved(story.list(40, seen("m1"))) == [(AllocationMove.ACCEPT, "m1")]
+
+
+def moved(commands: tuple[Command, ...]) -> list[tuple[AllocationMove, str]]:
+    return [(c.move, c.allocation.native) for c in commands if isinstance(c, Write) and c.move]
+
+
+def test_what_the_labels_show_is_ours_at_once_once_the_launch_is_not_asked_for_again() -> None:
+    story = Story(todo=4)
+    story.list(0)
+    story.tell(Unanswered("job-1-0-1"), 0)
+    assert [c for c in story.list(1, seen("m1")) if not isinstance(c, Ask)] == [], "it is asked for again, as it was"
+    story.tell(Refused("job-1-0-1", "quota"), 1)
+    assert moved(story.list(2, seen("m1"))) == [(AllocationMove.ACCEPT, "m1")]
+    story.list(3, seen("m1"))
+    story.tell(Need(0, over=True), 4)
+    assert [c for c in story.list(4, seen("m1")) if isinstance(c, Stop)] == [Stop(("m1",))]
+    story.list(5, seen("m1", Condition.STOPPED, ended=at(5)))
+    assert story.list(6, seen("m1", Condition.STOPPED, ended=at(5))) == (), "it is not taken for the other one"
+    assert moved(story.list(40)) == [(AllocationMove.REFUSE, "")]
+
+
+def test_a_launch_of_which_the_labels_show_all_is_not_asked_for_again() -> None:
+    story = Story(todo=4)
+    story.list(0)
+    story.tell(Unanswered("job-1-0-1"), 0)
+    commands = story.list(1, seen("m1"), seen("m2"))
+    assert moved(commands) == [(AllocationMove.ACCEPT, "m1"), (AllocationMove.ACCEPT, "m2")]
+    assert not [c for c in commands if isinstance(c, Ask | Stop | Condemn)]
 
 
 def test_what_the_labels_do_not_show_stays_booked_in_full() -> None:

@@ -128,6 +128,7 @@ class Desk:
     def owned(self) -> Iterable[Sighting]:
         self.seat.step()
         world = self.world
+        world.judge.looks(self.seat)
         if world.rng.random() < 0.1 * world.evil:
             raise Unreachable("no answer")
         for machine in self.cloud.machines.values():  # now and then one is not listed for a while

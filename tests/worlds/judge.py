@@ -26,8 +26,12 @@ if TYPE_CHECKING:
 CRASHES, RETRIES = 3, 2
 SOON = 25
 """Ticks within which what should end has ended, if somebody minds it all the time."""
-PACE = 12
-"""Ticks: after a look that took a tick a controller may wait for ten."""
+PACE = 10
+"""Ticks within which a controller has decided on what it saw."""
+LOOKS = 12
+"""Ticks within which it looks."""
+ENOUGH = 150
+"""Ticks in which somebody minds a mild world, and it has got everything done."""
 RUNS = {"good": 1, "flaky1": 2, "flaky2": 3, "bad": RETRIES + 1}
 """How often each kind of task is run where nothing goes wrong."""
 FINAL = (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED)
@@ -56,6 +60,8 @@ class Judge:
         self.given_up: set[tuple[int, int]] = set()
         """(task, number) that an agent handed back or ended, and that no machine had when it crashed."""
         self.spent = 0.0
+        self.unlooked = self.attended = 0
+        """Ticks in which somebody minded the world: since the last look, and in all."""
         self._seen_events = 0
         self._wronged: Counter[tuple[int, int]] = Counter()
         self._nowhere: Counter[tuple[int, int]] = Counter()
@@ -134,6 +140,11 @@ class Judge:
         if held is not None and not held.state.ended:
             return held.state is AllocationState.STOPPING
         return not any(a.launch == launch and not a.native for a in self._allocations())
+
+    def looks(self, seat: Seat) -> None:
+        """A controller asks the place what there is."""
+        if seat.epoch == self.epoch:
+            self.unlooked = 0
 
     def stopped(self, missed: set[str]) -> None:
         """A controller looks again; `missed`: what it saw the last time and did not stop."""
@@ -214,14 +225,16 @@ class Judge:
         if self.spent > world.budget + 1e-6:
             raise Broken("money within the budget", f"{self.spent} of {world.budget}")
         minded = self.minded()
+        self.unlooked = self.unlooked + 1 if minded else 0
+        if self.unlooked > LOOKS:
+            raise Broken("the place is looked at")
         for m in alive:
             self._bounds(m)
             self._usefulness(m)
             over = minded and self.epoch == self._told[1].epoch and self._told[1].over and m.hidden < world.now
-            over = over and not self._doubted(m)
             self._count(self._over, m, over, "what is over is stopped soon")
             mute = minded and m.unarmed and world.now - max(m.started, self._since) > SILENCE and m.hidden < world.now
-            mute = mute and not self._doubted(m) and not self._stopping(m)
+            mute = mute and not self._stopping(m)
             self._mute[m.native] = self._mute[m.native] + 1 if mute else 0
             if self._mute[m.native] > PACE:
                 raise Broken("what never speaks is stopped", m.native)
@@ -299,9 +312,10 @@ class Judge:
 
     def progress(self) -> None:
         world = self.world
+        self.attended += self.minded()
         mild = world.evil == 0.3 and world.rough < 2 and world.budget == 1500 and world.violent == 1
-        if mild and not world.barren and world.now == 200 and len(self.shown) < len(world.kinds):
-            raise Broken("progress in mild, rich worlds")
+        if mild and not world.barren and self.attended > ENOUGH and len(self.shown) < len(world.kinds):
+            raise Broken("progress in mild, rich worlds", f"{len(self.shown)} of {len(world.kinds)}")
         if world.kind and world.now > 150 and not world.closed:
             raise Broken("progress in kind worlds")
 

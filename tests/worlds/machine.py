@@ -34,7 +34,7 @@ class Machine:
         self.slots = next(s.slots for s in world.shapes if s.offer.key == launch.offer.key)
         self.start_by, self.started = launch.start_by, world.now
         self.alive = self.agent = True
-        self.booted = False
+        self.booted = self.spoke = self.draining = False
         self.hidden, self.frozen, self.agent_died = -1, 0, 10**6
         self.ended = 0.0
         self.idle = 0
@@ -132,12 +132,21 @@ class Machine:
         self._read_orders()
         claims = self.hands.claims
         self._do(self.hands.renewed(claims, self.post.renew(claims, self._lease())))
-        if self.alive and self.world.now % 6 == 0:
-            self.post.report([Heartbeat(self.native, self.world.instant(self.world.now), tuple(self._running()))])
+        if self.alive and (self.world.now % 6 == 0 or not self.spoke):
+            self._beat()
 
     def _read_orders(self) -> None:
         self._do(self.hands.told(read_orders(self.world.store, self.world.job)))
         self.world.judge.heeds(self)
+        if self.alive and self.hands.draining and not self.draining:
+            self.draining = True
+            self._beat()
+
+    def _beat(self) -> None:
+        self.spoke = True
+        running = tuple(claim.delivery[:2] for claim in self.hands.claims) if self.draining else tuple(self._running())
+        beat = Heartbeat(self.native, self.world.instant(self.world.now), running, draining=self.draining)
+        self.post.report([beat])
 
     def _running(self) -> list[tuple[int, int]]:
         return [(d.n, d.attempt) for d, _ in self.work.values()]

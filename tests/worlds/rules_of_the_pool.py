@@ -179,6 +179,14 @@ def _heard_before_looked() -> Any:
     return patch(afar.Afar, "_tend", at_once)
 
 
+@rule(
+    "heard before taken back",
+    "at Ctrl-C what agents have taken is heard of before the rest gets its next number, so that nothing is run again",
+)
+def _heard_before_taken_back() -> Any:
+    return patch(afar.Afar, "_all_is_heard", lambda self, waited: True)
+
+
 # --- a mix of shapes ------------------------------------------------------------------------------------------------
 
 

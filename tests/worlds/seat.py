@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from worlds.world import World
 
 
-class Never(Stop):
-    """Nobody asks this controller to stop; it is killed."""
+class Keys(Stop):
+    """Somebody may press Ctrl-C here, once; else this controller is killed."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -112,6 +112,7 @@ class Seat:
         self.skew = world.rng.uniform(-1, 1) * TICK * world.evil
         self.disk: apsw.Connection | None = None
         self.fiber: Fiber | None = None
+        self.stop = Keys()
 
     # --- its clock and its pace -----------------------------------------------------------------------------------
 
@@ -158,14 +159,14 @@ class Seat:
 
     def _life(self, fiber: Fiber) -> None:
         world, shelf = self.world, Shelf(self)
-        self.fiber = fiber
+        self.fiber, self.stop = fiber, Keys()
         ledger = self._ledger(Journal(shelf, self.rest))
         self.epoch = self._take_over(ledger, Journal(shelf, self.rest))
         pool = Pool(Desk(world, self), ledger, world.bounds, self.epoch, self._order, self.instant, world.dice())
         crew = Afar(ledger, Post(world, self), pool, self._publish(shelf), Nap(self), self.epoch,
                     self.seconds, self.rest)  # fmt: skip
         crew.open()
-        controller = Controller(ledger, crew, Never())
+        controller = Controller(ledger, crew, self.stop)
         self._wishes(controller)
         while controller.turn():
             world.judge.show(ledger)

@@ -64,6 +64,8 @@ class World:
         self.rough = rng.choice([0.3, 1.0, 2.0])
         self.violent = rng.choice([1, 1, 4])
         """How often controllers are killed and laptops closed."""
+        self.presses = self._presses(random.Random(f"Ctrl-C {seed}"))
+        """Ticks in which somebody presses Ctrl-C, to go on later."""
         names = ["good"] * 9 + ["flaky1", "flaky2", "bad"] if self.kind else NAMES
         self.kinds = {n: rng.choice(names) for n in range(1, rng.randint(1, 14) + 1)}
         self.budget = 4000 if self.kind else rng.choice([60, 150, 400, 1500])
@@ -82,7 +84,8 @@ class World:
         self.cloud = Cloud(self)
         self.store = MemoryStore()
         self.out: Queue[Delivery] = Queue(self, int(8 * self.evil), 0.1 * self.evil)
-        self.home: Queue[Report] = Queue(self, int(10 * self.evil), 0.15 * self.evil)
+        slow = 2 if self.presses else 0
+        self.home: Queue[Report] = Queue(self, int(10 * self.evil) or slow, 0.15 * self.evil)
         self.judge = Judge(self, self._found())
         self.wishes: set[int] = set()
         self.runs: Counter[int] = Counter()
@@ -91,6 +94,11 @@ class World:
         self.kills: Counter[int] = Counter()
         self.closed = self.broke = False
         self.seats = [Seat(self)]
+
+    def _presses(self, chance: random.Random) -> frozenset[int]:
+        if chance.random() < 0.6:
+            return frozenset()
+        return frozenset([chance.randint(2, 15), *([] if self.kind else [chance.randint(20, 80)])])
 
     def _found(self) -> Ledger:
         """The job as it was submitted: its spec and its tasks, in the log."""
@@ -138,6 +146,8 @@ class World:
         if all(seat.gone for seat in self.seats) and not self.closed:
             self.seats.append(Seat(self, self.now + (0 if calm else rng.randint(1, 20))))
         for seat in self.seats:
+            if seat.awake and self.now in self.presses:
+                seat.stop.asked = 1
             if not seat.gone and self.now >= seat.wake:
                 seat.play(rng.randint(8, 40))
 
@@ -164,7 +174,7 @@ class World:
     def play(self) -> World:
         """From the first tick to the last. Broken: an invariant does not hold."""
         clock = Clock(self)
-        patient = mock.patch.multiple(afar_module, PATIENCE=1e9, OVERDUE=5 * TICK)
+        patient = mock.patch.multiple(afar_module, PATIENCE=1e9, OVERDUE=5 * TICK, SELDOM=5 * TICK, HEARING=8 * TICK)
         with mock.patch.object(controller_module, "time", clock), patient:
             try:
                 while self.now < LIMIT and not (self.closed and self.judge.still()):

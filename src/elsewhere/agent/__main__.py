@@ -39,6 +39,7 @@ def _parse(argv: list[str] | None) -> Joining:
     parser.add_argument("--agent", default=f"agent-{os.getpid()}", help="its name: the machine's own")
     parser.add_argument("--directory", type=Path, default=Path(), help="its own, for what it must not lose")
     parser.add_argument("--slots", type=int, default=1)
+    parser.add_argument("--share", type=int, default=1, help="so many agents share the machine")
     for name, default in (("--term", 12 * 3600), ("--lease", 120), ("--idle", 60)):
         parser.add_argument(name, type=float, default=float(default), help="seconds")
     given = parser.parse_args(argv)
@@ -50,6 +51,7 @@ def _parse(argv: list[str] | None) -> Joining:
         timedelta(seconds=given.term),
         timedelta(seconds=given.lease),
         timedelta(seconds=given.idle),
+        given.share,
     )
 
 

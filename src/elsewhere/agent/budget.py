@@ -25,8 +25,9 @@ class Budget:
     When other jobs share the machine and leave this one fewer slots, as much smaller is its part of all the rest.
     """
 
-    def __init__(self, boot: Boot, slots: int) -> None:
-        self.plain, self.slots = boot.resources, slots
+    def __init__(self, boot: Boot, slots: int, share: int = 1) -> None:
+        """`share`: how many agents share the machine; all but its GPUs is divided among them."""
+        self.plain, self.slots, self._share = boot.resources, slots, share
         self.count = self.most = slots
         """So many slots have room for tasks as the job describes them; that many there may be."""
         self._environ = {**os.environ, **boot.env}
@@ -50,11 +51,11 @@ class Budget:
 
     @property
     def _cpus(self) -> float:
-        return max(self.slots, _cpus()) * self.most / self.slots
+        return max(self.slots, _cpus() / self._share) * self.most / self.slots
 
     @property
     def _memory(self) -> float:
-        return _memory() * self.most / self.slots
+        return _memory() / self._share * self.most / self.slots
 
     @functools.cached_property
     def _gpus(self) -> tuple[machine.Gpu, ...]:

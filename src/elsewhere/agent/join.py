@@ -38,7 +38,8 @@ GATHERED = 2000
 POLL = (0.02, 0.5)
 """Seconds between two looks at a channel that does not call: at first, and when nothing has come for long."""
 IDLE = 3.0
-"""Seconds between two looks at the orders while there is nothing to do."""
+"""Seconds between two looks at the orders, for who is told to take nothing more; where a look costs, channels have some
+of their own."""
 LAST = 15.0
 """Seconds before a machine is taken away at which what still runs is given up, so that its report is not late."""
 GRACE = 4.0
@@ -64,6 +65,8 @@ class Joining:
     term: timedelta
     lease: timedelta
     idle: timedelta
+    share: int = 1
+    """So many agents share its machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +147,7 @@ class Process:
         now = self.age()
         if now - self._beat >= self._between:
             self._renew()
-        if self.hands.empty and now - self._asked >= IDLE:
+        if now - self._asked >= IDLE:
             self._asked = now
             with suppress(PlaceError, StateError):
                 self._do(self.hands.told(self.channel.told()))
@@ -191,15 +194,20 @@ class Process:
             self._do(self.hands.told(self.channel.told()))
             if self.outflow is not None:
                 self.outflow.follow(bool(self.hands.orders.logs))
-            running = tuple((n, attempt) for n, attempt, _ in self.slots.running())
-            free = max(0, self.slots.count - len(running))
-            self.channel.report([Heartbeat(self.ways.name, datetime.now(UTC), running, free)])
+            self.channel.report([self._heartbeat()])
             kept = self.channel.renew(claims, timedelta(seconds=self.ways.lease))
         except (PlaceError, StateError):
             self._beat = now - self._between + 1.0  # again in a second; the old lease holds until it is over
             return
         self._renewed = now
         self._do(self.hands.renewed(claims, kept))
+
+    def _heartbeat(self) -> Heartbeat:
+        running = tuple((n, attempt) for n, attempt, _ in self.slots.running())
+        free = max(0, self.slots.count - len(running))
+        if self._drained:
+            running = tuple(claim.delivery[:2] for claim in self.hands.claims)
+        return Heartbeat(self.ways.name, datetime.now(UTC), running, free, draining=self._drained)
 
     def _report(self) -> None:
         now = self.age()
@@ -269,6 +277,8 @@ class Process:
             self._drained = True
             withdrawn = [delivery.n for delivery in self.slots.withdraw()]
             self._do(self.hands.give_up(withdrawn, time.time()))
+            self._unsaid.append(([self._heartbeat()], ()))
+            self._say()
         if self._stops > 1 or (self._stop_at and self.age() >= self._stop_at):
             self._report()
             self._do(self.hands.give_up([claim.delivery.n for claim in self.hands.claims], time.time()))
@@ -306,7 +316,7 @@ def serve(joining: Joining, ready: Callable[[Process], None] | None = None) -> s
             selector.register(channel.watch, selectors.EVENT_READ, _nothing)
         if left := _left_behind(place, joining.agent):
             channel.report(left)
-        slots = Slots(_boot(charter), joining.slots, place, selector)
+        slots = Slots(_boot(charter), joining.slots, place, selector, joining.share)
         process = Process(ways, channel, slots, joining.directory, lambda: time.monotonic() - born)
         _beside(process, channel, place, exits)
         if ready is not None:

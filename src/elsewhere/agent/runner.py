@@ -5,19 +5,20 @@ No ledger, no channel, no thread: the agent's loop calls `turn`. A slot's death 
 
 from __future__ import annotations
 
+import functools
 import os
 import selectors
 import signal
 import time
-from collections import deque
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from elsewhere.agent import processes, verdicts, watch
 from elsewhere.agent.boot import Boot as Boot
+from elsewhere.agent.budget import Budget
 from elsewhere.agent.child import Child, Key
-from elsewhere.agent.feeding import Feeding
-from elsewhere.agent.recovery import FORMS, OUTCOMES
+from elsewhere.agent.feeding import MOST, Queue
+from elsewhere.agent.recovery import FORMS, OUTCOMES, mark_in
 from elsewhere.agent.recovery import recover as recover
 from elsewhere.model.reports import Ended, Output
 from elsewhere.model.states import Outcome
@@ -28,14 +29,29 @@ _BOOTS, _DIED, _KILLED = 12, 4, 1
 """So much is borne until a slot is ready: a death at boot weighs 4, one by SIGKILL, which may come by chance, 1."""
 
 
-class Slots(Feeding):
+class Slots:
     """Up to `count` warm slots, started as there is work for them.
 
     Called from one thread only: the kernel ends a slot when the thread that started it ends.
     """
 
-    def __init__(self, boot: Boot, count: int, directory: Path, selector: selectors.BaseSelector) -> None:
-        super().__init__(boot, count, directory, selector)
+    def __init__(
+        self, boot: Boot, count: int, directory: Path, selector: selectors.BaseSelector, share: int = 1
+    ) -> None:
+        """`share`: how many agents share the machine, each with so many slots."""
+        self.boot, self.directory = boot, directory
+        self._budget = Budget(boot, count, share)
+        self.count = self._budget.count
+        self.broken = b""
+        """Not empty: slots cannot start at all; every delivery ends REJECTED with this failure."""
+        self._selector = selector
+        self._mark = mark_in(directory)
+        self._agent = directory.name
+        self._disk = watch.Disk(directory)
+        self._terms = watch.Terms(boot, self._budget)
+        self._queue = Queue(self._budget, self._terms)
+        self._children: list[Child] = []
+        self._draining = self._closed = False
         self._ended: list[Ended] = []
         self._next = 0.0
         self._boots = 0
@@ -43,22 +59,25 @@ class Slots(Feeding):
 
     # -- what the agent asks
 
+    @property
+    def trouble(self) -> str:
+        """Not empty: slots cannot write their files; nothing is begun until they can, which is tried each second."""
+        return self._disk.trouble
+
+    def room(self) -> int:
+        """How many deliveries it would like now."""
+        if self._closed or self.trouble:
+            return 0
+        return MOST if self.broken else self._queue.room(self._children, self.count)
+
     def put(self, deliveries: Sequence[Delivery]) -> None:
         """Take these; they are run once, about in this order."""
         if not deliveries:
             return
         self._draining = False
-        size = 0
-        for delivery in deliveries:
-            size += len(delivery.body)
-            if delivery.options is not None:
-                self._terms.read(delivery)
-            if delivery.alone:
-                self._suspects = True
-        self._size += (max(size / len(deliveries), 32) - self._size) / 4
-        self._pending.extend(deliveries)
-        if self._budget.exacting or self._terms.large:
-            self._refuse_what_lacks()
+        self._queue.put(deliveries)
+        for delivery, lack in self._queue.take_out_hopeless():  # a job may have been made on a larger machine
+            self._say(verdicts.ended(delivery[:2], Outcome.REJECTED, wire.failure("NoCapacity", lack)))
         self._due(time.monotonic() + watch.LOOK)
         self._feed()
 
@@ -70,7 +89,7 @@ class Slots(Feeding):
         bound = 0.0 if self._ended else max(0.0, min(wait, self._next - time.monotonic()))
         for key, _ in self._selector.select(bound):
             key.data()
-        if self._pending and not self._closed:
+        if self._queue and not self._closed:
             self._feed()
         if time.monotonic() >= self._next and not self._closed:
             self._look_around()
@@ -86,21 +105,15 @@ class Slots(Feeding):
                 work = child.at_work()
                 if work is not None and work[0] in child.given and work[0][0] in wanted:
                     self._stop(child, work[0], Outcome.CANCELLED)
-        kept: deque[Delivery] = deque()
-        for delivery in self._pending:
-            if delivery.n in wanted:
-                self._say(verdicts.ended(delivery[:2], Outcome.CANCELLED))
-            else:
-                kept.append(delivery)
-        self._pending = kept
+        for delivery in self._queue.take_out(wanted):
+            self._say(verdicts.ended(delivery[:2], Outcome.CANCELLED))
         self._feed()
 
     def withdraw(self) -> list[Delivery]:
         """Everything that has not begun; what runs goes on. Nothing is begun until `put` is called again."""
         self._draining = True
         back = [delivery for child in self._children for delivery in self._reclaim(child)]
-        back += self._pending
-        self._pending.clear()
+        back += self._queue.take_out()
         for delivery in back:
             self._terms.forget(delivery[:2])
         return back
@@ -116,7 +129,7 @@ class Slots(Feeding):
 
     def queued(self) -> int:
         """How many were put and have neither ended nor begun."""
-        return len(self._pending) + sum(len(child.given) for child in self._children) - len(self.running())
+        return len(self._queue) + sum(len(child.given) for child in self._children) - len(self.running())
 
     def resize(self, count: int) -> None:
         """So many slots from now on. Those that are too many leave when their task has ended."""
@@ -141,7 +154,7 @@ class Slots(Feeding):
         if self._closed:
             return
         self._closed = self._draining = True
-        self._pending.clear()
+        self._queue.take_out()
         alive = [child for child in self._children if child.alive]
         if not now:
             for child in alive:
@@ -162,12 +175,37 @@ class Slots(Feeding):
                 self._exited(child)
             time.sleep(0.002)
 
-    def _refuse_what_lacks(self) -> None:
-        """A job may have been made on a larger machine."""
-        for delivery in [one for one in self._pending if self._budget.lacks(self._terms.need(one[:2]))]:
-            self._pending.remove(delivery)
-            lacks = wire.failure("NoCapacity", self._budget.lacks(self._terms.need(delivery[:2])))
-            self._say(verdicts.ended(delivery[:2], Outcome.REJECTED, lacks))
+    # -- giving
+
+    def _feed(self) -> None:
+        """Give what waits to the slots that run low; start slots while there is more work than slots."""
+        if self.broken:
+            for delivery in self._queue.take_out():
+                self._say(verdicts.ended(delivery[:2], Outcome.REJECTED, self.broken))
+        if not self._queue or self._draining or self.trouble:
+            return
+        self._hire()
+        for child in self._queue.feed(self._children):
+            self._leave(child)
+
+    def _hire(self) -> None:
+        """Start slots that are wanted and not there."""
+        wanted = min(self.count, len(self._queue) + sum(1 for child in self._children if child.given))
+        try:
+            while len(self._children) < wanted:
+                self._children.append(Child(len(self._children), self.boot, self.directory, self._mark, self._selector))
+            for child in self._children[:wanted]:
+                if not child.alive and not self.broken and not self.trouble:
+                    child.start(functools.partial(self._woken, child), functools.partial(self._exited, child))
+        except OSError as error:
+            self._could_not_start(error)
+
+    def _could_not_start(self, error: OSError) -> None:
+        if error.errno in watch.FULL:
+            self._in_trouble(error.errno or 0)
+            return
+        self.broken = wire.failure("SlotError", f"{self.boot.python} cannot be started: {error.strerror or error}")
+        self._feed()
 
     # -- taking back
 
@@ -190,8 +228,7 @@ class Slots(Feeding):
     def _requeue(self, deliveries: Sequence[Delivery]) -> None:
         """Back to the front of the queue, under the same attempt number; or home, if nothing may begin any more."""
         if not self._draining:
-            self._pending.extendleft(reversed(deliveries))
-            self._suspects = self._suspects or any(one.alone for one in deliveries)
+            self._queue.put_back(deliveries)
             return
         for delivery in deliveries:
             self._say(verdicts.ended(delivery[:2], Outcome.INTERRUPTED))
@@ -240,8 +277,7 @@ class Slots(Feeding):
             total += took
             if own:
                 terms.forget((n, attempt))
-        mean = total / len(records)
-        self._took = mean if self._took is None else self._took + (mean - self._took) / 2
+        self._queue.ended(total / len(records))
 
     def _say(self, report: Ended) -> None:
         self._terms.forget(report[:2])
@@ -304,7 +340,7 @@ class Slots(Feeding):
                 self._due(max(again, now + 0.001))
                 if wanted is not None:
                     self._stop(child, *wanted)
-        if not self._pending and not self._draining:
+        if not self._queue and not self._draining:
             self._share_out(now)
 
     def _hold_to_grace(self, child: Child, now: float) -> None:

@@ -13,6 +13,7 @@ from decimal import Decimal
 
 from elsewhere.channels.base import Channel, Receipt
 from elsewhere.controller.line import Line
+from elsewhere.controller.muster import Muster
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.orders import Orders
 from elsewhere.model.ranges import Ranges
@@ -29,8 +30,12 @@ FIRST, MOST_AHEAD = 8, 20_000
 """Deliveries: for each slot while no rate is known; in all."""
 AGAIN = 2.0
 """Seconds that agents get to say what they have, before what seems to be in nobody's hands is sent again."""
-LOOK = 1.0
-"""Seconds between two looks at the place; the time that a look takes, ten times over, if that is more."""
+HEARING = 45.0
+"""Seconds that agents get to hear that they shall take nothing more, and to say what they have, before what seems to be
+in nobody's hands is taken back. They look at their orders each half minute at the least."""
+LOOK, SELDOM = 1.0, 60.0
+"""Seconds between two looks at the place: ten times what a look takes, but at least and at most so many: what must be
+stopped, and terms that end, do not wait for a slow place."""
 OVERDUE = 30.0
 """Seconds after which the place is looked at even though reports keep coming in."""
 TELL = 10.0
@@ -63,20 +68,23 @@ class Afar:
         self.draining = self.over = False
         self._publish, self._told, self._orders = publish, float("-inf"), Orders("", -1)
         self._looked, self._look_cost = float("-inf"), 0.0
-        self._held: dict[int, tuple[int, float]] = {}
-        self._running: dict[str, frozenset[tuple[int, int]]] = {}
+        self._muster = Muster()
         self._rate = Rate(clock)
         self._quiet = QUIET[0]
         self._floor = 0
         self._money = self._paid()
         self._closed = False
         self._opened, self._orphans = clock(), set[tuple[int, int]]()
+        self._drained: float | None = None
+        """Since when agents can read that they shall take nothing more."""
+        self._taken_back = False
 
     def open(self) -> None:
         """Make the channel, and note what was handed out before us and is in nobody's hands as far as we know."""
         self.line.create()
         now = self._opened = self.clock()
-        self._held = {n: (attempt, now) for n, attempt, _ in self.pool.holdings.held()}
+        for n, attempt, agent in self.pool.holdings.held():
+            self._muster.took(agent, [(n, attempt)], now)
         self._orphans = {d[:2] for page in self.pool.holdings.unclaimed() for d in page}
         if self.line.watch is not None:
             self.selector.register(self.line.watch, selectors.EVENT_READ, _nothing)
@@ -112,12 +120,14 @@ class Afar:
         self.line.push()
         if self._orphans and not self.line.news and self.clock() - self._opened >= AGAIN:
             self._send_again()
+        if self._drained is not None and not self._taken_back and self._all_is_heard(self.clock() - self._drained):
+            self._take_back()
         self._tend()
         if self.line.watch is None:
             self._quiet = QUIET[0] if self.line.news else min(self._quiet * 1.5, QUIET[1])
             wait = min(wait, self._quiet)
         self.line.news = False
-        due = self._looked + max(LOOK, 10 * self._look_cost)
+        due = self._looked + self._pace
         for key, _ in self.selector.select(max(0.0, min(wait, due - self.clock()))):
             key.data()
 
@@ -127,16 +137,18 @@ class Afar:
         holdings, now = self.pool.holdings, self.clock()
         for report in reports:
             if isinstance(report, Claimed):
-                holdings.claimed(report)
-                self._held.update({n: (attempt, now) for n, attempt in report.deliveries})
+                self._muster.took(report.agent, holdings.claimed(report), now)
             elif isinstance(report, Heartbeat):
-                self._running[report.agent] = frozenset((n, attempt) for n, attempt in report.running)
+                if report.draining:
+                    has = holdings.claimed(Claimed(report.agent, report.running))
+                    self._muster.took(report.agent, has, now)
+                self._muster.beat(report, now)
             elif isinstance(report, BootStep) and report.error:
                 self.pool.cannot_boot(report.agent, f"{report.step}: {report.error}")
         ended = [report for report in reports if isinstance(report, Ended)]
         holdings.heard(ended)
         for report in ended:
-            self._held.pop(report.n, None)
+            self._muster.ended(report)
         self._rate.add(len(ended))
         broken = {report.agent for report in reports if isinstance(report, BootStep) and report.error}
         self.pool.heard({report.agent for report in reports if report.agent} - broken)
@@ -145,22 +157,22 @@ class Afar:
         """Nothing needs to be done: the line forgets what was confirmed."""
 
     def cancel(self, ns: Collection[int]) -> None:
-        for n in ns:
-            self._held.pop(n, None)
+        self._muster.gone(ns)
         self._tell()
 
     def drain(self) -> Sequence[Delivery]:
-        """Agents take nothing more; what nobody has in hand as far as is known comes back, under its next number."""
-        if self.draining:
-            return []
-        self.draining = True
-        self._tell()
-        return [delivery for page in self.pool.holdings.unclaimed() for delivery in page]
+        """Agents are told to take nothing more. Nothing comes back at once: what they have taken is heard of first."""
+        if not self.draining:
+            self.draining, self._orphans = True, set()
+            self._tell()
+        return []
 
     def running(self) -> list[tuple[int, int, float]]:
-        now, held = self.clock(), self._held
-        found = {pair for pairs in self._running.values() for pair in pairs}
-        return [(n, attempt, now - held[n][1]) for n, attempt in found if n in held and held[n][0] == attempt]
+        """None, once nothing is handed out: what else there is was ended, and will hear of it."""
+        return self._muster.running(self._slots(), self.clock()) if self.ledger.counts.handed_out else []
+
+    def _slots(self) -> dict[str, int]:
+        return {a.native: a.slots for a in self.pool.state.allocations.values() if a.native}
 
     @property
     def pending(self) -> int:
@@ -207,6 +219,22 @@ class Afar:
             self.line.send([d for d in page if d[:2] in self._orphans])
         self._orphans = set()
 
+    def _all_is_heard(self, waited: float) -> bool:
+        """Has every agent said what it has, since it takes nothing more, and is that written down? One that never spoke
+        may just begin: it reads its orders before it takes anything, so only what it took before is waited for."""
+        silent = [a for a in self.pool.state.allocations.values() if not self._muster.takes_nothing(a.native)]
+        spoke = any(a.spoke is not None or self._muster.has_spoken(a.native) for a in silent)
+        return not self.line.unheard and waited >= (HEARING if spoke else AGAIN if silent else 0.0)
+
+    def _take_back(self) -> None:
+        """What nobody has, under its next number: deliveries of the old one that still come to light are stale."""
+        found = [delivery.n for page in self.pool.holdings.unclaimed() for delivery in page]
+        if found:
+            with self.ledger.moving():
+                self.ledger.interrupt(found)
+            self._tell()
+        self._taken_back = True
+
     # --- what it does between -------------------------------------------------------------------------------------
 
     def _tend(self) -> None:
@@ -216,21 +244,21 @@ class Afar:
         """
         now = self.clock()
         passed = now - self._looked
-        if passed >= max(LOOK, 10 * self._look_cost) and (not self.line.news or passed >= OVERDUE):
+        if passed >= self._pace and (not self.line.news or passed >= OVERDUE):
             counts = self.ledger.counts
             todo = counts.handed_out if self.draining else counts.total - counts.ended
             self.pool.need(todo, draining=self.draining, idle=self._idle())
             self.pool.look()
-            self._forget_the_gone()
+            self._muster.keep(self._slots())
             if self._word() != self._orders or now - self._told >= TELL:
                 self._tell()
             self._money = self._paid()
             self._looked = self.clock()
             self._look_cost = self._looked - now
 
-    def _forget_the_gone(self) -> None:
-        alive = self.pool.state.alive
-        self._running = {agent: pairs for agent, pairs in self._running.items() if agent in alive}
+    @property
+    def _pace(self) -> float:
+        return max(LOOK, min(10 * self._look_cost, SELDOM))
 
     def _paid(self) -> Spending | None:
         state, now = self.pool.state, self.pool.now()
@@ -243,7 +271,7 @@ class Afar:
     def _idle(self) -> set[str]:
         """Machines whose last word was that nothing runs there, and that have nothing in hand as far as is known."""
         busy = {agent for _, _, agent in self.pool.holdings.held()}
-        return {agent for agent, pairs in self._running.items() if not pairs} - busy
+        return self._muster.idle() - busy
 
     def _word(self) -> Orders:
         """What agents are told: all of it rests on what is written down."""
@@ -257,6 +285,8 @@ class Afar:
     def _tell(self) -> None:
         word = self._word()
         if self.line.attempt(lambda: self._publish(word)):
+            if self.draining and self._drained is None:
+                self._drained = self.clock()
             self._orders, self._told = word, self.clock()
 
     def _ended(self) -> Ranges:

@@ -44,6 +44,11 @@ class Line:
     def unsent(self) -> int:
         return len(self._unsent)
 
+    @property
+    def unheard(self) -> bool:
+        """Is there something that was collected and is not recorded yet?"""
+        return bool(self._collected)
+
     def push(self) -> None:
         """Try again what could not be sent or confirmed."""
         if self._unsent:

@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
+from elsewhere import machine
 from elsewhere.agent.join import OwnKey
 from elsewhere.backends import registry as backends
 from elsewhere.backends.base import Backend, Launch
@@ -92,10 +93,19 @@ CHANNELS: dict[str, Callable[[JobFiles, JobSpec, bytes], Home]] = {"spool": _spo
 def _bounds(spec: JobSpec, backend: Backend) -> Bounds:
     """On a place that answers at once nothing is in flight for long. Never more slots in all than were asked for."""
     lag = backend.traits.lag
-    machines = 2 if spec.slots >= 4 and spec.slots % 2 == 0 else 1
+    machines = _machines(spec)
     flight = max(lag, timedelta(seconds=5))
     return Bounds(spec.id, most=machines, shapes=(Shape(HERE, spec.slots // machines),), lag=lag, flight=flight,
                   asking=SHORT if not lag else timedelta(minutes=20), pause=timedelta(seconds=0.5))  # fmt: skip
+
+
+def _machines(spec: JobSpec) -> int:
+    """Two, so that there is somebody left when one dies, where each task finds room in one half of this machine. Its
+    GPUs cannot be divided ahead: one agent has them all."""
+    need = spec.resources
+    half = need.cpus * 2 <= max(spec.slots, machine.usable_cpus()) and (need.memory or 0) * 2 <= machine.usable_memory()
+    whole = need.gpus or machine.usable_gpus({**os.environ, **spec.env})
+    return 2 if spec.slots >= 4 and spec.slots % 2 == 0 and half and not whole else 1
 
 
 def _order(files: JobFiles, bounds: Bounds, address: str) -> Callable[[Ask], Launch]:
@@ -105,7 +115,7 @@ def _order(files: JobFiles, bounds: Bounds, address: str) -> Callable[[Ask], Lau
 
     def order(ask: Ask) -> Launch:
         text = BootText(address, str(directory), sys.executable, ask.term, ask.start_by,
-                        slots=ask.slots, lease=lease)  # fmt: skip
+                        slots=ask.slots, share=bounds.most, lease=lease)  # fmt: skip
         labels = reaper.labels(bounds.job, ask.launch, owner, utc() + ask.term + bounds.asking + bounds.boot)
         return Launch(ask.launch, ask.count, render(text), ask.offer.resources, ask.term, ask.start_by, labels,
                       ask.offer)  # fmt: skip

@@ -68,18 +68,22 @@ class Holdings:
 
     # --- claims ---------------------------------------------------------------------------------------------------
 
-    def claimed(self, claim: Claimed) -> None:
-        """An agent has these. What is not current is left aside; what a machine has that is gone comes back at once.
+    def claimed(self, claim: Claimed) -> list[tuple[int, int]]:
+        """An agent has these; those that count. What is not current is left aside; what a machine has that is gone
+        comes back at once.
 
         A machine that crashed is counted against what it had, also when its claim is heard of afterwards.
         """
-        gone = self._gone(claim.agent)
+        gone, kept = self._gone(claim.agent), []
         for n, attempt in claim.deliveries:
             state, current, _, _ = self.ledger._current(n)
             if state is TaskState.HANDED_OUT and attempt == current:
                 self.ledger.db.execute("INSERT OR REPLACE INTO held VALUES(?, ?, ?)", (n, attempt, claim.agent))
-                if gone is not None:
+                if gone is None:
+                    kept.append((n, attempt))
+                else:
                     self._bereave(n, gone.crashed)
+        return kept
 
     def heard(self, reports: Iterable[Ended]) -> None:
         """Before these are recorded: nobody has them in hand any more, and a late one acquits."""

@@ -60,12 +60,16 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The agent lives; `running` are the (n, attempt) in its slots, `free` its idle slots."""
+    """The agent lives; `running` are the (n, attempt) in its slots, `free` its idle slots.
+
+    `draining`: it takes nothing more, and `running` is all that it has in hand.
+    """
 
     agent: str
     at: datetime
     running: tuple[tuple[int, int], ...] = ()
     free: int = 0
+    draining: bool = False
 
 
 @dataclass(frozen=True, slots=True)

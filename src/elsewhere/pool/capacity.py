@@ -92,6 +92,8 @@ class State:
     allocations: Mapping[str, Allocation] = field(default_factory=dict)
     spent: Decimal = Decimal(0)
     """Dollars, for all that has ended."""
+    ended: frozenset[NativeId] = frozenset()
+    """Machines of ours that the place may still show."""
     serial: int = 0
     todo: int = 0
     """Unfinished tasks."""
@@ -262,8 +264,9 @@ Command = Write | Condemn | Ask | Stop | Read | Warn
 def begin(bounds: Bounds, epoch: int, allocations: Collection[Allocation]) -> State:
     """The state of a controller that has just begun, from all allocations its ledger knows."""
     held = {a.id: a for a in allocations if not a.state.ended}
-    spent = sum((cost(a) for a in allocations if a.state.ended), Decimal(0))
-    return State(bounds, epoch, held, spent)
+    over = [a for a in allocations if a.state.ended]
+    spent = sum((cost(a) for a in over), Decimal(0))
+    return State(bounds, epoch, held, spent, frozenset(a.native for a in over if a.native))
 
 
 def cost(allocation: Allocation) -> Decimal:

@@ -88,18 +88,21 @@ class _Draft:
             state = advance(ALLOCATION_MOVES, state, move, f"allocation {allocation.id} {allocation.reason}")
         after: Allocation = replace(allocation, state=state, **changes)  # type: ignore[arg-type]
         self.writes.append(Write(after, move))
-        held, spent = dict(self.state.allocations), self.state.spent
+        held, spent, ended = dict(self.state.allocations), self.state.spent, self.state.ended
         absent = {k: v for k, v in self.state.absent.items() if k != after.id or not state.ended}
         if state.ended:
             held.pop(after.id, None)
-            spent += cost(after)
+            spent, ended = spent + cost(after), ended | {after.native}
         else:
             held[after.id] = after
-        self.state = replace(self.state, allocations=held, spent=spent, absent=absent)
+        self.state = replace(self.state, allocations=held, spent=spent, ended=ended, absent=absent)
         return after
 
     def planned(self, launch: str) -> list[Allocation]:
         return [a for a in self.state.allocations.values() if a.launch == launch and not a.native]
+
+    def knows(self, native: NativeId) -> bool:
+        return native in self.state.ended or any(a.native == native for a in self.state.allocations.values())
 
     def forget(self, launch: str) -> None:
         """It was asked for, by us or by who came before us."""
@@ -134,14 +137,16 @@ class _Draft:
 
     def _got(self, launch: str, natives: Sequence[NativeId], unknown: bool) -> None:
         """`unknown`: what is missing may run, or have run, without our knowing: it stays booked in full."""
-        planned = self.planned(launch)
-        known = {a.native for a in self.state.allocations.values()}
-        new = [native for native in natives if native not in known]
-        for allocation, native in zip(planned, new, strict=False):
-            self.write(allocation, AllocationMove.ACCEPT, native=native, reason="")
-        for allocation in planned[len(new) :]:
+        for allocation in self._adopt(launch, natives):
             used, reason = (None, "unknown") if unknown else (_ZERO, "refused")
             self.write(allocation, AllocationMove.REFUSE, used=used, ended=self.now, reason=reason)
+
+    def _adopt(self, launch: str, natives: Sequence[NativeId]) -> list[Allocation]:
+        """These are of that launch, whatever its answer was; what is still missing of it."""
+        planned, new = self.planned(launch), [native for native in natives if not self.knows(native)]
+        for allocation, native in zip(planned, new, strict=False):
+            self.write(allocation, AllocationMove.ACCEPT, native=native, reason="")
+        return planned[len(new) :]
 
     def refused(self, event: Refused) -> None:
         """A refusal of a first ask is a refusal; of a later one it may be that of its echo: then the labels decide."""
@@ -220,14 +225,17 @@ class _Draft:
             self.write(allocation, AllocationMove.VANISH, ended=asked, reason="vanished")
 
     def _pursue(self, launch: str, ours: Mapping[NativeId, Sighting], asked: datetime) -> None:
-        """A launch without an answer: ask again while the place remembers it; after that its labels decide."""
-        planned = self.planned(launch)
-        until, bounds = planned[0].until or self.now, self.bounds
-        if planned[0].reason != DOUBT and self.now <= until:
-            self.acts.append(self._ask(launch, planned))
-        elif asked > until + bounds.flight + bounds.lag:
-            found = [native for native, s in ours.items() if s.labels.get("launch") == launch]
+        """A launch without an answer is asked for again, whole, while the place remembers it. What its labels show when
+        it is not, or when they show all, is ours at once; what they do not show is decided late."""
+        planned, bounds = self.planned(launch), self.bounds
+        until = planned[0].until or self.now
+        found = [key for key, s in ours.items() if s.labels.get("launch") == launch and not self.knows(key)]
+        if asked > until + bounds.flight + bounds.lag:
             self._got(launch, found, unknown=True)
+        elif planned[0].reason != DOUBT and self.now <= until and len(found) < len(planned):
+            self.acts.append(self._ask(launch, planned))
+        else:
+            self._adopt(launch, found)
 
     def _ask(self, launch: str, planned: Sequence[Allocation]) -> Ask:
         first, bounds = planned[0], self.bounds

@@ -63,6 +63,8 @@ class BootText:
     end: str = ""
     """Shell text that ends the machine itself (`shutdown -h now`); empty: ending all processes is enough."""
     bare: Bare | None = None
+    share: int = 1
+    """So many agents share the machine that it is booted on."""
 
 
 def render(text: BootText) -> str:
@@ -81,6 +83,8 @@ def render(text: BootText) -> str:
         "--lease": str(_seconds(text.lease)),
         "--idle": str(_seconds(text.idle)),
     }
+    if text.share > 1:
+        words["--share"] = str(text.share)
     options = " ".join(f"{name} {value}" for name, value in words.items())
     python, ready = shlex.quote(text.python), ""
     if text.bare is not None:

@@ -11,7 +11,7 @@ import signal
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from elsewhere.slot import kernel, values, wire
+from elsewhere.slot import children, kernel, values, wire
 from elsewhere.slot.calls import Broken, Calls, Unreadable
 from elsewhere.slot.directories import Directories
 from elsewhere.slot.task import Again, Done, Fail, Stopped, Task
@@ -254,7 +254,7 @@ class Attempts(Calls):
         if os.WIFSIGNALED(status):
             number = os.WTERMSIG(status)
             outcome = wire.LOST if number == signal.SIGKILL else ERRORED
-            said = f"its process was ended by signal {number} ({_signal_name(number)})"
+            said = f"its process was ended by signal {number} ({children.signal_name(number)})"
             return outcome, FAILURE, wire.failure("Died", said, signal=number, stderr=self.stderr())
         code = os.WEXITSTATUS(status)
         said = f"its process ended with exit status {code}, without a result"
@@ -381,37 +381,9 @@ class Attempts(Calls):
     # -- children
 
     def signal_child(self, number: int) -> None:
-        for send in (os.killpg, os.kill):
-            try:
-                send(self.child, number)
-                return
-            except ProcessLookupError:
-                continue
+        children.tell(self.child, number)
 
     def end_children(self) -> None:
-        """Kill and reap whatever the task left behind: we are their reaper, so at last there are no children left."""
-        if os.getpid() != self.pid:
-            return
-        while True:
-            try:
-                if os.waitpid(-1, os.WNOHANG)[0]:
-                    continue
-            except ChildProcessError:
-                return
-            for pid in kernel.children():
-                for send in (os.kill, os.killpg):
-                    try:
-                        send(pid, signal.SIGKILL)
-                    except (ProcessLookupError, PermissionError):
-                        pass
-            try:
-                os.waitpid(-1, 0)
-            except ChildProcessError:
-                return
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return "unknown"
+        """Whatever the task left behind: we are its reaper; a fork of ours is not."""
+        if os.getpid() == self.pid:
+            children.end_all()
