@@ -37,6 +37,8 @@ TELL = 10.0
 """Seconds after which orders are published again though nothing changed."""
 PATIENCE = 1200.0
 """Seconds that are waited for machines to be seen gone, after their stop was asked for; their terms end them anyway."""
+COMPANY = 0.010
+"""Seconds that reports wait for company: a commit costs much the same for 1 or 500."""
 QUIET = (0.005, 0.2)
 """Seconds between two looks at a channel that does not call: at first, and when nothing has come for long."""
 
@@ -45,6 +47,7 @@ class Afar:
     """What a controller sees of them. One thread; `open` it once before the first turn."""
 
     sync = True
+    again = AGAIN
 
     def __init__(
         self,
@@ -88,6 +91,10 @@ class Afar:
         return self.line
 
     @property
+    def patience(self) -> float:
+        return COMPANY
+
+    @property
     def trouble(self) -> str:
         return self.line.trouble or self.pool.trouble
 
@@ -110,7 +117,7 @@ class Afar:
 
     def turn(self, wait: float) -> None:
         self.line.push()
-        if self._orphans and not self.line.news and self.clock() - self._opened >= AGAIN:
+        if self._orphans and not self.line.news and self.clock() - self._opened >= self.again:
             self._send_again()
         self._tend()
         if self.line.watch is None:

@@ -65,8 +65,9 @@ class Line:
         found: list[Receipt] = []
         if len(self._collected) < limit:
             self.attempt(lambda: found.extend(self.inner.collect(limit)))
-        self._collected.update({receipt.token: receipt for receipt in found})
-        self.news = self.news or bool(found)
+        fresh = {receipt.token: receipt for receipt in found if receipt.token not in self._collected}
+        self._collected.update(fresh)
+        self.news = self.news or bool(fresh)
         return list(self._collected.values())
 
     def confirm(self, receipts: Sequence[Receipt]) -> None:
