@@ -121,9 +121,9 @@ class Afar:
             self._send_again()
         self._tend()
         if self.line.watch is None:
-            self._quiet = QUIET[0] if self.line.news else min(self._quiet * 1.5, QUIET[1])
+            self._quiet = QUIET[0] if self._is_busy() else min(self._quiet * 1.5, QUIET[1])
             wait = min(wait, self._quiet)
-        self.line.news = False
+        self.line.news = self.line.fresh = False
         due = self._looked + max(LOOK, 10 * self._look_cost)
         for key, _ in self.selector.select(max(0.0, min(wait, due - self.clock()))):
             key.data()
@@ -223,17 +223,24 @@ class Afar:
         """
         now = self.clock()
         passed = now - self._looked
-        if passed >= max(LOOK, 10 * self._look_cost) and (not self.line.news or passed >= OVERDUE):
+        if passed >= max(LOOK, 10 * self._look_cost) and (not self._is_busy() or passed >= OVERDUE):
             counts = self.ledger.counts
             todo = counts.handed_out if self.draining else counts.total - counts.ended
             self.pool.need(todo, draining=self.draining, idle=self._idle())
-            self.pool.look()
+            self._look()
             self._forget_the_gone()
             if self._word() != self._orders or now - self._told >= TELL:
                 self._tell()
             self._money = self._paid()
             self._looked = self.clock()
             self._look_cost = self._looked - now
+
+    def _is_busy(self) -> bool:
+        """Is there more to hear at once?"""
+        return self.line.news
+
+    def _look(self) -> None:
+        self.pool.look()
 
     def _forget_the_gone(self) -> None:
         alive = self.pool.state.alive

@@ -131,8 +131,8 @@ class Crowd(Afar):
 
     @property
     def patience(self) -> float:
-        """Each commit is an append to the job's log, and billed."""
-        return company(self.age())
+        """Each commit is an append to the job's log, and billed. None where the loss of a machine is to be recorded."""
+        return 0.0 if self.pool.urgent else company(self.age())
 
     def turn(self, wait: float) -> None:
         self.home.hold = held_back(self.age())
@@ -158,6 +158,12 @@ class Crowd(Afar):
             if followed:
                 self.line.attempt(self.printed.bring_pages)
             self._brought = time.monotonic()
+
+    def _is_busy(self) -> bool:
+        return self.line.fresh
+
+    def _look(self) -> None:
+        self.pool.look(unheard=self.line.unrecorded > 0)
 
     def _tell(self) -> None:
         """Whoever was overtaken tells agents nothing more, also where nothing was written down since."""

@@ -15,12 +15,13 @@ from elsewhere.model.task import Delivery
 
 
 class Line:
-    """The controller's end of a channel. `trouble` says what the last call met; `news` that something came."""
+    """The controller's end of a channel. `trouble` says what the last call met; `news` that something waits to be
+    recorded, `fresh` that it has just come."""
 
     def __init__(self, channel: Channel) -> None:
         self.inner, self.address, self.watch = channel, channel.address, channel.watch
         self.trouble = ""
-        self.news = False
+        self.news = self.fresh = False
         self._unsent: list[Delivery] = []
         self._unconfirmed: list[Receipt] = []
         self._collected: dict[str, Receipt] = {}
@@ -44,6 +45,11 @@ class Line:
     def unsent(self) -> int:
         return len(self._unsent)
 
+    @property
+    def unrecorded(self) -> int:
+        """Reports that were collected and not confirmed."""
+        return len(self._collected)
+
     def push(self) -> None:
         """Try again what could not be sent or confirmed."""
         if self._unsent:
@@ -65,9 +71,9 @@ class Line:
         found: list[Receipt] = []
         if len(self._collected) < limit:
             self.attempt(lambda: found.extend(self.inner.collect(limit)))
-        fresh = {receipt.token: receipt for receipt in found if receipt.token not in self._collected}
-        self._collected.update(fresh)
-        self.news = self.news or bool(fresh)
+        self.fresh = self.fresh or any(receipt.token not in self._collected for receipt in found)
+        self._collected.update({receipt.token: receipt for receipt in found})
+        self.news = self.news or bool(found)
         return list(self._collected.values())
 
     def confirm(self, receipts: Sequence[Receipt]) -> None:
