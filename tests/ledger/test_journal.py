@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from elsewhere.errors import JobHeld, NotFound, StateError, Unreachable
+from elsewhere.errors import JobHeld, NotFound, PlaceError, StateError, Unreachable
 from elsewhere.ledger import journal as journal_module
 from elsewhere.ledger.journal import Journal
 from elsewhere.ledger.ledger import Ledger
@@ -308,7 +308,12 @@ def test_a_store_that_is_away_is_waited_for_and_asked_with_the_same_bytes(made: 
     ledger = new(store)
     store.left, store.tried = 50, []
     told: list[str] = []
-    ledger.journal.endure = lambda error: bool(told.append(error.message)) or True  # type: ignore[union-attr]
+
+    def endure(error: PlaceError) -> bool:
+        told.append(error.message)
+        return True
+
+    ledger.journal.endure = endure  # type: ignore[union-attr]
     with ledger.moving():
         ledger.take(1)
     assert told and set(told) == {"no answer"} and len(set(store.tried)) == 1
@@ -343,9 +348,10 @@ def test_a_number_that_is_free_because_the_log_was_swept_is_not_ours(tmp_path: P
         ledger.note("it goes on")
     store.delete(list(store.list()))
     now[0] += 60
-    for act in (lambda: journal.check(2), lambda: journal.append(2, b"")):
-        with pytest.raises(JobHeld, match="swept"):
-            act()
+    with pytest.raises(JobHeld, match="swept"):
+        journal.check(2)
+    with pytest.raises(JobHeld, match="swept"):
+        journal.append(2, b"")
     assert list(store.list()) == []
     Journal(store, never).found(Ledger.create(":memory:", SPEC))  # and begun anew, by somebody else
     with pytest.raises(JobHeld, match="swept"), ledger.moving():
