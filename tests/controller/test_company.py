@@ -185,6 +185,17 @@ def test_a_store_that_is_away_is_told_of_and_endured_until_all_shall_end(kept: K
     assert not kept.controller.endure(Unreachable("the bucket gives no answer"))
 
 
+def test_the_log_of_a_million_one_minute_tasks_costs_about_five_cents() -> None:
+    """On the 128 slots of eight machines, for which tests/channels says that queues and bucket cost less than $0.45."""
+    end = 1e6 * 60 / 128
+    age, appends = 0.0, 0
+    while age < end:
+        age, appends = age + company(age), appends + 1
+    renewals = end / 600
+    put, get = 5e-6, 0.4e-6
+    assert (appends + renewals) * (put + get) < 0.0515
+
+
 def test_company_is_a_hundredth_of_the_age_and_reports_are_held_back_for_longer() -> None:
     assert [company(age) for age in (0, 1, 60, 600, 6000, 1e6)] == [0.01, 0.01, 0.6, 6.0, 60.0, 60.0]
     assert all(held_back(age) > company(age) for age in (0, 60, 3000, 6000, 1e6))

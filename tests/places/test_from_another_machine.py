@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
@@ -116,19 +116,30 @@ def marks(tmp_path: Path) -> Path:
     return folder
 
 
-def job(tmp_path: Path, marks: Path, sizes: list[int]) -> JobFiles:
+def job(tmp_path: Path, marks: Path, sizes: list[int], price: str = "0.085", budget: str = "5") -> JobFiles:
     """A task for each size, two at a time; each waits for its mark."""
     project = tmp_path / "project"
     project.mkdir()
     (project / "work.py").write_text(WORK)
-    shape = Shape(Offer("c5.large", Resources(2, 4 << 30), "us-east-1a", Decimal("0.085")), 2, None, "")
+    shape = Shape(Offer("c5.large", Resources(2, 4 << 30), "us-east-1a", Decimal(price)), 2, None, "")
     spec = JobSpec(
         ids.new("job"), "steps", Entry("function", f"{project / 'work.py'}:step", name="step"), place="aws",
-        channel="sqs", slots=2, machines=(shape,), limits=Limits(budget=Decimal(5), machines=1), python=sys.executable,
-        cwd=str(project),
+        channel="sqs", slots=2, machines=(shape,), limits=Limits(budget=Decimal(budget), machines=1),
+        python=sys.executable, cwd=str(project),
     )  # fmt: skip
     data = [{"x": x, "mark": str(marks), "size": size} for x, size in enumerate(sizes)]
     return session.create(spec, [NewTask(f"t{x}", json.dumps(words).encode()) for x, words in enumerate(data)])
+
+
+def patiently(true: Callable[[], Any], what: str) -> None:
+    """As `until`, for what takes a boot and a busy machine's time."""
+    for left in (2, 1, 0):
+        try:
+            until(true, what)
+            return
+        except AssertionError:
+            if not left:
+                raise
 
 
 def began(marks: Path) -> Counter[int]:
@@ -162,7 +173,7 @@ def keys(cloud: Sandbox) -> list[str]:
 def running(laptop: Laptop, files: JobFiles, marks: Path, *xs: int) -> tuple[subprocess.Popen[str], str]:
     """Its controller, and where the job is kept, once these tasks run and the ledger knows who has them."""
     process = laptop.start("resume", files.id, "--quiet")
-    until(lambda: set(began(marks)) >= set(xs), f"tasks {xs} run")
+    patiently(lambda: set(began(marks)) >= set(xs), f"tasks {xs} run")
     with closing(files.open()) as ledger:
         until(lambda: len(ledger.db.execute("SELECT n FROM held").fetchall()) >= len(xs), "the claims are known")
     return process, str(laptop.fact(files.id, "kept"))
@@ -186,13 +197,13 @@ def test_a_laptop_is_lost_and_another_machine_finishes_the_job(
     process, url = running(laptop, files, marks, 0, 1)
     go(marks, 0, 1)
     until(lambda: (laptop.fact(files.id, "counts") or {}).get("succeeded") == 2, "two are recorded")
-    until(lambda: {2, 3} <= set(began(marks)), "the next two run")
+    patiently(lambda: {2, 3} <= set(began(marks)), "the next two run")
     killed(process)
     laptop.lend_key_to(other)
     shutil.rmtree(laptop.home)
     shutil.rmtree(tmp_path / "project")
     second = other.start("resume", "--from", url, "--quiet")
-    until(lambda: other.fact(files.id, "epoch") == 2, "the other machine has the job")
+    patiently(lambda: other.fact(files.id, "epoch") == 2, "the other machine has the job")
     assert results(other, files.id) == {"t0": "0" * LARGE, "t1": "111"}
     go(marks, 2, 3, 4)
     ended(second)
@@ -214,7 +225,7 @@ def test_a_laptop_that_wakes_finds_itself_overtaken_and_stops_nothing(
     first.send_signal(signal.SIGSTOP)
     try:
         second = other.start("resume", "--from", url, "--quiet")
-        until(lambda: other.fact(files.id, "epoch") == 2, "the other machine has the job")
+        patiently(lambda: other.fact(files.id, "epoch") == 2, "the other machine has the job")
         first.send_signal(signal.SIGCONT)
         _, err = first.communicate(timeout=2 * PATIENCE)
         assert first.returncode == 2
@@ -282,3 +293,31 @@ def test_what_somebody_else_wrote_into_the_log_is_not_believed_and_without_the_k
     assert other("watch", files.id, "--quiet")[0] == 0
     assert results(other, files.id) == {"t0": "000", "t1": "111"}
     nothing_is_left(cloud)
+
+
+SHORT = """
+import sys
+from dataclasses import replace
+from datetime import timedelta
+from elsewhere import session
+from elsewhere.controller import distant
+whole = distant.bounds_of
+distant.bounds_of = lambda *given: replace(whole(*given), shortest=timedelta(seconds=30))
+session.run_here(session.find(sys.argv[1]))
+"""
+TERM = 75
+"""Seconds that the budget buys at that price, which is what a machine costs with its disk and its address, and more."""
+
+
+def test_with_no_controller_ever_again_machines_end_within_their_term_and_the_budget(
+    cloud: Sandbox, laptop: Laptop, tmp_path: Path, marks: Path
+) -> None:
+    files = job(tmp_path, marks, [3] * 4, price="0.10", budget="0.0021")
+    process = subprocess.Popen([sys.executable, "-c", SHORT, files.id], env=laptop.env, stdin=subprocess.DEVNULL)
+    patiently(lambda: set(began(marks)) >= {0, 1}, "two tasks run")
+    process.kill()
+    process.wait()
+    patiently(lambda: all(machine["state"] == "terminated" for machine in cloud.machines()), "the machine has ended")
+    [machine] = cloud.bill()["machines"]
+    assert TERM / 2 < machine["seconds"] <= TERM + 60
+    assert float(machine["total"]) <= 0.0021, machine

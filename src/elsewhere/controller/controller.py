@@ -174,7 +174,6 @@ class Controller:
     def _commit(self) -> None:
         receipts = self._receipts
         reports = [r[0] for r in receipts if isinstance(r[0], Ended)]
-        room = self._room()
         sync = bool(reports) or self.crew.sync
         new = self.new
         try:
@@ -185,6 +184,7 @@ class Controller:
                     self.ledger.add(new)
                 self.crew.hear(receipts)
                 finished = self.ledger.record(reports) if reports else []
+                room = self._room()  # now that these have ended
                 deliveries = self.ledger.take(room) if room else []
                 self._tell_ledger()
         except StateError as error:

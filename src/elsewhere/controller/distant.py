@@ -170,8 +170,8 @@ class Crowd(Afar):
         if self.line.attempt(self._is_ours):
             super()._tell()
 
-    def _is_ours(self) -> None:
-        self.journal.check(int(self.ledger.get("position", 0)) + 1)
+    def _is_ours(self, **within: float) -> None:
+        self.journal.check(int(self.ledger.get("position", 0)) + 1, **within)
 
     def _let_in(self, expected: Collection[str]) -> None:
         for why in self.guests.look(expected):
@@ -180,7 +180,7 @@ class Crowd(Afar):
 
     def _end(self) -> None:
         """Machines are told that all is over and go by themselves, their output sent; who does not is stopped."""
-        self._is_ours()
+        self._is_ours(within=0.0)
         self.over = True
         deadline = self.clock() + LEAVE
         while self.clock() < deadline and self.line.attempt(self._tell) and self._are_there():

@@ -34,6 +34,8 @@ _PLAIN, _CLOSED, _NONCE = b"EWJ1", b"EWJ2", 12
 _TRIES, _LONGEST = 5, 2.0
 _SURE = 1.0
 """Seconds in which nobody can take a job over, end it, and sweep its log."""
+_FRESH = 30.0
+"""Seconds."""
 _TOGETHER = 256
 """Segments that are made in the file at once."""
 
@@ -151,9 +153,14 @@ class Journal:
             self._doubt = error
             raise
 
-    def check(self, number: int) -> None:
-        """JobHeld: segment `number`, which would be our next, was made by another controller, or the log is swept."""
+    def check(self, number: int, within: float = _FRESH) -> None:
+        """JobHeld: segment `number`, which would be our next, was made by another controller, or the log is swept.
+
+        What was known `within` so many seconds is not asked again: each look is billed.
+        """
         began = self._now()
+        if began - self._sure < within:
+            return
         try:
             self._open(_key(number), self._persist(lambda: self.store.get(_key(number))))
         except NotFound:
