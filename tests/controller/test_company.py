@@ -178,7 +178,7 @@ def test_who_was_overtaken_and_is_told_to_stop_drains_nobody(kept: Kept) -> None
 
 def test_a_store_that_is_away_is_told_of_and_endured_until_all_shall_end(kept: Kept) -> None:
     assert kept.controller.endure(Unreachable("the bucket gives no answer"))
-    assert kept.controller.view().note.startswith("the bucket gives no answer")
+    assert kept.controller.view().note.startswith("the job's store gives no answer")
     kept.controller.turn()
     assert kept.controller.view().note == ""
     kept.stop.hard()

@@ -17,7 +17,7 @@ from elsewhere.channels.base import Receipt
 from elsewhere.controller.crew import Crew
 from elsewhere.controller.stop import Stop
 from elsewhere.controller.view import View
-from elsewhere.errors import PlaceError, StateError
+from elsewhere.errors import PlaceError, StateError, Unreachable
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.ledger.views import Counts
 from elsewhere.model.reports import Ended, Heartbeat
@@ -231,7 +231,8 @@ class Controller:
     def endure(self, error: PlaceError) -> bool:
         """The store that holds the job's log does not answer: everything waits for it, unless we shall end now."""
         self._enduring = True
-        self.note = f"{error.message}; Ctrl-C twice leaves the job as it is"
+        said = "the job's store gives no answer" if isinstance(error, Unreachable) else error.message
+        self.note = f"{said}; it is asked again (Ctrl-C twice leaves the job as it is)"
         if self.watch is not None:
             self.watch(self.view())
         return self.stop.asked != 2
