@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = ["Counts", "Holder", "JobFiles", "Stop", "View",
-           "cancel", "create", "detach", "find", "hold", "holder", "inventory", "listing", "remove", "retry",
+           "bring", "cancel", "create", "detach", "find", "hold", "holder", "inventory", "listing", "remove", "retry",
            "run_here", "settle"]
 # fmt: on
 
@@ -67,6 +67,39 @@ def create(spec: JobSpec, tasks: Iterable[NewTask], *, complete: bool = True) ->
     _sync(jobs)
     files = JobFiles(spec.id, jobs / spec.id)
     _name(spec)
+    return files
+
+
+def bring(url: str, told: Callable[[str], None] = lambda _: None) -> JobFiles:
+    """The job whose log lies at this address, brought here from the machine that began it; it is not run.
+
+    UsageError: it is here already, our key does not open it, or a secret of its tasks is not to be had here.
+    UnknownJob: there is none. StateError: somebody else has written into its log. On any error nothing of it is left.
+    """
+    import shutil
+
+    from elsewhere.controller import keeping
+
+    job = keeping.job_of(url)
+    jobs = _jobs()
+    if (jobs / job).exists():
+        raise UsageError(f"{job} is here already", hint=f"Go on with it: elsewhere resume {job}")
+    draft = jobs / f".new-{job}"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(mode=0o700)
+    files = JobFiles(job, draft)
+    try:
+        keeping.bring(url.rstrip("/"), files, _ledger_of(draft, job), told)
+        draft.rename(jobs / job)
+    except BaseException:
+        if (where := files.elsewhere()) is not None:
+            shutil.rmtree(where[1], ignore_errors=True)
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    _sync(jobs)
+    files = JobFiles(job, jobs / job)
+    with contextlib.closing(files.open()) as ledger:
+        _name(ledger.spec)
     return files
 
 
@@ -295,6 +328,10 @@ def _held(files: JobFiles) -> Iterator[Ledger]:
     with Lock(files.lock):
         ledger = Ledger.open(files.ledger)
         try:
+            if ledger.get("kept", ""):
+                from elsewhere.controller import keeping
+
+                keeping.attach_again(files, ledger)
             yield ledger
         finally:
             ledger.close()

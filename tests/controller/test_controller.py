@@ -28,6 +28,7 @@ class FakeCrew:
     """Executes what it is sent a turn later; `behave` says how each attempt ends, or None: it goes on running."""
 
     sync = True
+    patience = 0.010
     trouble = ""
     pending = 0
     size = 4

@@ -235,6 +235,21 @@ def test_terms_are_renewed_by_steps_up_to_what_is_bought_ahead() -> None:
     assert isinstance(bought, Write) and bought.allocation.term == timedelta(hours=12) + 11 * MINUTE
 
 
+def test_terms_that_are_nearly_due_are_renewed_with_one_that_is() -> None:
+    story = Story(todo=3)
+    story.list(0)
+    story.tell(Accepted("job-1-0-1", ("m1", "m2")), 0)
+    story.tell(Heard(("m1", "m2")), 1)
+    both = seen("m1"), replace(seen("m2"), started=at(4))
+    story.list(1, *both)
+    assert story.list(9, *both) == ()
+    renewed = [w.allocation for w in story.list(11, *both) if isinstance(w, Write)]
+    assert {a.native: a.term for a in renewed} == {
+        "m1": timedelta(hours=12) + 11 * MINUTE,
+        "m2": timedelta(hours=12) + 7 * MINUTE,
+    }
+
+
 def test_a_stranger_that_bears_our_labels_is_written_down_and_stopped() -> None:
     story = running()
     assert story.list(2, seen("m1"), seen("m9", launch="job-1-0-0")) == (Condemn("m9", "job-1-0-0"), Stop(("m9",)))

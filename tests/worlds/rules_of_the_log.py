@@ -39,7 +39,11 @@ def _log_before_ledger() -> Any:
     moving = HandOut.moving
 
     @contextlib.contextmanager
-    def late(self: HandOut, sync: bool = True) -> Iterator[None]:
+    def late(self: HandOut, sync: bool = True, logged: bool = True) -> Iterator[None]:
+        if not logged:
+            with moving(self, sync, logged):
+                yield
+            return
         journal, self.journal = self.journal, None
         session = apsw.Session(self.db, "main")
         session.attach()
@@ -90,15 +94,16 @@ def _append_before_confirm() -> Any:
     def watch(self: HandOut) -> Any:
         if self.journal is None:
             return None
-        whole, weighty = apsw.Session(self.db, "main"), apsw.Session(self.db, "main")
-        weighty.table_filter(lambda name: name not in ("job", "events"))
+        whole, weighty[:] = apsw.Session(self.db, "main"), [apsw.Session(self.db, "main")]
+        weighty[0].table_filter(lambda name: name not in ("job", "events"))
         whole.attach()
-        weighty.attach()
-        return whole, weighty
+        weighty[0].attach()
+        return whole
 
-    def append(self: HandOut, journal: Any, sessions: Any) -> None:
-        whole, weighty = sessions
-        if not weighty.is_empty:
+    weighty: list[apsw.Session] = []
+
+    def append(self: HandOut, journal: Any, whole: Any) -> None:
+        if not weighty[0].is_empty:
             number = int(self._get("position", 0)) + 1
             self.db.execute("INSERT OR REPLACE INTO job VALUES('position', ?)", (number,))
             journal.append(number, whole.changeset())

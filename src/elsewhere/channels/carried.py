@@ -41,7 +41,7 @@ class Carried:
     def fetch(self, key: str) -> None:
         """An object of the store, into the directory, unless it is there. NotFound: nobody has put it."""
         path = self._path(key)
-        if path.exists():
+        if self.is_here(key):
             return
         data = self.store.get(f"{VALUES}{key}")
         private_directory(path.parent)
@@ -49,6 +49,9 @@ class Carried:
         part.write_bytes(data)
         part.chmod(0o600)
         part.replace(path)
+
+    def is_here(self, key: str) -> bool:
+        return self._path(key).exists()
 
     def _path(self, key: str) -> Path:
         return Path(values.path_of(str(self.directory), key))

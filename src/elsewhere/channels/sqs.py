@@ -20,7 +20,7 @@ from elsewhere.channels.orders import LOOK, supersede, write_orders
 from elsewhere.channels.parcels import BODIES, Parcel, body, cut, unwrap, wrap
 from elsewhere.channels.polls import Poll
 from elsewhere.channels.sqs_wire import BATCH, Came, Wire
-from elsewhere.errors import NotFound, PlaceError, Refused, Unreachable
+from elsewhere.errors import InternalError, NotFound, PlaceError, Refused, Unreachable
 from elsewhere.model import ids
 from elsewhere.model.orders import Orders
 from elsewhere.model.reports import Ended, Heartbeat, Report
@@ -91,6 +91,8 @@ class Sqs:
         self._forgot = clock()
         self._took: float | None = None
         self._sizes: dict[str, int] = {}
+        self.hold = _HOLD
+        """Seconds that collected reports are ours: more than they wait to be confirmed."""
         self._orders, self._ordered = Orders("", -1), 0.0
 
     # --- to agents ------------------------------------------------------------------------------------------------
@@ -145,7 +147,7 @@ class Sqs:
         if self._count() < limit:
             self._arrive()
             while self._count() < limit:
-                self._poll.want(10, _HOLD)
+                self._poll.want(10, self.hold)
                 if self._arrive() < BATCH:
                     break
         return [one for _, _, receipts in self._unconfirmed.values() for one in receipts][:limit]
@@ -169,7 +171,7 @@ class Sqs:
     # --- the agent's verbs are in sqs_agent.py --------------------------------------------------------------------
 
     def claim(self, agent: str, room: Room, lease: timedelta) -> Sequence[Claim]:
-        raise NotImplementedError("the controller's end claims nothing")
+        raise InternalError("this is the controller's end of the queues")
 
     renew: Any = claim
     release: Any = claim

@@ -20,7 +20,7 @@ from elsewhere.channels.parcels import Parcel, body, unwrap, wrap
 from elsewhere.channels.polls import Poll
 from elsewhere.channels.sqs import ALONE, WAIT, pack_parcels, reports_queue, tasks_queue
 from elsewhere.channels.sqs_wire import LONGEST_DELAY, LONGEST_HOLD, Came, Wire
-from elsewhere.errors import NotFound, PlaceError, Refused, Unreachable
+from elsewhere.errors import InternalError, NotFound, PlaceError, Refused, Unreachable
 from elsewhere.model.orders import Orders
 from elsewhere.model.ranges import numbers, ranges
 from elsewhere.model.reports import Ended, Report
@@ -162,7 +162,7 @@ class SqsAgent:
         self._delete_finished()
 
     def collect(self, limit: int) -> Sequence[Receipt]:
-        raise NotImplementedError("an agent's end collects nothing")
+        raise InternalError("this is an agent's end of the queues")
 
     create: Any = collect
     send: Any = collect

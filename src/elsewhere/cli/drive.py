@@ -73,9 +73,18 @@ def drive(files: JobFiles, *, show: live.Quiet, results: Path | None = None, qui
     if isinstance(show, live.JsonLines):
         show.event("started", job={"id": files.id, "name": spec.name, "directory": str(files.directory)})
     stop = session.Stop()
+
+    def begun() -> None:
+        if session.runs_here(spec):
+            return
+        if isinstance(show, live.JsonLines):
+            show.event("kept", url=kept(files) or None)
+        elif not quiet:
+            tell_kept(files)
+
     try:
         with listening(stop) as asked:
-            counts = _run(files, shown(show), stop, results)
+            counts = _run(files, shown(show), stop, results, begun)
     finally:
         show.close()
     status = status_of(counts, asked.status)
@@ -92,20 +101,38 @@ def drive(files: JobFiles, *, show: live.Quiet, results: Path | None = None, qui
     return status
 
 
-def _run(files: JobFiles, watch: Callable[[View], None], stop: Stop, results: Path | None) -> Counts:
+def _run(
+    files: JobFiles, watch: Callable[[View], None], stop: Stop, results: Path | None, begun: Callable[[], None]
+) -> Counts:
     """Run the job; its results go to their file as they come, or at the end where a file cannot grow."""
     from elsewhere import session
 
     if results is None:
-        return session.run_here(files, watch=watch, stop=stop)
+        return session.run_here(files, watch=watch, stop=stop, begun=begun)
     from elsewhere.cli.growing import growing, grows
 
     if grows(results):
         with growing(files, results) as file:
-            return session.run_here(files, watch=watch, heard=file.hear, begun=file.begin, stop=stop)
-    counts = session.run_here(files, watch=watch, stop=stop)
+
+            def begin() -> None:
+                file.begin()
+                begun()
+
+            return session.run_here(files, watch=watch, heard=file.hear, begun=begin, stop=stop)
+    counts = session.run_here(files, watch=watch, stop=stop, begun=begun)
     save_results(files, results)
     return counts
+
+
+def kept(files: JobFiles) -> str:
+    """Where the job is kept besides here, so that another machine can go on with it; empty: here alone."""
+    with which.opened(files) as ledger:
+        return str(ledger.get("kept", ""))
+
+
+def tell_kept(files: JobFiles) -> None:
+    if url := kept(files):
+        tell(f"kept at {url}: `elsewhere resume --from` that goes on from another machine")
 
 
 def shown(show: live.Quiet) -> Callable[[View], None]:
@@ -249,8 +276,9 @@ def begin_detached(files: JobFiles, *, json: bool = False) -> int:
     with which.opened(files) as ledger:
         name = which.called(files, ledger)
     if json:
-        say_json({"event": "detached", "job": {"id": files.id, "name": name}, "pid": pid})
+        say_json({"event": "detached", "job": {"id": files.id, "name": name}, "pid": pid, "kept": kept(files) or None})
     else:
         say(files.id)
         tell(f"It goes on by itself. `elsewhere watch {name}` follows it, `elsewhere cancel {name}` stops it.")
+        tell_kept(files)
     return 0

@@ -36,6 +36,7 @@ def main(asked: SimpleNamespace) -> int:
             at(holder),
             which.called(files, ledger),
             () if tasks else allocations(ledger),
+            str(ledger.get("kept", "")),
         )
         if not tasks:
             lines = explain.of_job(scene, ledger.events(), first_failures(ledger, 5))

@@ -30,6 +30,8 @@ COMMAND = Command(
     arguments=[which.JOB],
     options=[
         DETACH,
+        Option("--from", value="URL",
+               help="Take over a job that another machine began, from where it is kept (s3://.../jobs/job-...)."),
         Option("--budget", value="DOLLARS", parse=wanting.dollars,
                help="From here on, for the whole job: what it has spent already is part of it."),
         *SHOWING,
@@ -38,10 +40,21 @@ COMMAND = Command(
 
 
 def main(asked: SimpleNamespace) -> int:
-    files = which.job(asked.job)
+    files = _brought(asked) if getattr(asked, "from") is not None else which.job(asked.job)
     if asked.budget is not None:
         _grant(files, asked.budget)
     return go_on(asked, files)
+
+
+def _brought(asked: SimpleNamespace) -> JobFiles:
+    """The job of --from, brought here. UsageError: another is named, or it cannot be; then nothing was changed."""
+    from elsewhere import session
+
+    url = getattr(asked, "from")
+    if asked.job != which.JOB.default and not url.rstrip("/").endswith(f"/{asked.job}"):
+        raise UsageError(f"--from {url} names a job, and {asked.job!r} is another", hint="Leave one of them out.")
+    quiet = asked.quiet or asked.json
+    return session.bring(url, (lambda _: None) if quiet else tell)
 
 
 def _grant(files: JobFiles, budget: Decimal) -> None:

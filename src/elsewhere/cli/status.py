@@ -53,6 +53,7 @@ def _facts(files: JobFiles, ledger: Questions, holder: Holder | None) -> dict[st
         "controller": {"host": holder.host, "pid": holder.pid, "alive": holder.alive} if holder else None,
         "created": spec.created.isoformat(),
         "directory": str(files.directory),
+        "kept": ledger.get("kept", "") or None,
     }
 
 

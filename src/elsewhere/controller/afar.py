@@ -42,6 +42,8 @@ TELL = 10.0
 """Seconds after which orders are published again though nothing changed."""
 PATIENCE = 1200.0
 """Seconds that are waited for machines to be seen gone, after their stop was asked for; their terms end them anyway."""
+COMPANY = 0.010
+"""Seconds that reports wait for company: a commit costs much the same for 1 or 500."""
 QUIET = (0.005, 0.2)
 """Seconds between two looks at a channel that does not call: at first, and when nothing has come for long."""
 
@@ -50,6 +52,7 @@ class Afar:
     """What a controller sees of them. One thread; `open` it once before the first turn."""
 
     sync = True
+    again = AGAIN
 
     def __init__(
         self,
@@ -96,6 +99,10 @@ class Afar:
         return self.line
 
     @property
+    def patience(self) -> float:
+        return COMPANY
+
+    @property
     def trouble(self) -> str:
         return self.line.trouble or self.pool.trouble
 
@@ -118,15 +125,15 @@ class Afar:
 
     def turn(self, wait: float) -> None:
         self.line.push()
-        if self._orphans and not self.line.news and self.clock() - self._opened >= AGAIN:
+        if self._orphans and not self.line.news and self.clock() - self._opened >= self.again:
             self._send_again()
         if self._drained is not None and not self._taken_back and self._all_is_heard(self.clock() - self._drained):
             self._take_back()
         self._tend()
         if self.line.watch is None:
-            self._quiet = QUIET[0] if self.line.news else min(self._quiet * 1.5, QUIET[1])
+            self._quiet = QUIET[0] if self._is_busy() else min(self._quiet * 1.5, QUIET[1])
             wait = min(wait, self._quiet)
-        self.line.news = False
+        self.line.news = self.line.fresh = False
         due = self._looked + self._pace
         for key, _ in self.selector.select(max(0.0, min(wait, due - self.clock()))):
             key.data()
@@ -224,7 +231,7 @@ class Afar:
         may just begin: it reads its orders before it takes anything, so only what it took before is waited for."""
         silent = [a for a in self.pool.state.allocations.values() if not self._muster.takes_nothing(a.native)]
         spoke = any(a.spoke is not None or self._muster.has_spoken(a.native) for a in silent)
-        return not self.line.unheard and waited >= (HEARING if spoke else AGAIN if silent else 0.0)
+        return not self.line.unrecorded and waited >= (HEARING if spoke else AGAIN if silent else 0.0)
 
     def _take_back(self) -> None:
         """What nobody has, under its next number: deliveries of the old one that still come to light are stale."""
@@ -244,11 +251,11 @@ class Afar:
         """
         now = self.clock()
         passed = now - self._looked
-        if passed >= self._pace and (not self.line.news or passed >= OVERDUE):
+        if passed >= self._pace and (not self._is_busy() or passed >= OVERDUE):
             counts = self.ledger.counts
             todo = counts.handed_out if self.draining else counts.total - counts.ended
             self.pool.need(todo, draining=self.draining, idle=self._idle())
-            self.pool.look()
+            self._look()
             self._muster.keep(self._slots())
             if self._word() != self._orders or now - self._told >= TELL:
                 self._tell()
@@ -259,6 +266,13 @@ class Afar:
     @property
     def _pace(self) -> float:
         return max(LOOK, min(10 * self._look_cost, SELDOM))
+
+    def _is_busy(self) -> bool:
+        """Is there more to hear at once?"""
+        return self.line.news
+
+    def _look(self) -> None:
+        self.pool.look()
 
     def _paid(self) -> Spending | None:
         state, now = self.pool.state, self.pool.now()

@@ -17,10 +17,10 @@ from elsewhere.channels.base import Receipt
 from elsewhere.controller.crew import Crew
 from elsewhere.controller.stop import Stop
 from elsewhere.controller.view import View
-from elsewhere.errors import StateError
+from elsewhere.errors import PlaceError, StateError, Unreachable
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.ledger.views import Counts
-from elsewhere.model.reports import Ended
+from elsewhere.model.reports import Ended, Heartbeat
 from elsewhere.model.task import Delivery, NewTask
 
 COLLECT = 4096
@@ -58,7 +58,7 @@ class Controller:
         self._copied = 0.0
         self._receipts: list[Receipt] = []
         self._since = self._watched = self._told = 0.0
-        self._drained = False
+        self._drained = self._enduring = False
         self._stopped_early = False
         pardoned = ledger.get("pardoned", (0, 0))
         self._pardoned = min(pardoned[0], ledger.counts.failed), min(pardoned[1], ledger.counts.ended)
@@ -108,13 +108,17 @@ class Controller:
         """One turn; False when there will be no other."""
         if self.stop.asked == 2:
             return False
+        if self._enduring:
+            self.note, self._enduring = "", False
         if self.stop.asked and not self._drained:
+            if self.ledger.journal is not None:
+                self._write(lambda: None)  # who was overtaken finds out here, before any agent is told
             self._drain()
         self.crew.turn(self._wait())
         if self.crew.stopped and not self._drained:
             self._give_up(self.crew.stopped)
         self._take_in()
-        self._receipts = list(self.crew.channel.collect(COLLECT))
+        self._receipts = self._hear_beats(self.crew.channel.collect(COLLECT))
         if self._worth_a_commit():
             self._commit()
         self._show()
@@ -124,9 +128,19 @@ class Controller:
         while self.intake and len(self.new) < COLLECT:
             self.new.append(self.intake.popleft())
 
+    def _hear_beats(self, receipts: Sequence[Receipt]) -> list[Receipt]:
+        """Where commits are billed, as in a log, a heartbeat is heard without one: nothing of it is written down."""
+        if self.ledger.journal is None:
+            return list(receipts)
+        beats = [receipt for receipt in receipts if isinstance(receipt[0], Heartbeat)]
+        if beats:
+            self.crew.hear(beats)
+            self.crew.channel.confirm(beats)
+        return [receipt for receipt in receipts if not isinstance(receipt[0], Heartbeat)]
+
     def _wait(self) -> float:
         if self._receipts:
-            return PATIENCE
+            return min(max(PATIENCE, self._since + self.crew.patience - time.monotonic()), 0.1)
         if self.new or (self.ledger.counts.ready and not self.note and self._room()):
             return 0.0
         due = self.ledger.next_due()
@@ -146,12 +160,20 @@ class Controller:
             return False
         now = time.monotonic()
         self._since = self._since or now
-        return not self.crew.pending or len(self._receipts) >= COLLECT or now - self._since >= PATIENCE
+        waited = len(self._receipts) >= COLLECT or now - self._since >= self.crew.patience
+        return waited or (not self.crew.pending and self._is_awaited())
+
+    def _is_awaited(self) -> bool:
+        """Does anything wait for this commit? Where commits are billed it is not made just because slots have no more
+        in hand: only if there is more to do for them, or nothing else is out."""
+        if self.ledger.journal is None:
+            return True
+        counts = self.ledger.counts
+        return counts.ready > 0 or sum(isinstance(r[0], Ended) for r in self._receipts) >= counts.handed_out
 
     def _commit(self) -> None:
         receipts = self._receipts
         reports = [r[0] for r in receipts if isinstance(r[0], Ended)]
-        room = self._room()
         sync = bool(reports) or self.crew.sync
         new = self.new
         try:
@@ -162,6 +184,7 @@ class Controller:
                     self.ledger.add(new)
                 self.crew.hear(receipts)
                 finished = self.ledger.record(reports) if reports else []
+                room = self._room()  # now that these have ended
                 deliveries = self.ledger.take(room) if room else []
                 self._tell_ledger()
         except StateError as error:
@@ -204,6 +227,15 @@ class Controller:
         if self.watch is not None:
             self.watch(self.view())
         time.sleep(0.25)
+
+    def endure(self, error: PlaceError) -> bool:
+        """The store that holds the job's log does not answer: everything waits for it, unless we shall end now."""
+        self._enduring = True
+        said = "the job's store gives no answer" if isinstance(error, Unreachable) else error.message
+        self.note = f"{said}; it is asked again (Ctrl-C twice leaves the job as it is)"
+        if self.watch is not None:
+            self.watch(self.view())
+        return self.stop.asked != 2
 
     def _write(self, moves: Callable[[], object]) -> None:
         """Make these moves as soon as the ledger can be written. StateError: it cannot, and we were told to end now."""
@@ -275,7 +307,7 @@ class Controller:
                 self.ledger.complete()
             counts = self.ledger.counts
             self.ledger.note("ended" if counts.over else "left", ready=counts.ready, interrupted=given)
-            self.ledger.set("live", {})
+            self.ledger.news("live", {})
             if self._stopped_early:
                 self.ledger.set("pardoned", (counts.failed, counts.ended))
 
@@ -297,7 +329,7 @@ class Controller:
     def _show(self) -> None:
         now = time.monotonic()
         if now - self._told >= 1.0 and self.crew.running():
-            with contextlib.suppress(StateError), self.ledger.moving(sync=False):
+            with contextlib.suppress(StateError), self.ledger.moving(sync=False, logged=False):
                 self._tell_ledger()
         if self.copy is not None and now - self._copied >= COPY:
             self._copied = now
@@ -314,5 +346,5 @@ class Controller:
             self._told = now
             view = self.view()
             money = {} if view.money is None else {"money": view.money.plain()}
-            self.ledger.set("live", {"slots": view.slots, "busy": view.busy, "running": view.running, "note": view.note,
-                                     "draining": view.draining, "at": self.ledger.clock(), **money})  # fmt: skip
+            news = {"slots": view.slots, "busy": view.busy, "running": view.running, "note": view.note}
+            self.ledger.news("live", {**news, "draining": view.draining, "at": self.ledger.clock(), **money})

@@ -25,6 +25,11 @@ class Crew(Protocol):
         ...
 
     @property
+    def patience(self) -> float:
+        """Seconds for which reports may wait for company, so that one commit is made for many."""
+        ...
+
+    @property
     def trouble(self) -> str:
         """Why it cannot go on just now (a full disk); empty: it can."""
         ...

@@ -10,22 +10,23 @@ import selectors
 import socket
 import time
 from collections.abc import Callable, Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
 from elsewhere.agent.join import OwnKey
-from elsewhere.backends.base import Backend, Condition, Distant, Launch, Sighting
+from elsewhere.backends.base import Backend, Condition, Deposit, Distant, Launch, Sighting
 from elsewhere.channels import registry as channels
 from elsewhere.channels.carried import Sending
 from elsewhere.config import secret
-from elsewhere.controller import freight
-from elsewhere.controller.afar import Afar
+from elsewhere.controller import freight, keeping
+from elsewhere.controller.afar import AGAIN, COMPANY, Afar
 from elsewhere.controller.files import JobFiles
 from elsewhere.controller.guests import Guests
 from elsewhere.controller.printed import Printed
 from elsewhere.errors import UsageError
+from elsewhere.ledger.journal import DEED, Journal
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import JobSpec
 from elsewhere.model.orders import Orders
@@ -38,6 +39,7 @@ from elsewhere.ship.charter import Charter, pack
 from elsewhere.ship.letters import Contents
 from elsewhere.ship.runtime import Target, own
 from elsewhere.ship.script import Bare, BootText, render
+from elsewhere.stores import Store
 from elsewhere.stores.objects import open_store
 
 LEASE = timedelta(minutes=2)
@@ -45,20 +47,50 @@ FOLLOW = 30.0
 """Seconds for which a touch of the file holds."""
 BRING = (2.0, 60.0)
 """Seconds between two looks for output: while somebody follows, and else."""
+HOLD = 30.0
+"""Seconds for which collected reports are kept from another controller, at least: if ours is killed they come again."""
 LEAVE = 30.0
 """Seconds in which machines may leave by themselves."""
 FLIGHT = timedelta(minutes=5)
 """How long a request whose reply was lost may still take effect at a cloud."""
 
 
-def distant(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.BaseSelector, backend: Backend) -> Afar:
-    """The crew of such a job, opened. UsageError: the place cannot do what this needs."""
-    spec, place = ledger.spec, _able(ledger.spec, backend)
-    deposit = place.deposit()
-    own_url = f"{deposit.url.rstrip('/')}/jobs/{spec.id}"
-    whole, store = open_store(deposit.url), open_store(own_url)
+@dataclass(frozen=True, slots=True)
+class Corner:
+    """A job's own corner of the place's deposit, and its log there."""
+
+    place: Any
+    deposit: Deposit
+    url: str
+    store: Store
+    journal: Journal
+
+
+def corner(files: JobFiles, ledger: Ledger, backend: Backend) -> Corner:
+    """Opened, the ledger attached to its log (keeping.attach). UsageError: the place cannot do what this needs."""
+    place = _able(ledger.spec, backend)
+    deposit: Deposit = place.deposit()
+    url = f"{deposit.url.rstrip('/')}/jobs/{ledger.spec.id}"
+    store = open_store(url)
+    made = Corner(place, deposit, url, store, keeping.attach(files, ledger, url, store))
+    _settle_region(ledger, backend, deposit)
+    return made
+
+
+def _settle_region(ledger: Ledger, backend: Backend, deposit: Deposit) -> None:
+    """Whoever goes on with the job, from wherever, speaks of the region where it was begun."""
+    spec, region = ledger.spec, deposit.channel.get("region", "")
+    if region and not spec.settings.get("region") and "region" in backend.Settings.__dataclass_fields__:
+        with ledger.moving():
+            ledger.amend(replace(spec, settings={**spec.settings, "region": region}))
+
+
+def distant(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.BaseSelector, corner: Corner) -> Afar:
+    """The crew of such a job, opened."""
+    spec, place, backend = ledger.spec, corner.place, cast(Backend, corner.place)
+    deposit, own_url, store = corner.deposit, corner.url, corner.store
     kind = spec.channel or backend.traits.channels[0]
-    load = freight.load(spec, whole, target(spec), channels.needs(kind))
+    load = freight.of(files, ledger, open_store(deposit.url), target(spec), channels.needs(kind))
     signer = OwnKey()
     guests = Guests(
         store, place, spec.id, signer, signer, lambda: Contents(files.seal_key(), secret.revealed(spec.secrets))
@@ -71,6 +103,8 @@ def distant(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.Bas
     order = _order(spec, bounds, home.address, _bare(place, load))
     crew = Crowd(ledger, cast(Any, line), Pool(backend, ledger, bounds, epoch, order), home.order, selector, epoch)
     crew.guests, crew.printed, crew.followed = guests, Printed(store, files.slots), files.followed
+    crew.journal, crew.values, crew.home = corner.journal, files.store, home
+    crew.again = max(AGAIN, held_back(crew.age()))
     guests.open()
     crew.open()
     return crew
@@ -84,10 +118,24 @@ class Crowd(Afar):
 
     followed: Path
     """A file that somebody who reads along touches now and then."""
+    journal: Journal
+    values: Path
+    home: Any
+    """The channel itself, as the place has it."""
     _brought = 0.0
     _home = False
 
+    def age(self) -> float:
+        """Seconds since the job was made."""
+        return max(0.0, self.ledger.clock() - self.ledger.spec.created.timestamp())
+
+    @property
+    def patience(self) -> float:
+        """Each commit is an append to the job's log, and billed. None where the loss of a machine is to be recorded."""
+        return 0.0 if self.pool.urgent else company(self.age())
+
     def turn(self, wait: float) -> None:
+        self.home.hold = held_back(self.age())
         expected = self.pool.state.alive
         if expected:
             self.line.attempt(lambda: self._let_in(expected))
@@ -111,6 +159,20 @@ class Crowd(Afar):
                 self.line.attempt(self.printed.bring_pages)
             self._brought = time.monotonic()
 
+    def _is_busy(self) -> bool:
+        return self.line.fresh
+
+    def _look(self) -> None:
+        self.pool.look(unheard=self.line.unrecorded > 0)
+
+    def _tell(self) -> None:
+        """Whoever was overtaken tells agents nothing more, also where nothing was written down since."""
+        if self.line.attempt(self._is_ours):
+            super()._tell()
+
+    def _is_ours(self, **within: float) -> None:
+        self.journal.check(int(self.ledger.get("position", 0)) + 1, **within)
+
     def _let_in(self, expected: Collection[str]) -> None:
         for why in self.guests.look(expected):
             with self.ledger.moving():
@@ -118,17 +180,20 @@ class Crowd(Afar):
 
     def _end(self) -> None:
         """Machines are told that all is over and go by themselves, their output sent; who does not is stopped."""
+        self._is_ours(within=0.0)
         self.over = True
         deadline = self.clock() + LEAVE
         while self.clock() < deadline and self.line.attempt(self._tell) and self._are_there():
             self.pause(0.5)
         super()._end()
         if self.ledger.counts.over and self._home:
+            keeping.forget(self.ledger)
             self.line.attempt(self._sweep)
 
     def _sweep(self) -> None:
         """The job's corner of the deposit is emptied: all that was wanted of it is here."""
         store = self.printed.store
+        store.delete([DEED])
         store.delete(list(store.list()))
 
     def _are_there(self) -> bool:
@@ -138,7 +203,21 @@ class Crowd(Afar):
         return any(one.condition in (Condition.PENDING, Condition.RUNNING) for one in seen)
 
     def fetch(self) -> None:
-        self._home = self.line.attempt(self.printed.bring)
+        self._home = self.line.attempt(self._bring_all)
+
+    def _bring_all(self) -> None:
+        self.printed.bring()
+        keeping.bring_values(self.ledger, self.printed.store, self.values)
+
+
+def company(age: float) -> float:
+    """Seconds that reports wait for company in a job of this age: a hundredth of it, at most a minute."""
+    return min(max(COMPANY, age / 100), 60.0)
+
+
+def held_back(age: float) -> float:
+    """Seconds for which reports that were collected are nobody else's: longer than they wait here to be recorded."""
+    return max(HOLD, 1.5 * company(age))
 
 
 def target(spec: JobSpec) -> Target:

@@ -8,6 +8,7 @@ import selectors
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from elsewhere.agent.runner import Boot, Slots, recover
 from elsewhere.controller.control import Control
@@ -19,10 +20,17 @@ from elsewhere.controller.lock import Lock
 from elsewhere.controller.share import Share
 from elsewhere.controller.stop import Stop
 from elsewhere.controller.view import View
+from elsewhere.errors import JobHeld
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.ledger.views import Counts
 from elsewhere.model.job import JobSpec
 from elsewhere.model.reports import Ended
+
+if TYPE_CHECKING:
+    from elsewhere.controller.distant import Corner
+
+_TRIES = 10
+"""Times that a number of the log which was taken meanwhile is followed by the next one, before the job is left."""
 
 
 def drive(
@@ -44,10 +52,11 @@ def drive(
         exits.callback(ledger.close)
         if files.elsewhere() is not None:
             exits.callback(ledger.copy_to, files.copy)
+        corner = corner_of(files, ledger)
         epoch = take_over(files, ledger)
         selector = selectors.DefaultSelector()
         exits.callback(selector.close)
-        crew = gather(files, ledger, epoch, selector)
+        crew = gather(files, ledger, epoch, selector, corner)
         exits.callback(_forget_if_over, files, ledger)
         exits.callback(crew.close, now=True)
         controller = Controller(ledger, crew, stop, heard=heard, watch=watch)
@@ -59,7 +68,23 @@ def drive(
         selector.register(stop.reader, selectors.EVENT_READ, stop.heard)
         if ready is not None:
             ready(controller)
-        return controller.run()
+        if corner is None:
+            return controller.run()
+        corner.journal.endure = controller.endure
+        try:
+            return controller.run()
+        except BaseException:
+            corner.journal.endure = lambda error: False
+            raise
+
+
+def corner_of(files: JobFiles, ledger: Ledger) -> Corner | None:
+    """Where the job's log lies, with the ledger attached to it; None: its machines do not outlive their client."""
+    if not is_far(ledger.spec):
+        return None
+    from elsewhere.controller import reach
+
+    return reach.corner(files, ledger)
 
 
 def take_over(files: JobFiles, ledger: Ledger) -> int:
@@ -68,11 +93,7 @@ def take_over(files: JobFiles, ledger: Ledger) -> int:
     Agents in processes of their own outlive a controller: theirs is neither recovered nor given back here.
     """
     if is_far(ledger.spec):
-        with ledger.moving():
-            epoch = ledger.take_over()
-            if epoch > 1:
-                ledger.note("resumed", epoch=epoch, recovered=0, interrupted=0, pid=os.getpid())
-        return epoch
+        return _take_over_far(ledger)
     left = sorted(files.slots.iterdir()) if files.slots.is_dir() else []
     found = [(path, recover(path)) for path in left]
     with ledger.moving():
@@ -87,6 +108,22 @@ def take_over(files: JobFiles, ledger: Ledger) -> int:
     for path, _ in found:
         _forget(path)
     return epoch
+
+
+def _take_over_far(ledger: Ledger) -> int:
+    """By an append, where there is a log. Another controller may just have made one of its last."""
+    for left in range(_TRIES, 0, -1):
+        try:
+            with ledger.moving():
+                epoch = ledger.take_over()
+                if epoch > 1:
+                    ledger.note("resumed", epoch=epoch, recovered=0, interrupted=0, pid=os.getpid())
+            return epoch
+        except JobHeld:
+            if ledger.journal is None or left == 1:
+                raise
+            ledger.journal.attach(ledger)
+    raise AssertionError("unreachable")
 
 
 def is_far(spec: JobSpec) -> bool:
@@ -107,13 +144,15 @@ def _forget(directory: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def gather(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.BaseSelector) -> Crew:
+def gather(
+    files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.BaseSelector, corner: Corner | None
+) -> Crew:
     """The crew of this job's place."""
     spec = ledger.spec
     if is_far(spec):
         from elsewhere.controller.reach import afar
 
-        return afar(files, ledger, epoch, selector)
+        return afar(files, ledger, epoch, selector, corner)
     name = f"a{epoch}"
     directory = files.slots / name
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)

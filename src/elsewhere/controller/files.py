@@ -81,12 +81,25 @@ class JobFiles:
         """The ledger, to look at."""
         return Questions.read(self.ledger)
 
+    @property
+    def brought(self) -> Path:
+        """Says where the log lies by which the job was brought here from another machine; not there: it began here."""
+        return self.directory / "brought"
+
     def seal_key(self) -> bytes:
-        """The job's own secret, under which its pickles are sealed; made at first use, never written elsewhere."""
-        path = self.directory / "seal"
+        """The job's own secret, under which its pickles are sealed; made at first use, never written elsewhere in the
+        clear."""
+        return self._secret("seal")
+
+    def log_key(self) -> bytes:
+        """That under which its log is closed, which no machine of it gets to know; made at first use, as the other."""
+        return self._secret("logkey")
+
+    def _secret(self, name: str) -> bytes:
+        path = self.directory / name
         if path.exists():
             return path.read_bytes()
-        draft = self.directory / f".seal-{secrets.token_hex(8)}"
+        draft = self.directory / f".{name}-{secrets.token_hex(8)}"
         fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "wb") as file:
             file.write(secrets.token_bytes(32))

@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from elsewhere.errors import UsageError
+from elsewhere.controller.files import JobFiles
+from elsewhere.errors import StateError, UsageError
+from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import JobSpec
 from elsewhere.ship import bundle, runtime
 from elsewhere.ship.bundle import Bundle
@@ -56,6 +59,37 @@ def packed(spec: JobSpec, target: Target, also: tuple[str, ...]) -> dict[str, Bu
 def described(spec: JobSpec, target: Target, found: Mapping[str, Bundle]) -> Freight:
     archives = tuple(Archive(one.key, one.digest, folder) for folder, one in found.items())
     return Freight(archives, roots_of(spec), (SOFTWARE,) if spec.software else (), target.python)
+
+
+def of(files: JobFiles, ledger: Ledger, store: Store, target: Target, also: tuple[str, ...]) -> Freight:
+    """That of this job, noted in its ledger. Of a job that was brought here from another machine: what is noted there,
+    since its code lies on that machine, and what may lie here under the same names is other code.
+
+    StateError: it is not in the deposit any more.
+    """
+    noted = ledger.get("freight", None)
+    if files.brought.exists() and noted:
+        found = _read(noted)
+        for archive in found.archives:
+            if archive.key not in store.list(archive.key):
+                raise StateError(f"the {archive.folder} of the job is gone: {store.url(archive.key)}",
+                                 hint="resume it on the machine where it began")  # fmt: skip
+        return found
+    found = load(ledger.spec, store, target, also)
+    if _plain(found) != noted:
+        with ledger.moving():
+            ledger.set("freight", _plain(found))
+    return found
+
+
+def _plain(load: Freight) -> dict[str, object]:
+    return {"archives": [[a.key, a.digest, a.folder] for a in load.archives], "roots": dict(load.roots),
+            "software": list(load.software), "python": load.python}  # fmt: skip
+
+
+def _read(noted: dict[str, Any]) -> Freight:
+    archives = tuple(Archive(*words) for words in noted["archives"])
+    return Freight(archives, noted["roots"], tuple(noted["software"]), noted["python"])
 
 
 def put(store: Store, packed: Bundle) -> None:

@@ -18,6 +18,7 @@ class Here:
     """Slots of this machine, fed by calls; their number follows this job's fair share."""
 
     sync = False
+    patience = 0.010
 
     def __init__(self, name: str, slots: Slots, selector: selectors.BaseSelector, share: Share | None = None) -> None:
         self.channel = Calls()

@@ -15,12 +15,13 @@ from elsewhere.model.task import Delivery
 
 
 class Line:
-    """The controller's end of a channel. `trouble` says what the last call met; `news` that something came."""
+    """The controller's end of a channel. `trouble` says what the last call met; `news` that something waits to be
+    recorded, `fresh` that it has just come."""
 
     def __init__(self, channel: Channel) -> None:
         self.inner, self.address, self.watch = channel, channel.address, channel.watch
         self.trouble = ""
-        self.news = False
+        self.news = self.fresh = False
         self._unsent: list[Delivery] = []
         self._unconfirmed: list[Receipt] = []
         self._collected: dict[str, Receipt] = {}
@@ -45,9 +46,9 @@ class Line:
         return len(self._unsent)
 
     @property
-    def unheard(self) -> bool:
-        """Is there something that was collected and is not recorded yet?"""
-        return bool(self._collected)
+    def unrecorded(self) -> int:
+        """Reports that were collected and not confirmed."""
+        return len(self._collected)
 
     def push(self) -> None:
         """Try again what could not be sent or confirmed."""
@@ -70,6 +71,7 @@ class Line:
         found: list[Receipt] = []
         if len(self._collected) < limit:
             self.attempt(lambda: found.extend(self.inner.collect(limit)))
+        self.fresh = self.fresh or any(receipt.token not in self._collected for receipt in found)
         self._collected.update({receipt.token: receipt for receipt in found})
         self.news = self.news or bool(found)
         return list(self._collected.values())

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from elsewhere import machine
 from elsewhere.agent.join import OwnKey
@@ -32,6 +32,9 @@ from elsewhere.ship import seal
 from elsewhere.ship.charter import Charter, pack
 from elsewhere.ship.script import BootText, render
 
+if TYPE_CHECKING:
+    from elsewhere.controller.distant import Corner
+
 _SOCKET = 100
 """Bytes that the path of a socket may have, a few less than the kernel's limit."""
 SHORT = timedelta(seconds=30)
@@ -45,18 +48,34 @@ class Home(Channel, Protocol):
     def order(self, orders: Orders) -> None: ...
 
 
-def afar(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.BaseSelector) -> Afar:
+def built(spec: JobSpec) -> Backend:
+    return backends.build(Place(spec.place, spec.backend or spec.place, spec.settings))
+
+
+def corner(files: JobFiles, ledger: Ledger) -> Corner | None:
+    """Of a job whose machines do not see our files: its corner of a store, with its log attached."""
+    backend = built(ledger.spec)
+    if backend.traits.shared_files or callable(getattr(backend, "dial", None)):
+        return None
+    from elsewhere.controller import distant
+
+    return distant.corner(files, ledger, backend)
+
+
+def afar(
+    files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.BaseSelector, corner: Corner | None = None
+) -> Afar:
     """The crew of a job whose agents are processes of their own, opened: it goes on from where the ledger stands."""
     spec = ledger.spec
-    backend = backends.build(Place(spec.place, spec.backend or spec.place, spec.settings))
+    if corner is not None:
+        from elsewhere.controller.distant import distant
+
+        return distant(files, ledger, epoch, selector, corner)
+    backend = built(spec)
     if callable(getattr(backend, "dial", None)):
         from elsewhere.controller.dialled import dialled
 
         return dialled(files, ledger, epoch, selector, backend)
-    if not backend.traits.shared_files:
-        from elsewhere.controller.distant import distant
-
-        return distant(files, ledger, epoch, selector, backend)
     charter = pack(Charter(spec, str(files.directory), files.seal_key()))
     channel = CHANNELS[_channel(spec)](files, spec, charter)
     bounds = _bounds(spec, backend)

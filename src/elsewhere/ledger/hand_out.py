@@ -32,6 +32,10 @@ class Log(Protocol):
         """JobHeld: somebody else made this number."""
         ...
 
+    def attach(self, ledger: Any) -> None:
+        """Bring the ledger up to the end of it."""
+        ...
+
 
 class HandOut(Questions):
     """Adds and hands out. Nothing is durable, and nothing may be shown, sent or confirmed, inside `moving`."""
@@ -41,6 +45,7 @@ class HandOut(Questions):
         self.clock = clock
         self.chance = random.Random()
         self.journal: Log | None = None
+        self._changes: apsw.Session | None = None
         self._room = Room(db)
         self.reload()
 
@@ -58,18 +63,18 @@ class HandOut(Questions):
         return self._counts
 
     @contextmanager
-    def moving(self, sync: bool = True) -> Iterator[None]:
+    def moving(self, sync: bool = True, logged: bool = True) -> Iterator[None]:
         """Make moves in this block; they are durable, all at once, when it is left without an error, else none is made.
 
         StateError: the file could not be written; the same moves may be made again. `sync` False: they survive the
         death of the process but not a power cut; only for what a power cut would undo anyway, such as handing out to
-        slots of this machine.
+        slots of this machine. `logged` False: it holds nothing but `news`, so a job's log need not know of it.
         """
         try:
             self._room.make()
             self.db.execute(f"PRAGMA synchronous={'FULL' if sync else 'NORMAL'}").fetchall()
             self.db.execute("BEGIN IMMEDIATE")
-            changes = self._watch_changes()
+            changes = self._changes = self._watch_changes() if logged else None
             yield
             counts, special = json.dumps(_plain(self._counts)), int(self._special)
             facts = [("counts", counts), ("frontier", self._frontier), ("special", special)]
@@ -83,6 +88,15 @@ class HandOut(Questions):
         except BaseException:
             self._rollback()
             raise
+
+    def news(self, key: str, value: object) -> None:
+        """A fact for those who read this file alone, such as the live line: no segment of a job's log holds it."""
+        changes = self._changes
+        if changes is not None:
+            changes.enabled = False
+        self.db.execute("INSERT OR REPLACE INTO job VALUES(?, ?)", (key, json.dumps(value)))
+        if changes is not None:
+            changes.enabled = True
 
     def _watch_changes(self) -> apsw.Session | None:
         if self.journal is None:

@@ -75,6 +75,8 @@ class Scene:
     called: str = ""
     """The name to type for the job; empty: as the job calls itself."""
     machines: Sequence[Allocation] = ()
+    kept: str = ""
+    """Where the job's log lies, so that another machine can go on with it."""
 
     @property
     def job(self) -> str:
@@ -270,6 +272,8 @@ def of_job(
         f"{plural(spec.slots, 'slot')} with {spec.python or 'this Python'}."
     )
     lines += _terms(spec)
+    if scene.kept:
+        lines.append(f"It is kept at {scene.kept}: `elsewhere resume --from` goes on with it from another machine.")
     told = of_events(events, scene.now, scene.machines)
     if len(told) > limit:
         left_out = len(told) - limit

@@ -44,7 +44,7 @@ class Bounds:
     shortest: timedelta = timedelta(minutes=10)
     """A launch that the budget cannot give this much time is not worth its boot."""
     step: timedelta = timedelta(minutes=10)
-    """Terms grow by at least so much."""
+    """Terms grow by at least so much, or half of it where another one does."""
     lag: timedelta = timedelta(0)
     """How long after a change the place may still list the old state."""
     flight: timedelta = timedelta(minutes=5)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from elsewhere.backends.base import Backend, Launch, NativeId
+from elsewhere.backends.base import Backend, Condition, Launch, NativeId, Sighting
 from elsewhere.errors import NoCapacity, PlaceError, QuotaExceeded, StateError, Unreachable
 from elsewhere.ledger.allocations import Holdings
 from elsewhere.ledger.ledger import Ledger
@@ -66,6 +66,8 @@ class Pool:
         state = begin(bounds, epoch, self.holdings.allocations())
         self.state: State = replace(state, warned=bool(ledger.get("warned", False)))
         self._busy, self._again = 0, now()
+        self.urgent = False
+        """A machine is gone, and reports wait to be recorded that may be its own: they come first."""
         self.silence = ""
         """Why the place does not answer, or empty."""
 
@@ -110,8 +112,11 @@ class Pool:
         """Their agents reported something just now."""
         self._tell(Heard(tuple(natives)))
 
-    def look(self) -> None:
-        """Ask the place what there is of ours, decide, write down, act. Waits for the place's answers."""
+    def look(self, unheard: bool = False) -> None:
+        """Ask the place what there is of ours, decide, write down, act. Waits for the place's answers.
+
+        `unheard`: reports wait to be recorded; if a machine is found gone, nothing is decided before (`urgent`).
+        """
         asked = self.now()
         if asked < self._again:
             return
@@ -126,7 +131,14 @@ class Pool:
                 self._again = asked + pause * (0.5 + self.chance.random() / 2)
             return
         self.silence, self._busy = "", 0
+        self.urgent = unheard and self._has_lost(sightings)
+        if self.urgent:
+            return
         self._tell(Listed(asked, sightings))
+
+    def _has_lost(self, sightings: tuple[Sighting, ...]) -> bool:
+        seen = {s.native for s in sightings if s.condition in (Condition.PENDING, Condition.RUNNING)}
+        return any(a.native and a.native not in seen for a in self.state.allocations.values())
 
     def _tell(self, event: Event) -> None:
         state, commands = react(self.state, event, self.now())

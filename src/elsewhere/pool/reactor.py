@@ -307,19 +307,26 @@ class _Draft:
         return NOW_OR_NEVER if self.bounds.budget is None else self.bounds.budget - booked(self.state)
 
     def _renew(self, alive: Mapping[NativeId, Sighting]) -> None:
-        """Each that runs gets its share of what no open term may still spend, up to `unattended` ahead."""
+        """Each that runs gets its share of what no open term may still spend, up to `unattended` ahead.
+
+        Who gets half a step is renewed with who gets a whole one: what is written down together is billed once.
+        """
         open_ = [a for a in self.state.allocations.values()
                  if a.native in alive and a.state is AllocationState.RUNNING and a.started is not None
                  and a.spoke is not None and a.reason != SURPLUS]  # fmt: skip
         free, left = self._free(), len(open_)
+        gets: list[tuple[Allocation, timedelta]] = []
         for allocation in open_:
             assert allocation.started is not None
             ahead = self.now - allocation.started + self.bounds.unattended - allocation.term
             more = min(ahead, _time(free / left, allocation.price))
             left -= 1
-            if more >= self.bounds.step:
-                after = self.write(allocation, term=allocation.term + more)
-                free -= cost(after) - cost(allocation)
+            if more >= self.bounds.step / 2:
+                gets.append((allocation, more))
+                free -= cost(replace(allocation, term=allocation.term + more)) - cost(allocation)
+        if any(more >= self.bounds.step for _, more in gets):
+            for allocation, more in gets:
+                self.write(allocation, term=allocation.term + more)
 
     def _grow(self) -> None:
         """Ask for what the queue needs, within the bounds and the budget: of each shape that is not resting."""

@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from elsewhere.config.home import home, unusable
+from elsewhere.config.home import home, location, unusable
 from elsewhere.errors import PayloadError, StateError, UsageError
 from elsewhere.slot import values
 
@@ -76,6 +76,19 @@ def trusted() -> list[bytes]:
 def public() -> bytes:
     """Our public key, 32 bytes."""
     return _raw(_private())
+
+
+def derived(purpose: str) -> bytes:
+    """32 bytes that follow from our private key and nobody without it can know; others for each purpose."""
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+    return HKDF(SHA256(), 32, None, f"elsewhere derived 1 {purpose}".encode()).derive(_private().private_bytes_raw())
+
+
+def exists() -> bool:
+    """Whether there is a key of ours; none is made."""
+    return (location() / "key").exists()
 
 
 def export() -> str:
