@@ -19,7 +19,7 @@ from elsewhere.model.states import Outcome, TaskState
 from elsewhere.model.units import show_duration, show_size
 from elsewhere.observe.progress import CountsLike
 from elsewhere.observe.safe import one_line
-from elsewhere.observe.wording import WORDS, failure, plural, reason, signal_name, when
+from elsewhere.observe.wording import WORDS, failure, plural, reason, several, signal_name, when
 
 __all__ = [
     "Scene",
@@ -289,6 +289,9 @@ def of_event(event: Event, now: float) -> str:
         return f"{when(event.at.timestamp(), now)}  {_left_out(1)}"
     words = _EVENTS.get(event.kind, event.kind[:1].upper() + event.kind[1:])
     about = f" ({one_line(event.about, 80)})" if event.about else ""
+    why = str(event.detail.get("why") or "")
+    if event.kind == "gave up" and "\n" in why:  # the last lines of a startup script
+        return "\n".join(several(f"{when(event.at.timestamp(), now)}  {words}: {why}"))
     detail = ", ".join(
         f"{key} {one_line(str(value), 120)}" for key, value in event.detail.items() if value not in (None, "", 0)
     )
