@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = ["Counts", "Holder", "JobFiles", "Stop", "View",
-           "cancel", "create", "detach", "find", "hold", "holder", "inventory", "listing", "remove", "retry",
-           "run_here", "settle"]
+           "add", "cancel", "create", "detach", "find", "hold", "holder", "inventory", "listing", "remove", "retry",
+           "run_here", "settle", "stop"]
 # fmt: on
 
 
@@ -78,6 +78,15 @@ def settle(files: JobFiles, **fields: Any) -> None:
         if "limits" in fields:
             ledger.set("warned", False)
         ledger.amend(replace(ledger.spec, **fields))
+
+
+def add(files: JobFiles, tasks: Iterable[NewTask]) -> int:
+    """Add tasks to a job that is there, all or none; how many. InvalidTask: an id is used twice, or what the iterable
+    raises. JobHeld: a controller has it."""
+    with _held(files) as ledger, ledger.moving():
+        count = ledger.add(tasks)
+        ledger.note("added", tasks=count)
+    return count
 
 
 def runs_here(spec: JobSpec) -> bool:
@@ -287,6 +296,14 @@ def cancel(files: JobFiles, tasks: Sequence[str] | None = None) -> int:
                 ledger.note("cancelled", "" if tasks is None else ", ".join(tasks[:20]))
             return ledger.counts.cancelled - before
     raise read_holder_error(files)
+
+
+def stop(files: JobFiles, *, now: bool = False) -> bool:
+    """Ask the controller to end: its machines are ended too, what has not is kept. False: there is no controller.
+
+    Returns when it has heard. Twice: harmless.
+    """
+    return control.ask(files.control, {"do": "stop", "now": now}) is not None
 
 
 def read_holder_error(files: JobFiles) -> JobHeld:

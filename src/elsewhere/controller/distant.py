@@ -47,6 +47,8 @@ BRING = (2.0, 60.0)
 """Seconds between two looks for output: while somebody follows, and else."""
 LEAVE = 30.0
 """Seconds in which machines may leave by themselves."""
+SCRIPTS = 2
+"""A startup script that has failed on so many machines in a row is not tried on another."""
 FLIGHT = timedelta(minutes=5)
 """How long a request whose reply was lost may still take effect at a cloud."""
 
@@ -154,8 +156,9 @@ def bounds_of(spec: JobSpec, backend: Backend) -> Bounds:
     lag, limits = backend.traits.lag, spec.limits
     slots = min(shape.slots for shape in spec.machines)
     most = limits.machines or max(1, -(-spec.slots // slots))
-    return Bounds(spec.id, most=most, shapes=spec.machines, price_per_hour=limits.price_per_hour,
-                  budget=limits.budget, lag=lag, flight=max(lag, FLIGHT))  # fmt: skip
+    bounds = Bounds(spec.id, most=most, shapes=spec.machines, price_per_hour=limits.price_per_hour,
+                    budget=limits.budget, lag=lag, flight=max(lag, FLIGHT))  # fmt: skip
+    return replace(bounds, duds=SCRIPTS) if spec.startup else bounds
 
 
 def _able(spec: JobSpec, backend: Backend) -> Any:

@@ -261,6 +261,7 @@ def _next_for_task(scene: Scene, task: TaskLike, has_run: bool) -> list[str]:
 
 _EVENTS = {
     "created": "It was created",
+    "added": "More tasks were added",
     "completed": "All its tasks were added",
     "started": "A controller began",
     "resumed": "A controller took it up again",
@@ -291,7 +292,8 @@ def of_event(event: Event, now: float) -> str:
     about = f" ({one_line(event.about, 80)})" if event.about else ""
     why = str(event.detail.get("why") or "")
     if event.kind == "gave up" and "\n" in why:  # the last lines of a startup script
-        return "\n".join(several(f"{when(event.at.timestamp(), now)}  {words}: {why}"))
+        first, *quoted = several(f"{words}: {why}")
+        return "\n".join([f"{when(event.at.timestamp(), now)}  {first}", *quoted])
     detail = ", ".join(
         f"{key} {one_line(str(value), 120)}" for key, value in event.detail.items() if value not in (None, "", 0)
     )
