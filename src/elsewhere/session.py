@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 # fmt: off
 __all__ = ["Counts", "Holder", "JobFiles", "Stop", "View",
            "add", "cancel", "create", "detach", "find", "hold", "holder", "inventory", "listing", "remove", "retry",
-           "run_here", "settle", "stop"]
+           "run_here", "settle", "stop", "sweep"]
 # fmt: on
 
 
@@ -296,6 +296,21 @@ def cancel(files: JobFiles, tasks: Sequence[str] | None = None) -> int:
                 ledger.note("cancelled", "" if tasks is None else ", ".join(tasks[:20]))
             return ledger.counts.cancelled - before
     raise read_holder_error(files)
+
+
+def sweep(files: JobFiles) -> None:
+    """Remove what a job that is over has left at its place: its queues, its corner of the store. Twice: harmless.
+
+    Whoever runs it does so itself. PlaceError: the place cannot be asked, and something may be left there.
+    """
+    ledger = files.open()
+    try:
+        left = ledger.count().over and bool(ledger.spec.machines)
+    finally:
+        ledger.close()
+    if left:
+        with contextlib.suppress(JobHeld):
+            run_here(files)
 
 
 def stop(files: JobFiles, *, now: bool = False) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from elsewhere.compat.cloud_tasks.words import JOB, POOL, TYPES, Word
 
 PROG = "cloud_tasks"
 _HERE = "elsewhere.compat.cloud_tasks"
+_NO_FLAG = ("startup_script", "db_file")
 
 
 class Verb(NamedTuple):
@@ -106,7 +108,10 @@ VERBS: dict[str, Verb] = {
 
 def main(words: Sequence[str]) -> int:
     """The exit status. SystemExit: a wrong command line (2), or its page was asked for. ElsewhereError as its verbs."""
-    parsed = parser().parse_args([_hyphens(word) for word in words])
+    made = parser()
+    parsed, strange = made.parse_known_args(_read(words))
+    if strange:
+        made.error(unknown(parsed.verb, strange))
     from elsewhere.api.worker_run import say
     from elsewhere.compat.cloud_tasks import settings
 
@@ -125,19 +130,33 @@ def parser() -> argparse.ArgumentParser:
                                    allow_abbrev=False)  # fmt: skip
     verbs = made.add_subparsers(dest="verb", metavar="COMMAND", required=True)
     for name, verb in VERBS.items():
-        one = verbs.add_parser(name, help=verb.help, description=verb.help, allow_abbrev=False)
+        usage = f"{PROG} {name} [OPTIONS]"
+        one = verbs.add_parser(name, help=verb.help, description=verb.help, allow_abbrev=False, usage=usage)
         one.add_argument("--config", type=Path, metavar="FILE", help="the configuration file; flags win over it")
         one.add_argument("--provider", help="aws; by default as the file has it")
         one.add_argument("-v", "--verbose", action="count", default=0, help="has no effect: what matters is said")
         for more in verb.more:
             more(one)
-        for word in known.WORDS:
-            if word.group in verb.groups and word.name not in ("startup_script", "db_file"):
-                _flag(one, word)
+        for group in verb.groups:
+            added = one.add_argument_group(group)
+            for word in known.WORDS:
+                if word.group == group and word.name not in _NO_FLAG:
+                    _flag(added, word)
     return made
 
 
-def _flag(to: argparse.ArgumentParser, word: Word) -> None:
+def unknown(verb: str, strange: Sequence[str]) -> str:
+    """What to say of words that nobody knows, each with the nearest flag of that command."""
+    names = [word.flag for word in known.WORDS if word.group in VERBS[verb].groups and word.name not in _NO_FLAG]
+    names += ["--config", "--provider", "--tasks", "--force", "--limit", "--continue"]
+    said = []
+    for word in strange:
+        near = get_close_matches(word.partition("=")[0], names, 1)
+        said.append(f"{word} is not understood" + (f"; did you mean {near[0]}?" if near else ""))
+    return ", ".join(said)
+
+
+def _flag(to: argparse._ArgumentGroup, word: Word) -> None:
     said = word.help + ("; no effect here" if word.idle and word.text is not None else "")
     if word.text is None:
         to.add_argument(word.flag, dest=word.name, default=None, action=argparse.BooleanOptionalAction, help=said)
@@ -156,7 +175,13 @@ def _positive(text: str) -> int:
 _positive.__name__ = "count of 1 or more"
 
 
-def _hyphens(word: str) -> str:
-    """Underscores in flags are hyphens."""
-    name, equals, value = word.partition("=")
-    return name.replace("_", "-") + equals + value if name.startswith("--") else word
+def _read(words: Sequence[str]) -> list[str]:
+    """Underscores in flags are hyphens, and fields to sort by may begin with one."""
+    found: list[str] = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        if found and found[-1] == "--sort-by":
+            found[-1] += f"={word}"
+        else:
+            found.append(name.replace("_", "-") + equals + value if name.startswith("--") else word)
+    return found

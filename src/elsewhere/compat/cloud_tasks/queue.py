@@ -49,7 +49,7 @@ def load_queue(asked: Asked, words: argparse.Namespace) -> int:
     if words.tasks is None:
         raise UsageError("say which tasks to load: --tasks my_tasks.json")
     if files is not None and words.force:
-        session.cancel(files)
+        cancelled(files)
         files = None
     if files is None:
         files = run.make(jobs.spec(asked, jobs.place(asked)), words)
@@ -92,8 +92,15 @@ def purge_queue(asked: Asked, words: argparse.Namespace) -> int:
     if _only_events(words):
         return 0
     _agree("EMPTY", asked.job, words.force)
-    out(f"{plural(session.cancel(files), 'task')} of {asked.job} cancelled")
+    out(f"{plural(cancelled(files), 'task')} of {asked.job} cancelled")
     return 0
+
+
+def cancelled(files: session.JobFiles) -> int:
+    """Cancel what has not ended, and remove what the job has at its place; how many tasks."""
+    count = session.cancel(files)
+    session.sweep(files)
+    return count
 
 
 def delete_queue(asked: Asked, words: argparse.Namespace) -> int:
@@ -102,7 +109,7 @@ def delete_queue(asked: Asked, words: argparse.Namespace) -> int:
     if _only_events(words):
         return 0
     _agree("DELETE", asked.job, words.force)
-    session.cancel(files)
+    cancelled(files)
     _released(files)
     session.remove(files)
     out(f"{asked.job} is removed, with its records")
@@ -154,7 +161,7 @@ def stop(asked: Asked, words: argparse.Namespace) -> int:
     left = lists.end(files)
     out(f"{plural(left, 'machine')} told to end" if left else f"no machine of {asked.job} runs")
     if words.purge_queue:
-        out(f"{plural(session.cancel(files), 'task')} of {asked.job} cancelled")
+        out(f"{plural(cancelled(files), 'task')} of {asked.job} cancelled")
     return 0
 
 

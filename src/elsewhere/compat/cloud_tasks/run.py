@@ -101,6 +101,7 @@ def _give_way(old: session.JobFiles, asked: Asked, force: bool) -> None:
             hint="--continue goes on with them, --force cancels them and begins anew.",
         )
     session.cancel(old)
+    session.sweep(old)
 
 
 def make(spec: JobSpec, words: argparse.Namespace) -> session.JobFiles:
@@ -116,11 +117,17 @@ def make(spec: JobSpec, words: argparse.Namespace) -> session.JobFiles:
 def added(files: session.JobFiles, words: argparse.Namespace) -> int:
     """How many tasks of the list are in the job now besides those that were. InvalidTask as `make`: none was added."""
     from elsewhere.config import tasks as lists
+    from elsewhere.config.faults import Faults
 
     try:
         return session.add(files, listed(words))
     except InvalidTask as error:
-        raise lists.located(error, words.tasks) from None
+        if not error.twice:
+            raise
+        faults = Faults(str(words.tasks))
+        for name, lines in lists.lines_of(words.tasks, error.twice).items():
+            faults.add(lines[0], f"task_id {name!r} is in the job already, or is used twice")
+        raise faults.error() from None
 
 
 def listed(words: argparse.Namespace) -> Any:
