@@ -1,4 +1,4 @@
-"""The distribution `elsewhere-compat`: its names are those of doors that are there, and they run once it is installed."""
+"""The distribution `elsewhere-compat`: its names are those of doors that are there, and run once it is installed."""
 
 from __future__ import annotations
 
