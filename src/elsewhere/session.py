@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = ["Counts", "Holder", "JobFiles", "Stop", "View",
-           "bring", "cancel", "create", "detach", "find", "hold", "holder", "inventory", "listing", "remove", "retry",
-           "run_here", "settle"]
+           "add", "bring", "cancel", "create", "detach", "find", "hold", "holder", "inventory", "listing", "remove",
+           "retry", "run_here", "settle", "stop", "survey", "sweep"]
 # fmt: on
 
 
@@ -111,6 +111,15 @@ def settle(files: JobFiles, **fields: Any) -> None:
         if "limits" in fields:
             ledger.set("warned", False)
         ledger.amend(replace(ledger.spec, **fields))
+
+
+def add(files: JobFiles, tasks: Iterable[NewTask]) -> int:
+    """Add tasks to a job that is there, all or none; how many. InvalidTask: an id is used twice, or what the iterable
+    raises. JobHeld: a controller has it."""
+    with _held(files) as ledger, ledger.moving():
+        count = ledger.add(tasks)
+        ledger.note("added", tasks=count)
+    return count
 
 
 def runs_here(spec: JobSpec) -> bool:
@@ -352,6 +361,29 @@ def cancel(files: JobFiles, tasks: Sequence[str] | None = None) -> int:
                 ledger.note("cancelled", "" if tasks is None else ", ".join(tasks[:20]))
             return ledger.counts.cancelled - before
     raise read_holder_error(files)
+
+
+def sweep(files: JobFiles) -> None:
+    """Remove what a job that is over has left at its place: its queues, its corner of the store. Twice: harmless.
+
+    Whoever runs it does so itself. PlaceError: the place cannot be asked, and something may be left there.
+    """
+    ledger = files.open()
+    try:
+        left = ledger.count().over and bool(ledger.spec.machines)
+    finally:
+        ledger.close()
+    if left:
+        with contextlib.suppress(JobHeld):
+            run_here(files)
+
+
+def stop(files: JobFiles, *, now: bool = False) -> bool:
+    """Ask the controller to end: its machines are ended too, what has not is kept. False: there is no controller.
+
+    Returns when it has heard. Twice: harmless.
+    """
+    return control.ask(files.control, {"do": "stop", "now": now}) is not None
 
 
 def read_holder_error(files: JobFiles) -> JobHeld:

@@ -138,6 +138,17 @@ def test_a_job_whose_budget_is_spent_says_how_to_go_on_and_goes_on(shell: Shell,
     assert budget(job) == Decimal(2)
 
 
+def test_a_job_that_stopped_for_want_of_machines_says_why_in_the_words_of_the_last(shell: Shell, job: JobFiles) -> None:
+    why = "none of the last 2 machines could boot; the last one said: startup script: it failed\n| cd: x\x1b[31m: no"
+    note(job, "gave up", why=why)
+    said = shell("watch", "paid").err
+    assert "It stopped: none of the last 2 machines could boot; the last one said: startup script: it failed\n" in said
+    assert "  | cd: x: no\n" in said
+    told = shell("explain", "paid").out.splitlines()
+    [at] = [k for k, line in enumerate(told) if "It stopped, for there was no machine and would be none" in line]
+    assert told[at + 1] == "  | cd: x: no"
+
+
 def test_a_budget_that_is_spent_already_is_refused_and_changes_nothing(shell: Shell, job: JobFiles) -> None:
     ran = shell("resume", "paid", "--budget", "0.5")
     assert ran.status == 2

@@ -613,3 +613,21 @@ def test_a_need_larger_than_this_machine_is_refused_before_anything_is_made(
         ran = shell("run", *words, *([] if rest else what), *rest)
         assert ran.status == (125 if rest else 2) and said in ran.err and "this machine" in ran.err
     assert shell("jobs", "--json").json() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(["--startup-script", "s.sh"], "local boots no machines, so there is nobody to run a startup script"),
+     (["--startup-script", "s.sh", "--entry", "w:f"], "--startup-script and --entry are one too many"),
+     (["--startup-script", "no.sh", "--on", "aws", "--yes"], "the startup script no.sh cannot be read"),
+     (["--startup-script", "e.sh", "--on", "aws", "--yes"], "the startup script e.sh is empty")],
+)  # fmt: skip
+def test_a_startup_script_that_cannot_be_run_is_refused_before_anything_is_made(
+    shell: Shell, words: list[str], said: str
+) -> None:
+    shell.tasks(1)
+    shell.write("s.sh", "python3 my_worker.py\n")
+    shell.write("e.sh", "\n")
+    ran = shell("run", "tasks.jsonl", *words)
+    assert (ran.status, said in ran.err) == (2, True), ran.err
+    assert not list((shell.home / "jobs").glob("*"))

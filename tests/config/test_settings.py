@@ -292,6 +292,20 @@ class Cloud:
     token: Secret | None = None
 
 
+def test_a_startup_script_is_seen_from_the_directory_of_its_file(project: Path) -> None:
+    text = "places: {aws: {startup-script: boot/a.sh}}\njobs: {fit: {tasks: t.json, startup_script: ../b.sh}}\n"
+    (project / "elsewhere.yaml").write_text(text)
+    (project / "below").mkdir()
+    found = load.current(project / "below")
+    assert found.places()["aws"].startup_script == str(project / "boot/a.sh")
+    assert found.job("fit").what["startup_script"] == str(project.parent / "b.sh")
+
+
+def test_what_an_agent_is_told_is_no_setting(project: Path) -> None:
+    told = {"ELSEWHERE_AGENT_ADDRESS": "sqs:x", "ELSEWHERE_SANDBOX_MACHINE": "i-1"}
+    assert load.current(project, told).environ == {}
+
+
 def test_the_schema_of_a_backend_checks_its_places(project: Path) -> None:
     good = "{backend: cloud, region: eu, machines: 3, lease: 1h, tags: [a], kind: small, token: 'env:T'}"
     (project / "elsewhere.yaml").write_text(f"places: {{a: {good}}}\n")

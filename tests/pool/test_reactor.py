@@ -413,6 +413,18 @@ def test_a_machine_that_never_speaks_is_stopped_after_its_time_and_one_that_cann
     assert Read("m1") in late and Stop(("m1", "m2")) in late
 
 
+def test_why_a_machine_could_not_boot_stays_its_reason_when_it_has_ended() -> None:
+    story = Story(todo=1)
+    story.list(0)
+    story.tell(Accepted("job-1-0-1", ("m1",)), 0)
+    story.list(1, seen("m1"))
+    story.tell(CannotBoot("m1", "startup script: it ended with status 2\n| no such file"), 2)
+    commands = story.list(2, seen("m1", Condition.STOPPED))
+    [write] = [c for c in commands if isinstance(c, Write) and c.move is AllocationMove.END]
+    assert write.allocation.reason == "it could not boot: startup script: it ended with status 2\n| no such file"
+    assert not any(isinstance(c, Read) for c in commands)
+
+
 def test_after_some_machines_in_a_row_that_did_not_boot_the_pool_stops_with_the_last_words() -> None:
     story = Story(replace(BOUNDS, duds=2), todo=1)
     for k in (1, 2):

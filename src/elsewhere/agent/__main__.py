@@ -9,6 +9,7 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+from elsewhere.agent import failing
 from elsewhere.agent.join import Joining, Process, serve
 from elsewhere.errors import ElsewhereError
 from elsewhere.hosts import private_directory
@@ -16,10 +17,14 @@ from elsewhere.hosts import private_directory
 
 def main(argv: list[str] | None = None) -> int:
     """0 when there was no more work or its time was over, 1 if it could not join, 2 for a wrong call."""
-    joining = _parse(argv)
+    given = _parse(argv)
+    joining = _joining(given)
     os.environ.pop("PYTHONPATH", None)  # what our own interpreter was told to search is not for those of tasks
     try:
         private_directory(joining.directory)
+        if given.failed is not None:
+            failing.tell(joining, given.failed, given.log)
+            return 0
         why = serve(joining, _heed)
     except ElsewhereError as error:
         print(f"elsewhere agent: {error.message}", file=sys.stderr)  # noqa: T201
@@ -33,7 +38,7 @@ def _heed(process: Process) -> None:
         signal.signal(number, lambda *_: process.stop())
 
 
-def _parse(argv: list[str] | None) -> Joining:
+def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m elsewhere.agent", allow_abbrev=False)
     parser.add_argument("address", help="of the channel: spool:..., pipe:...")
     parser.add_argument("--agent", default=f"agent-{os.getpid()}", help="its name: the machine's own")
@@ -42,7 +47,12 @@ def _parse(argv: list[str] | None) -> Joining:
     parser.add_argument("--share", type=int, default=1, help="so many agents share the machine")
     for name, default in (("--term", 12 * 3600), ("--lease", 120), ("--idle", 60)):
         parser.add_argument(name, type=float, default=float(default), help="seconds")
-    given = parser.parse_args(argv)
+    parser.add_argument("--failed", type=int, metavar="STATUS", help="only tell that the startup script ended so")
+    parser.add_argument("--log", type=Path, default=Path(), help="what that script printed")
+    return parser.parse_args(argv)
+
+
+def _joining(given: argparse.Namespace) -> Joining:
     return Joining(
         given.address,
         given.agent,

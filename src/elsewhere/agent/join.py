@@ -67,6 +67,8 @@ class Joining:
     idle: timedelta
     share: int = 1
     """So many agents share its machine."""
+    age: timedelta = timedelta(0)
+    """Of the machine, when its agent begins: what it did before counts against the term."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,10 +300,14 @@ class Process:
             write_whole(self.directory / SWITCH, f"{left} {self._serial}\n".encode())
 
 
-def serve(joining: Joining, ready: Callable[[Process], None] | None = None) -> str:
-    """Join, work, leave; why it left. ElsewhereError if it could not join."""
-    born = time.monotonic()
-    channel, charter = _meet(joining)
+def serve(
+    joining: Joining, ready: Callable[[Process], None] | None = None, own: Callable[[Charter], Charter] | None = None
+) -> str:  # fmt: skip
+    """Join, work, leave; why it left. ElsewhereError if it could not join. `own`: the job as this machine does it."""
+    born = time.monotonic() - joining.age.total_seconds()
+    channel, charter = meet(joining)
+    if own is not None:
+        charter = own(charter)
     ways = Ways(
         joining.agent,
         charter.spec.id,
@@ -326,10 +332,10 @@ def serve(joining: Joining, ready: Callable[[Process], None] | None = None) -> s
         finally:
             if isinstance(process.outflow, InTurns):
                 process.outflow.close()
-            _leave(channel)
+            leave(channel)
 
 
-def _leave(channel: FarChannel) -> None:
+def leave(channel: FarChannel) -> None:
     """What a channel has for us and nobody has begun goes back now, not when its lease is over."""
     close = getattr(channel, "close", None)
     if close is not None:
@@ -359,7 +365,7 @@ def _beside(process: Process, channel: FarChannel, place: Path, exits: ExitStack
         exits.callback(watch.close)
 
 
-def _meet(joining: Joining) -> tuple[FarChannel, Charter]:
+def meet(joining: Joining) -> tuple[FarChannel, Charter]:
     """The channel's end, and the job as it reads on this machine."""
     keys = None
     if "proof=" in joining.address:  # it must prove which machine it is, and signs what it says

@@ -11,28 +11,29 @@ import socket
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from elsewhere import session
 from elsewhere.errors import UsageError
+from elsewhere.ledger.views import TaskView
 from elsewhere.model.reports import Ended, Form
 from elsewhere.model.states import Outcome
 from elsewhere.observe import explain, results
 
 
 class EventLog:
-    """Appends to a file. `write` is called by one thread, with tasks whose end is recorded."""
+    """Appends to a file or a stream. `write` is called by one thread, with tasks whose end is recorded."""
 
-    def __init__(self, files: session.JobFiles, path: Path) -> None:
+    def __init__(self, files: session.JobFiles, target: Path | TextIO) -> None:
         """UsageError: the file cannot be written."""
-        self._files, self._host = files, socket.gethostname()
+        self._files, self._host, self._own = files, socket.gethostname(), isinstance(target, Path)
         self._ledger: Any = None
         try:
-            self._file = path.open("a", encoding="utf-8")
+            self._file = target.open("a", encoding="utf-8") if isinstance(target, Path) else target
         except OSError as error:
-            raise UsageError(f"the event log {path} cannot be written: {error.strerror}") from error
+            raise UsageError(f"the event log {target} cannot be written: {error.strerror}") from error
 
-    def write(self, ended: Sequence[Ended]) -> None:
+    def write(self, ended: Sequence[Ended] | Sequence[TaskView]) -> None:
         """A line for each try of each task."""
         if self._ledger is None:
             self._ledger = self._files.open()
@@ -77,4 +78,5 @@ class EventLog:
         if self._ledger is not None:
             self._ledger.close()
             self._ledger = None
-        self._file.close()
+        if self._own:
+            self._file.close()

@@ -5,6 +5,7 @@ Loaded in every slot that runs such a file: nothing but the names may be importe
 
 from __future__ import annotations
 
+import os
 import sys
 
 from elsewhere.slot.task import WorkerData
@@ -12,7 +13,6 @@ from elsewhere.slot.task import WorkerData
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    import os
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
     from typing import Any
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from elsewhere.model.task import NewTask
 
 __all__ = ["Worker", "WorkerData"]
+
+INVITED = "ELSEWHERE_AGENT_ADDRESS"
+"""Exported by the boot text of a machine whose startup script starts a worker (ship/startup.py)."""
 
 
 class Worker:
@@ -51,27 +54,38 @@ class Worker:
         self._function = user_worker_function
         self._target = target_of(user_worker_function)
         self._words = worker_flags.parse(args, argparser)
-        if self._words.event_log_to_file is None:
-            self._words.event_log_to_file = True
         self._source = task_source if task_source is not None else self._words.task_file
+        self._hosts = self._source is None and INVITED in os.environ
+        if self._words.event_log_to_file is None:
+            self._words.event_log_to_file = not self._hosts
 
-    async def start(self) -> Job:
+    async def start(self) -> Job | None:
         """Run every task; the finished Job (`ok`, `exit_code`, `results()`). Progress is shown on standard error.
+
+        On a machine of a job, started there by its startup script without a task list, this worker takes that job's
+        tasks until there are no more; None.
 
         An interrupt lets running tasks finish, a second stops them; then the process ends with status 130, and the last
         lines say how to go on. A task list with faults ends it with status 2, and nothing was run.
         """
         from elsewhere.api import worker_run
-        from elsewhere.errors import InvalidTask, UsageError
+        from elsewhere.errors import ElsewhereError, InvalidTask, UsageError
 
         try:
+            if self._hosts:
+                from elsewhere.api import hosting
+
+                await hosting.host(self._target, self._words)
+                return None
             return await worker_run.start(spec := self._spec(), self._tasks(spec), self._words)
         except InvalidTask as error:
             from elsewhere.config import tasks
 
             worker_run.complain(tasks.located(error, self._source))
             raise SystemExit(error.exit_status) from None
-        except UsageError as error:
+        except ElsewhereError as error:
+            if not self._hosts and not isinstance(error, UsageError):
+                raise
             worker_run.complain(error)
             raise SystemExit(error.exit_status) from None
 

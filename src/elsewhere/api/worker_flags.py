@@ -16,6 +16,8 @@ from elsewhere.model.resources import Resources
 from elsewhere.model.task import RetryPolicy
 
 PREFIX = "RMS_CLOUD_TASKS_"
+GIVEN = "_given"
+"""The fields that a flag or a variable has set; the others have their defaults."""
 ENDLESS = 10**9
 """More tries than anybody waits for."""
 _TRUE, _FALSE = ("1", "true", "yes", "on", "y", "t"), ("0", "false", "no", "off", "n", "f")
@@ -94,7 +96,8 @@ FLAGS = (
 def parse(args: Sequence[str] | None, parser: argparse.ArgumentParser | None) -> argparse.Namespace:
     """What the command line and the environment say; the caller's own options are in it too.
 
-    Hyphens and underscores in flags are the same. A wrong flag or variable: usage on standard error, SystemExit(2).
+    Hyphens and underscores in flags are the same; what was said at all is kept under GIVEN. A wrong flag or variable:
+    usage on standard error, SystemExit(2).
     """
     parser = parser or argparse.ArgumentParser()
     parser.allow_abbrev = False
@@ -103,12 +106,15 @@ def parse(args: Sequence[str] | None, parser: argparse.ArgumentParser | None) ->
     if args is None and "ipykernel" in sys.modules:
         words = []
     found = parser.parse_args([_hyphens(word, parser) for word in words])
+    given = {flag.field for flag in FLAGS if getattr(found, flag.field) is not None}
     for flag in FLAGS:
-        if getattr(found, flag.field) is None:
+        if flag.field not in given:
+            given |= {flag.field} if _variable(flag) else set()
             setattr(found, flag.field, _from_environment(flag, parser))
     if found.task_file is None:
         found.task_file = os.environ.get(PREFIX + "TASK_FILE") or None
     found.queue_name = found.queue_name or found.job_id
+    setattr(found, GIVEN, frozenset(given))
     return found
 
 
@@ -135,15 +141,21 @@ def _hyphens(word: str, parser: argparse.ArgumentParser) -> str:
 
 
 def _from_environment(flag: Flag, parser: argparse.ArgumentParser) -> Any:
-    """The variable's value, or the default. Unset booleans arrive as the word None."""
-    text = os.environ.get(PREFIX + flag.variable, "").strip()
-    if not text or text == "None":
+    """The variable's value, or the default."""
+    text = _variable(flag)
+    if not text:
         return flag.default
     try:
         return _truth(text) if flag.kind is None else flag.kind(text)
     except ValueError:
         wanted = "a boolean" if flag.kind is None else f"a {flag.kind.__name__}"
         parser.error(f"{PREFIX}{flag.variable} is {text!r}, which is not {wanted}")
+
+
+def _variable(flag: Flag) -> str:
+    """Its text; empty if it is not set. Unset booleans arrive as the word None."""
+    text = os.environ.get(PREFIX + flag.variable, "").strip()
+    return "" if text == "None" else text
 
 
 def _truth(text: str) -> bool:
@@ -194,7 +206,7 @@ def worker_data(found: argparse.Namespace) -> dict[str, Any]:
     shown = {name: words[name] for name in sorted(ours)}
     shown["num_simultaneous_tasks"] = slots(found)
     shown["event_log_queue_name"] = f"{found.queue_name}-events" if found.queue_name else None
-    shown["args"] = {name: _plain(value) for name, value in words.items()}
+    shown["args"] = {name: _plain(value) for name, value in words.items() if name != GIVEN}
     return shown
 
 

@@ -14,7 +14,7 @@ from elsewhere.api.event_log import EventLog
 from elsewhere.api.interrupts import interrupts
 from elsewhere.api.jobs import Job
 from elsewhere.api.line import Line
-from elsewhere.errors import UsageError
+from elsewhere.errors import ElsewhereError
 from elsewhere.model.job import JobSpec
 from elsewhere.model.reports import Ended
 from elsewhere.model.task import NewTask
@@ -27,7 +27,7 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
-def complain(error: UsageError) -> None:
+def complain(error: ElsewhereError) -> None:
     """Each fault on a line of its own, then what to do."""
     for line in (*getattr(error, "faults", ()),) or (error.message,):
         say(f"error: {line}")

@@ -36,6 +36,9 @@ def named(text: str) -> str:
 OPTIONS = (
     Option("--entry", "-e", value="MODULE:FUNCTION", group="What to run",
            help="The function that does a task of the list: module:function, or path.py:function."),
+    Option("--startup-script", value="FILE", group="What to run",
+           help="A script for bash that machines boot instead of our agent: it installs what tasks need and starts a "
+           "worker, whose function does them."),
     Option("--each-line", value="FILE", group="What to run",
            help="One command for each line of FILE (- for standard input); {} stands for the line."),
     Option("--name", value="NAME", parse=named, group="What to run", help="What to call the job."),

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from elsewhere.cli import bill, live, which
+from elsewhere.cli import live, which
 from elsewhere.cli.terminal import coloured, paint, tell
+from elsewhere.observe import bill
 
 if TYPE_CHECKING:
     from elsewhere.controller.stop import Stop

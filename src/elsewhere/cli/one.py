@@ -11,9 +11,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from elsewhere.cli import asking, bill, drive, live, tidy, which
+from elsewhere.cli import asking, drive, live, tidy, which
 from elsewhere.cli.terminal import complain, tell
 from elsewhere.model.states import Outcome, TaskState
+from elsewhere.observe import bill
 
 if TYPE_CHECKING:
     from elsewhere.controller.stop import Stop

@@ -77,6 +77,8 @@ def job_of_file(asked: SimpleNamespace, word: str) -> SimpleNamespace:
     asked.entry = asked.entry or what.get("entry")
     asked.name = asked.name or what.get("name") or word
     asked.each_line = what.get("each_line")
+    if not asked.entry:
+        asked.startup_script = asked.startup_script or what.get("startup_script")
     if "script" in what:
         asked.rest = ["sh", "-ec", what["script"]]
     elif "command" in what:

@@ -6,11 +6,12 @@ from decimal import Decimal
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from elsewhere.cli import bill, drive, live, wanting, which
+from elsewhere.cli import drive, live, wanting, which
 from elsewhere.cli.grammar import Command, Option
 from elsewhere.cli.results import written_to
 from elsewhere.cli.terminal import say_json, tell
 from elsewhere.errors import UsageError
+from elsewhere.observe import bill
 
 if TYPE_CHECKING:
     from elsewhere.session import JobFiles

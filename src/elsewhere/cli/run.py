@@ -36,6 +36,7 @@ COMMAND = Command(
     rest="COMMAND...",
     usage=[
         "elsewhere run TASKS --entry MODULE:FUNCTION [OPTIONS]",
+        "elsewhere run TASKS --on PLACE --startup-script FILE [OPTIONS]",
         "elsewhere run NAME [OPTIONS]",
         "elsewhere run [OPTIONS] -- COMMAND...",
         "elsewhere run --each-line FILE [OPTIONS] -- COMMAND...",
@@ -79,6 +80,10 @@ def refuse_mixtures(asked: SimpleNamespace, what: str | None) -> None:
         raise UsageError(f"{what!r} and a command are one too many", hint=hint)
     if asked.rest and asked.entry:
         raise UsageError("--entry and a command are one too many", hint="A command needs no entry function.")
+    if asked.startup_script and (asked.entry or asked.rest):
+        other = "--entry" if asked.entry else "a command"
+        hint = "The worker that the script starts brings the function."
+        raise UsageError(f"--startup-script and {other} are one too many", hint=hint)
     if asked.each_line is not None and not asked.rest:
         raise UsageError(
             "--each-line needs a command",
@@ -123,10 +128,22 @@ def _listed(asked: SimpleNamespace) -> int:
             spec = task_list_spec(asked)
             parameters = Parameters.of(spec.entry.name, asked.signature)
             return go(spec, tasks.read(source, fit_of(spec, parameters), lines), asked)
+        if script := asked.startup_script or place(asked).startup_script:
+            asked.startup_script = script
+            spec = worker_list_spec(asked)
+            return go(spec, tasks.read(source, fit_of(spec), lines), asked)
         spec = _command_list_spec(asked)
         return go(spec, _only_commands(tasks.read(source, fit_of(spec), lines), asked.tasks_name), asked)
     except InvalidTask as error:
         raise tasks.located(error, source, lines) from None
+
+
+def worker_list_spec(asked: SimpleNamespace) -> JobSpec:
+    """The job of a task list whose function is that of the worker which a startup script starts."""
+    from elsewhere.cli.projects import stem
+    from elsewhere.cli.surroundings import spec_of_worker
+
+    return spec_of_worker(asked, asked.name or asking.name_from(stem(asked.tasks_name)), place(asked))
 
 
 def _command_list_spec(asked: SimpleNamespace) -> JobSpec:
@@ -207,6 +224,6 @@ def opening(files: JobFiles, why: str = "") -> str:
 
     with which.opened(files) as ledger:
         spec, total = ledger.spec, ledger.count().total
-    python = f", with {spec.python}" if spec.entry.kind == "function" else ""
+    python = f", with {spec.python}" if spec.entry.kind == "function" and not spec.startup else ""
     chosen = f" (the Python {why})" if python and why else ""
     return f"{spec.name}: {plural(total, 'task')}, {plural(spec.slots, 'slot')} on {spec.place}{python}{chosen}"

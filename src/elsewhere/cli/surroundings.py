@@ -80,6 +80,17 @@ def spec_of_function(asked: SimpleNamespace, name: str, place: Place) -> JobSpec
     return _spec(asked, name, place, entry, found.path, ())
 
 
+def spec_of_worker(asked: SimpleNamespace, name: str, place: Place) -> JobSpec:
+    """The job of a task list whose function is known only to the worker that its startup script starts."""
+    from elsewhere.api import startup
+    from elsewhere.model.job import Entry
+
+    path = Path(asked.startup_script)
+    startup.check_place(place)
+    text = startup.read(path)
+    return startup.with_startup(_spec(asked, name, place, Entry("function"), "", ()), text, path.name)
+
+
 def own_spec(name: str, entry: str, directory: Path, slots: int | None) -> JobSpec:
     """The job of a function of ours in `directory`, in our own interpreter, with the defaults of everything."""
     import sys

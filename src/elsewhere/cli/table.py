@@ -9,9 +9,9 @@ GROUPS = {
     "Run": ("run", "plan"),
     "Look": ("jobs", "status", "watch", "logs", "results", "explain", "machines", "offers"),
     "Change": ("cancel", "resume", "retry", "rm"),
-    "Places": ("places", "config", "key"),
+    "Places": ("places", "config", "key", "queue"),
     "Clean": ("clean", "reap"),
-    "Try": ("demo", "init", "sandbox", "doctor"),
+    "Try": ("demo", "init", "sandbox", "doctor", "compat"),
 }
 
 COMMANDS = {
@@ -32,10 +32,12 @@ COMMANDS = {
     "places": ("elsewhere.cli.places", "List the places where work may run, or check them."),
     "config": ("elsewhere.cli.config", "Show the settings in force and where each comes from, or check their files."),
     "key": ("elsewhere.cli.key", "Export, import or rotate the key that signs your jobs."),
+    "queue": ("elsewhere.cli.queue", "Show what is left of a job's tasks, or give it up."),
     "clean": ("elsewhere.cli.clean", "Remove jobs that ended long ago."),
     "reap": ("elsewhere.cli.reap", "Find machines of yours that still run at a place, and stop them."),
     "demo": ("elsewhere.cli.demo", "Run a small job here and show its results, to see how it goes."),
     "init": ("elsewhere.cli.init", "Write a first elsewhere.yaml, task list and worker into an empty directory."),
     "sandbox": ("elsewhere.cli.sandbox", "A cloud on this machine: the AWS API over real processes, to rehearse in."),
     "doctor": ("elsewhere.cli.doctor", "Check what Elsewhere needs on this machine."),
+    "compat": ("elsewhere.cli.compat", "The commands of tools that Elsewhere stands in for, in their own words."),
 }

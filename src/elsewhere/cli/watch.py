@@ -6,9 +6,10 @@ import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from elsewhere.cli import bill, drive, live, which
+from elsewhere.cli import drive, live, which
 from elsewhere.cli.grammar import Command, Option
 from elsewhere.cli.terminal import tell
+from elsewhere.observe import bill
 
 if TYPE_CHECKING:
     from elsewhere.controller.view import View

@@ -26,8 +26,10 @@ _NOT_SETTINGS = frozenset(
     PREFIX + name
     for name in (
         "HOME", "PROFILE", "TASK_ID", "ATTEMPT", "SCRATCH", "CHECKPOINT", "DEADLINE", "SLOT_OF", "MACHINE", "LABELS",
+        "SANDBOX_MACHINE",
     )
 )  # fmt: skip
+_OF_AGENTS = PREFIX + "AGENT_"
 _CALL = ("on", "slots", "python", "env", "timeout", "isolate", "priority", "channel", "max_failures")
 _SPEC = ("slots", "timeout", "grace", "isolate", "max_failures", "priority", "channel", "keep", "recycle_tasks",
          "recycle_memory")  # fmt: skip
@@ -125,7 +127,8 @@ class Settings:
             limits = {key: leaf.value for key, leaf in entry.get("limits", {}).items()}
             values = {key: leaf.value for key, leaf in entry.get("settings", {}).items()}
             backend = entry["backend"].value if "backend" in entry else name
-            found[name] = Place(name, backend, values, Limits(**limits))
+            script = entry["startup_script"].value if "startup_script" in entry else ""
+            found[name] = Place(name, backend, values, Limits(**limits), script)
         return found
 
     def shown(self, profile: str = "", call: Mapping[str, Any] | None = None) -> list[tuple[str, str, str]]:
@@ -187,11 +190,15 @@ def _current(
 
     known = os.environ if environ is None else environ
     paths = files.find(cwd or Path.cwd(), _user_directory(known))
-    variables = {name: text for name, text in known.items() if name.startswith(PREFIX) and name not in _NOT_SETTINGS}
+    variables = {name: text for name, text in known.items() if _is_setting(name)}
     profile = known.get(PREFIX + "PROFILE", "")
     if not paths and not variables:
         return Settings(profile=profile), [], True
     return _read(paths, variables, profile, backends, cwd or Path.cwd())
+
+
+def _is_setting(name: str) -> bool:
+    return name.startswith(PREFIX) and name not in _NOT_SETTINGS and not name.startswith(_OF_AGENTS)
 
 
 def _read(

@@ -83,6 +83,7 @@ class Job:
     command: tuple[str, ...] | None = key(kinds.COMMAND, "The command it runs, or runs for each line.")
     script: str | None = key(kinds.TEXT, "Lines for `sh -e`, instead of a command.")
     each_line: str | None = key(kinds.TEXT, "One command for each line of this file.")
+    startup_script: str | None = key(kinds.TEXT, "Of a task list without an entry: the script that its machines boot.")
     name: str | None = key(kinds.TEXT, "What to call it, if not as here.")
     about: str | None = key(kinds.TEXT, "For people.")
     profile: str | None = key(kinds.TEXT, "A profile whose settings it begins with.")
@@ -94,6 +95,7 @@ class Place:
 
     backend: str | None = key(kinds.TEXT, "Which kind of place; without it the entry's own name.")
     limits: Mapping[str, Any] | None = key(kinds.MAPPING, "Its ceilings: the keys of Ceilings.")
+    startup_script: str | None = key(kinds.TEXT, "What its machines boot for task lists without an entry.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

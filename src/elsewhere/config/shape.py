@@ -141,7 +141,7 @@ class Checker:
             except ValueError as error:
                 self._fault(lines, key, f"{where}{key} {_said(error)}")
                 continue
-            if name == "python" and os.sep in read:
+            if name == "startup_script" or (name == "python" and os.sep in read):
                 read = os.path.normpath(self.source.directory / os.path.expanduser(read))  # noqa: PTH111
             if name == "recycle":
                 name, read = read

@@ -34,11 +34,11 @@ from elsewhere.model.resources import Resources
 from elsewhere.pool import reaper
 from elsewhere.pool.capacity import Ask, Bounds
 from elsewhere.pool.pool import Pool, utc
-from elsewhere.ship import seal
+from elsewhere.ship import seal, startup
 from elsewhere.ship.charter import Charter, pack
 from elsewhere.ship.letters import Contents
 from elsewhere.ship.runtime import Target, own
-from elsewhere.ship.script import Bare, BootText, render
+from elsewhere.ship.script import Bare, BootText, Startup, render
 from elsewhere.stores import Store
 from elsewhere.stores.objects import open_store
 
@@ -51,6 +51,8 @@ HOLD = 30.0
 """Seconds for which collected reports are kept from another controller, at least: if ours is killed they come again."""
 LEAVE = 30.0
 """Seconds in which machines may leave by themselves."""
+SCRIPTS = 2
+"""A startup script that has failed on so many machines in a row is not tried on another."""
 FLIGHT = timedelta(minutes=5)
 """How long a request whose reply was lost may still take effect at a cloud."""
 
@@ -95,7 +97,7 @@ def distant(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.Bas
     guests = Guests(
         store, place, spec.id, signer, signer, lambda: Contents(files.seal_key(), secret.revealed(spec.secrets))
     )
-    charter = pack(Charter(spec, "", b"", load.roots, load.software))
+    charter = pack(Charter(replace(spec, startup=""), "", b"", load.roots, load.software))
     terms = channels.Terms(spec.id, own_url, deposit.channel, signer, guests.of, charter, seal.public())
     home = channels.home(kind, terms)
     line = Sending(home, store, files.store, spec.entry.kind == "call")
@@ -233,8 +235,9 @@ def bounds_of(spec: JobSpec, backend: Backend) -> Bounds:
     lag, limits = backend.traits.lag, spec.limits
     slots = min(shape.slots for shape in spec.machines)
     most = limits.machines or max(1, -(-spec.slots // slots))
-    return Bounds(spec.id, most=most, shapes=spec.machines, price_per_hour=limits.price_per_hour,
-                  budget=limits.budget, lag=lag, flight=max(lag, FLIGHT))  # fmt: skip
+    bounds = Bounds(spec.id, most=most, shapes=spec.machines, price_per_hour=limits.price_per_hour,
+                    budget=limits.budget, lag=lag, flight=max(lag, FLIGHT))  # fmt: skip
+    return replace(bounds, duds=SCRIPTS) if spec.startup else bounds
 
 
 def _able(spec: JobSpec, backend: Backend) -> Any:
@@ -253,10 +256,14 @@ def _bare(place: Distant, load: freight.Freight) -> tuple[Bare, str]:
 
 def _order(spec: JobSpec, bounds: Bounds, address: str, bare: tuple[Bare, str]) -> Callable[[Ask], Launch]:
     owner = f"{getpass.getuser()}@{socket.gethostname()}"
+    scripts = [archive for archive in bare[0].archives if archive.folder == freight.STARTUP]
 
     def order(ask: Ask) -> Launch:
         text = BootText(address, f".elsewhere/{spec.id}", "", ask.term, ask.start_by, slots=ask.slots,
                         lease=LEASE, end=bare[1], bare=bare[0])  # fmt: skip
+        if scripts:
+            exported = startup.variables(spec, ask.offer, ask.slots)
+            text = replace(text, startup=Startup(scripts[0], exported))
         labels = reaper.labels(bounds.job, ask.launch, owner, utc() + ask.term + bounds.asking + bounds.boot)
         need = Resources(disk=spec.resources.disk)
         return Launch(ask.launch, ask.count, render(text), need, ask.term, ask.start_by, labels, ask.offer)

@@ -5,6 +5,7 @@ Each is an archive in the place's deposit, under its digest: what is there alrea
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,10 @@ from elsewhere.ship import bundle, runtime
 from elsewhere.ship.bundle import Bundle
 from elsewhere.ship.runtime import Target
 from elsewhere.ship.script import Archive
+from elsewhere.ship.startup import FILE
 from elsewhere.stores import Store
 
-RUNTIME, CODE, SOFTWARE = "runtime", "code", "software"
+RUNTIME, CODE, SOFTWARE, STARTUP = "runtime", "code", "software", "startup"
 """Folders on the machine, below the agent's own directory."""
 
 
@@ -37,7 +39,8 @@ class Freight:
 def load(spec: JobSpec, store: Store, target: Target, also: tuple[str, ...]) -> Freight:
     """Pack, and put into the deposit what is not there. `also`: distributions that the channel's agent end needs.
 
-    Twice: nothing is sent again. ConfigError: the software cannot be put together; nothing was started.
+    With a startup script only that: it installs what it needs. Twice: nothing is sent again. ConfigError: the software
+    cannot be put together; nothing was started.
     """
     found = packed(spec, target, also)
     for one in found.values():
@@ -48,6 +51,10 @@ def load(spec: JobSpec, store: Store, target: Target, also: tuple[str, ...]) -> 
 def packed(spec: JobSpec, target: Target, also: tuple[str, ...]) -> dict[str, Bundle]:
     """The archives, by their folders. ConfigError as above."""
     found = {RUNTIME: runtime.runtime(target, also)}
+    if spec.startup:
+        put(store, found[RUNTIME])
+        archive = Archive(found[RUNTIME].key, found[RUNTIME].digest, RUNTIME)
+        return Freight((archive, _startup(spec, store)), {}, (), target.python)
     roots = roots_of(spec)
     if roots:
         found[CODE] = bundle.code({folder.removeprefix(f"{CODE}/"): Path(root) for root, folder in roots.items()})
@@ -90,6 +97,17 @@ def _plain(load: Freight) -> dict[str, object]:
 def _read(noted: dict[str, Any]) -> Freight:
     archives = tuple(Archive(*words) for words in noted["archives"])
     return Freight(archives, noted["roots"], tuple(noted["software"]), noted["python"])
+
+
+def _startup(spec: JobSpec, store: Store) -> Archive:
+    """Not in the boot text, which many may read; in the job's own corner of the deposit, which goes with the job."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, FILE)
+        path.write_text(spec.startup, encoding="utf-8")
+        packed = bundle.pack({FILE: path})
+    key = f"jobs/{spec.id}/{STARTUP}.tar.gz"
+    store.put(key, packed.path.read_bytes())
+    return Archive(key, packed.digest, STARTUP)
 
 
 def put(store: Store, packed: Bundle) -> None:

@@ -26,6 +26,7 @@ class Entry:
     kind        target                          the body of a task is
     function    `module:function` or            the mapping `data`: called as f(**data), or as
                 `path.py:function`              f(task_id, task_data, worker_data) if those are its parameters
+                (empty)                         the same, of the worker that the job's startup script starts
     call        the digest of a sealed pickle   {"args": [...], "kwargs": {...}}, or a pickle of them
                 in the job's store
     command     (none)                          null; the command stands in the task's options, or in `command`
@@ -87,6 +88,8 @@ class JobSpec:
     """The manners of the worker of task lists (compat): None becomes {}, results must be JSON, retries have no end."""
     worker: Mapping[str, object] = field(default_factory=dict)
     """What `worker_data` shows (api/tasks.py)."""
+    startup: str = ""
+    """The user's own script, which machines boot in place of our agent: it starts a worker, which becomes the agent."""
     keep: timedelta = timedelta(days=30)
     command_line: tuple[str, ...] = ()
     """As typed, for people."""

@@ -30,6 +30,8 @@ class Place:
     backend: str
     settings: Mapping[str, object] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
+    startup_script: str = ""
+    """A file: what machines boot for task lists that name no entry."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -221,14 +221,19 @@ def receipt(found: Bill) -> list[str]:
     return [*lines, second] if found.spent else lines
 
 
-def broke(events: Sequence[Event]) -> bool:
-    """Did the last controller stop the job because its budget was spent?"""
+def gave_up(events: Sequence[Event]) -> str:
+    """Why the last controller stopped the job, if that was because there would be no machine; else empty."""
     for event in reversed(events):
         if event.kind == "gave up":
-            return str(event.detail.get("why") or "").startswith("the budget")
+            return str(event.detail.get("why") or "")
         if event.kind in ("resumed", "created", "retried", "ended"):
             break
-    return False
+    return ""
+
+
+def broke(events: Sequence[Event]) -> bool:
+    """Did the last controller stop the job because its budget was spent?"""
+    return gave_up(events).startswith("the budget")
 
 
 def left(events: Sequence[Event], allocations: Iterable[Allocation]) -> int:

@@ -9,10 +9,11 @@ from elsewhere.model.events import Event
 from elsewhere.model.place import Allocation
 from elsewhere.model.states import Outcome
 from elsewhere.observe.safe import one_line
-from elsewhere.observe.wording import when
+from elsewhere.observe.wording import several, when
 
 _EVENTS = {
     "created": "It was created",
+    "added": "More tasks were added",
     "completed": "All its tasks were added",
     "started": "A controller began",
     "resumed": "A controller took it up again",
@@ -41,6 +42,10 @@ def of_event(event: Event, now: float) -> str:
         return f"{when(event.at.timestamp(), now)}  {_left_out(1)}"
     words = _EVENTS.get(event.kind, event.kind[:1].upper() + event.kind[1:])
     about = f" ({one_line(event.about, 80)})" if event.about else ""
+    why = str(event.detail.get("why") or "")
+    if event.kind == "gave up" and "\n" in why:  # the last lines of a startup script
+        first, *quoted = several(f"{words}: {why}")
+        return "\n".join([f"{when(event.at.timestamp(), now)}  {first}", *quoted])
     detail = ", ".join(
         f"{key} {one_line(str(value), 120)}" for key, value in event.detail.items() if value not in (None, "", 0)
     )

@@ -70,3 +70,9 @@ def when(at: float, now: float) -> str:
 
 def plural(count: int, word: str, many: str = "") -> str:
     return f"{count:,} {word if count == 1 else many or word + 's'}"
+
+
+def several(text: str) -> list[str]:
+    """A sentence that quotes a program: first the sentence, then the lines, set in; none can harm a terminal."""
+    first, *quoted = [one_line(line, 400) for line in text.splitlines() if line.strip()] or [""]
+    return [first, *(f"  {line}" for line in quoted)]

@@ -200,7 +200,8 @@ class _Draft:
             if mute and not taken and allocation.state is not AllocationState.STOPPING:
                 self._dud(allocation)
             self.write(allocation, AllocationMove.END, started=seen.started or allocation.started, ended=seen.ended,
-                       used=used, reason=seen.reason or seen.condition.value, reclaimed=taken,
+                       used=used, reason=_why(self.state, allocation.native) or seen.reason or seen.condition.value,
+                       reclaimed=taken,
                        crashed=seen.condition is Condition.FAILED)  # fmt: skip
 
     def _met(self, allocation: Allocation, seen: Sighting) -> None:
@@ -260,8 +261,7 @@ class _Draft:
             mute = allocation.spoke is None and allocation.native not in state.heard
             if allocation.native in state.broken:
                 self._dud(allocation)
-                why = f"it could not boot: {state.broken[allocation.native]}"
-                self.write(allocation, AllocationMove.STOP, reason=why)
+                self.write(allocation, AllocationMove.STOP, reason=_why(state, allocation.native))
             elif mute and allocation.started is not None and self.now - started > self.bounds.silence:
                 self._dud(allocation)
                 self.write(allocation, AllocationMove.STOP, reason="it never spoke")
@@ -387,6 +387,11 @@ _STOPPABLE = (AllocationState.PENDING, AllocationState.RUNNING, AllocationState.
 _WARN = Decimal("0.8")
 DOUBT = "doubt"
 """The reason of a planned allocation that was refused on a later ask: nobody knows what became of the first."""
+
+
+def _why(state: State, native: NativeId) -> str:
+    """Why a machine could not boot, as it said itself; empty: it said nothing of the kind."""
+    return f"it could not boot: {state.broken[native]}" if native in state.broken else ""
 
 
 def _time(money: Decimal, price: Decimal) -> timedelta:

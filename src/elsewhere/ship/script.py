@@ -6,8 +6,11 @@ It is read by a POSIX shell. What a user wrote comes into it through `shlex.quot
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from elsewhere.ship import startup
 
 SWITCH = "switch"
 """The deadline file, in the agent's directory: `<seconds left> <serial>`, replaced as a whole by a living agent."""
@@ -42,6 +45,17 @@ class Bare:
 
 
 @dataclass(frozen=True, slots=True)
+class Startup:
+    """The user's own script, which a bare machine runs in place of our agent (ship/startup.py).
+
+    Our agent is fetched only if it fails, to say so. `variables` are exported to it.
+    """
+
+    script: Archive
+    variables: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class BootText:
     """What the text is made of. Lengths are of whole seconds."""
 
@@ -65,6 +79,8 @@ class BootText:
     bare: Bare | None = None
     share: int = 1
     """So many agents share the machine that it is booted on."""
+    startup: Startup | None = None
+    """Only on a bare machine."""
 
 
 def render(text: BootText) -> str:
@@ -75,20 +91,6 @@ def render(text: BootText) -> str:
     """
     left = min(_seconds(text.boot), _seconds(text.term))
     end = text.end or ":"
-    words = {
-        "--directory": '"$HERE"',
-        "--agent": '"$ELSEWHERE_MACHINE"',
-        "--slots": str(text.slots),
-        "--term": str(_seconds(text.term)),
-        "--lease": str(_seconds(text.lease)),
-        "--idle": str(_seconds(text.idle)),
-    }
-    if text.share > 1:
-        words["--share"] = str(text.share)
-    options = " ".join(f"{name} {value}" for name, value in words.items())
-    python, ready = shlex.quote(text.python), ""
-    if text.bare is not None:
-        python, ready = '"$python"', _ready(text.bare, f"{{ {end}; kill -KILL $switch; exit 74; }}")
     return f"""\
 #!/bin/sh
 {_switch(left, text.step, end, _here(text))}
@@ -97,12 +99,50 @@ def render(text: BootText) -> str:
 trap : TERM INT HUP
 umask 077
 mkdir -p "$HERE" && cd "$HERE" || exit 73
-{ready}{python} -m elsewhere.agent {shlex.quote(text.address)} {options}
-status=$?
-{end}
+{_work(text, f"{{ {end}; kill -KILL $switch; exit 74; }}")}{end}
 kill -KILL $switch
 exit $status
 """
+
+
+def _work(text: BootText, stop: str) -> str:
+    """Lines that do what the machine is for, and set `status`. `stop`: what is done if something cannot be fetched."""
+    if text.bare is None:
+        return _agent(text, shlex.quote(text.python))
+    ready = [text.bare.name, text.bare.fetch, _TAKE]
+    if text.startup is None:
+        return _joined([*ready, *_brought(text.bare, text.bare.archives, stop)]) + _agent(text, '"$python"')
+    words = {"ADDRESS": shlex.quote(text.address), "BORN": '"$(date +%s)"'}
+    words.update({name.strip("-").upper(): word for name, word in _words(text).items()})
+    failed = [*_brought(text.bare, text.bare.archives[:1], "exit 74"),
+              f'"$python" -m elsewhere.agent {shlex.quote(text.address)} {_options(text)} '
+              f'--failed "$status" --log {startup.LOG}']  # fmt: skip
+    script = text.startup.script
+    ready.append(f"take {_named(script)} || {stop}")
+    return _joined(ready) + startup.lines(
+        words, text.startup.variables, script.folder, "\n  ".join(failed), SWITCH
+    )  # fmt: skip
+
+
+def _agent(text: BootText, python: str) -> str:
+    return f"{python} -m elsewhere.agent {shlex.quote(text.address)} {_options(text)}\nstatus=$?\n"
+
+
+def _words(text: BootText) -> dict[str, str]:
+    """What an agent is told, as shell text."""
+    return {
+        "--directory": '"$HERE"',
+        "--agent": '"$ELSEWHERE_MACHINE"',
+        "--slots": str(text.slots),
+        "--term": str(_seconds(text.term)),
+        "--lease": str(_seconds(text.lease)),
+        "--idle": str(_seconds(text.idle)),
+        **({"--share": str(text.share)} if text.share > 1 else {}),
+    }
+
+
+def _options(text: BootText) -> str:
+    return " ".join(f"{name} {value}" for name, value in _words(text).items())
 
 
 def _here(text: BootText) -> str:
@@ -123,28 +163,32 @@ take() {
 }"""
 
 
-def _ready(bare: Bare, end: str) -> str:
-    """Lines that learn the machine's name, fetch what is needed, and find an interpreter, or bring one."""
-    takes = [f"take {_words(archive)} || {end}" for archive in bare.archives]
+def _brought(bare: Bare, archives: Sequence[Archive], stop: str) -> list[str]:
+    """Lines that fetch these archives, and find an interpreter for the first of them, or bring one."""
+    takes = [f"take {_named(archive)} || {stop}" for archive in archives]
     major, minor = bare.python.split(".")
     asks = f"import sys; sys.exit(sys.version_info[:2] != ({int(major)}, {int(minor)}))"
     find = (
         f'for python in python{bare.python} python3 python ""; do [ -n "$python" ] || break; '
         f'"$python" -c {shlex.quote(asks)} 2>/dev/null && break; done'
     )
-    lines = [bare.name, bare.fetch, _TAKE, *takes, find]
+    lines = [*takes, find]
     if bare.uv is not None:
         bring = f'uv="$HERE/{bare.uv.folder}/bin/uv"; "$uv" python install --quiet {bare.python} && '
         bring += f'python=$("$uv" python find {bare.python})'
-        lines.append(f'[ -n "$python" ] || {{ take {_words(bare.uv)} && {bring}; }} || {end}')
+        lines.append(f'[ -n "$python" ] || {{ take {_named(bare.uv)} && {bring}; }} || {stop}')
     lines.append(
-        f"[ -n \"$python\" ] || {{ echo 'elsewhere: there is no Python {bare.python} here' >&2; false; }} || {end}"
+        f"[ -n \"$python\" ] || {{ echo 'elsewhere: there is no Python {bare.python} here' >&2; false; }} || {stop}"
     )
-    lines.append(f'export PYTHONPATH="$HERE"/{shlex.quote(bare.archives[0].folder)}')
+    lines.append(f'export PYTHONPATH="$HERE"/{shlex.quote(archives[0].folder)}')
+    return lines
+
+
+def _joined(lines: Sequence[str]) -> str:
     return "".join(line + "\n" for line in lines)
 
 
-def _words(archive: Archive) -> str:
+def _named(archive: Archive) -> str:
     return " ".join(shlex.quote(word) for word in (archive.key, archive.digest, archive.folder))
 
 

@@ -1,4 +1,4 @@
-"""What a job has cost, read from its ledger: the last lines of `run`, `resume` and `watch`, and their `--json`."""
+"""What a job has cost, read from its ledger: the last lines of whatever ran it, and their form as JSON."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ class Paid(NamedTuple):
     left: int
     budget: Decimal | None = None
     """What the job was stopped by, if it was."""
+    why: str = ""
+    """What else has stopped it: there was no machine, and would be none."""
 
     @property
     def more(self) -> str:
@@ -38,18 +40,20 @@ def paid(ledger: Questions) -> Paid:
         attempts, seconds = ledger.worked()
         work, now = timedelta(seconds=seconds), datetime.now(UTC)
         bill = cost.bill(machines, now, work, attempts, ledger.count().succeeded)
-    budget = spec.limits.budget if cost.broke(events) else None
-    return Paid(spec.place, bill, cost.left(events, machines), budget)
+    budget, why = (spec.limits.budget, "") if cost.broke(events) else (None, cost.gave_up(events))
+    return Paid(spec.place, bill, cost.left(events, machines), budget, why)
 
 
 def lines(found: Paid, running: bool = False) -> list[str]:
     """The receipt, and what may be left of the machines; `running`: somebody still has the job."""
     from elsewhere.observe import cost
-    from elsewhere.observe.wording import plural
+    from elsewhere.observe.wording import plural, several
 
     said = []
     if found.budget is not None:
         said.append(f"Its budget of {cost.money(found.budget)} is spent; what is left stays in its queue.")
+    if found.why and not running:
+        said += several(f"It stopped: {found.why}")
     if found.bill is not None:
         said += [f"  {line}" for line in cost.receipt(found.bill)]
     if found.left and not running:
