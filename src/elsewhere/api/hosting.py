@@ -97,7 +97,7 @@ def _joining(words: argparse.Namespace, told: Mapping[str, str]) -> Joining:
         term, lease, idle = (timedelta(seconds=float(told[name])) for name in ("TERM", "LEASE", "IDLE"))
         directory = Path(told["DIRECTORY"])
         joining = Joining(told["ADDRESS"], told["AGENT"], directory, worker_flags.slots(words), term, lease, idle,
-                          min(max(passed, timedelta(0)), BOOT))  # fmt: skip
+                          age=min(max(passed, timedelta(0)), BOOT))  # fmt: skip
     except (KeyError, ValueError) as error:
         raise UsageError(
             f"the variables {AGENT}... are not those of a machine of ours: {error}",

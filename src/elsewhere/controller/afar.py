@@ -8,12 +8,14 @@ from __future__ import annotations
 import selectors
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 
 from elsewhere.channels.base import Channel, Receipt
 from elsewhere.controller.line import Line
 from elsewhere.controller.muster import Muster
+from elsewhere.errors import PlaceError
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.orders import Orders
 from elsewhere.model.ranges import Ranges
@@ -28,6 +30,9 @@ AHEAD = 5.0
 """Seconds of work, at the rate that was measured, that are handed out ahead of the agents."""
 FIRST, MOST_AHEAD = 8, 20_000
 """Deliveries: for each slot while no rate is known; in all."""
+STUCK = 5.0
+"""Seconds without a claim, though there are deliveries and slots for them, after which those are taken to lie with a
+machine that is gone: whole portions travel, and their lease would hold them for minutes."""
 AGAIN = 2.0
 """Seconds that agents get to say what they have, before what seems to be in nobody's hands is sent again."""
 HEARING = 45.0
@@ -44,6 +49,10 @@ PATIENCE = 1200.0
 """Seconds that are waited for machines to be seen gone, after their stop was asked for; their terms end them anyway."""
 COMPANY = 0.010
 """Seconds that reports wait for company: a commit costs much the same for 1 or 500."""
+INSIST = 60.0
+"""Seconds for which what a job leaves at its place is removed: a busy place is no reason to leave it there."""
+PUT_AWAY, TURN = "put away", "turn"
+"""Facts of a ledger: that nothing of its job is left at its place, and how often that has been so."""
 QUIET = (0.005, 0.2)
 """Seconds between two looks at a channel that does not call: at first, and when nothing has come for long."""
 
@@ -81,16 +90,36 @@ class Afar:
         self._drained: float | None = None
         """Since when agents can read that they shall take nothing more."""
         self._taken_back = False
+        self._alive, self._lost, self._claimed = frozenset[str](), False, clock()
 
     def open(self) -> None:
-        """Make the channel, and note what was handed out before us and is in nobody's hands as far as we know."""
-        self.line.create()
+        """Make the channel, and note what was handed out before us and is in nobody's hands as far as we know.
+
+        Of a job that is over nothing is made: only what may be left of it is put away.
+        """
+        if self.ledger.counts.over:
+            self.line.silent = True
+        else:
+            if self.ledger.get(PUT_AWAY, False):
+                with self.ledger.moving():
+                    self.ledger.set(PUT_AWAY, False)
+            self._create()
         now = self._opened = self.clock()
         for n, attempt, agent in self.pool.holdings.held():
             self._muster.took(agent, [(n, attempt)], now)
         self._orphans = {d[:2] for page in self.pool.holdings.unclaimed() for d in page}
         if self.line.watch is not None:
             self.selector.register(self.line.watch, selectors.EVENT_READ, _nothing)
+
+    def _create(self) -> None:
+        """Whole or, as long as no machine knows it, not at all."""
+        try:
+            self.line.create()
+        except PlaceError:
+            if not self.pool.ever:
+                with suppress(PlaceError):
+                    self.line.destroy()
+            raise
 
     # --- what a controller sees -----------------------------------------------------------------------------------
 
@@ -153,6 +182,8 @@ class Afar:
             elif isinstance(report, BootStep) and report.error:
                 self.pool.cannot_boot(report.agent, f"{report.step}: {report.error}")
         ended = [report for report in reports if isinstance(report, Ended)]
+        if ended or any(isinstance(report, Claimed) for report in reports):
+            self._claimed = now
         holdings.heard(ended)
         for report in ended:
             self._muster.ended(report)
@@ -207,15 +238,38 @@ class Afar:
         self._tell()
         while self.clock() < deadline:
             self.pool.look()
-            if self.pool.settled:
+            if self.pool.settled or self.pool.barred:
                 break
             self.pause(0.1)
         self.fetch()
         left = 0 if self.pool.settled else max(len(self.pool.state.allocations), len(self.pool.state.alive))
         with self.ledger.moving():
             self.ledger.note("settled" if self.pool.settled else "left running", machines=left)
-        if self.ledger.counts.over:
-            self.line.destroy()
+        if not left and (self.ledger.counts.over or not self.pool.ever):
+            self._tidy()
+
+    def _put_away(self) -> bool:
+        """The channel goes: all has ended, and no machine is left that would ask it. Whether it is gone."""
+        return self._insist(self.line.destroy, INSIST)
+
+    def _insist(self, call: Callable[[], object], length: float) -> bool:
+        """Make a call again, for so many seconds, until it has been made. Whether it was."""
+        deadline = self.clock() + length
+        while not self.line.attempt(call):
+            if self.clock() >= deadline:
+                return False
+            self.pause(0.5)
+        return True
+
+    def _tidy(self) -> None:
+        """Whoever resumes a job of which something is left has that to do, though it is over."""
+        done = self._put_away()
+        with self.ledger.moving():
+            if done:
+                self.ledger.set(PUT_AWAY, True)
+                self.ledger.set(TURN, int(self.ledger.get(TURN, 0)) + 1)
+            else:
+                self.ledger.note("left behind", why=self.line.trouble)
 
     def fetch(self) -> None:
         """What lies with the machines' store and is wanted here comes now: it may go the next moment."""
@@ -257,6 +311,8 @@ class Afar:
             self.pool.need(todo, draining=self.draining, idle=self._idle())
             self._look()
             self._muster.keep(self._slots())
+            self._note_the_gone()
+            self._free_the_stuck(now)
             if self._word() != self._orders or now - self._told >= TELL:
                 self._tell()
             self._money = self._paid()
@@ -273,6 +329,24 @@ class Afar:
 
     def _look(self) -> None:
         self.pool.look()
+
+    def _note_the_gone(self) -> None:
+        alive = self.pool.state.alive
+        if self._alive - alive:
+            self._lost, self._claimed = True, self.clock()
+        self._alive = alive
+
+    def _free_the_stuck(self, now: float) -> None:
+        """A machine went, and what it had not begun is in nobody's hands: handed out again, under its next number."""
+        if not self._lost or self.draining or now - self._claimed < STUCK:
+            return
+        held = len(self.pool.holdings.held())
+        if held < self.pool.ready and held < self.ledger.counts.handed_out:
+            self._lost = False
+            pages = list(self.pool.holdings.unclaimed())
+            with self.ledger.moving():
+                given = sum(self.ledger.interrupt([d.n for d in page]) for page in pages)
+                self.ledger.note("taken back", tasks=given)
 
     def _paid(self) -> Spending | None:
         state, now = self.pool.state, self.pool.now()

@@ -29,7 +29,7 @@ from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import JobSpec
 from elsewhere.pool import reaper
 from elsewhere.pool.capacity import Ask, Bounds
-from elsewhere.pool.pool import Pool, utc
+from elsewhere.pool.pool import Pool
 from elsewhere.ship.charter import Charter, pack
 from elsewhere.ship.script import Bare, BootText, render
 from elsewhere.stores import DirectoryStore
@@ -188,7 +188,7 @@ def _order(
     def order(ask: Ask) -> Launch:
         text = BootText(ADDRESS, f"{ground.directory}/jobs/{spec.id}", "", ask.term, ask.start_by, slots=ask.slots,
                         lease=LEASE, end=ground.end, bare=bare)  # fmt: skip
-        labels = reaper.labels(bounds.job, ask.launch, owner, utc() + ask.term + bounds.asking + bounds.boot)
+        labels = reaper.labels(bounds.job, ask.launch, owner, ask.start_by + ask.term)
         return Launch(ask.launch, ask.count, render(text), spec.resources, ask.term, ask.start_by, labels,
                       ask.offer, files)  # fmt: skip
 

@@ -21,7 +21,7 @@ from elsewhere.channels import registry as channels
 from elsewhere.channels.carried import Sending
 from elsewhere.config import secret
 from elsewhere.controller import freight, keeping
-from elsewhere.controller.afar import AGAIN, COMPANY, Afar
+from elsewhere.controller.afar import AGAIN, COMPANY, INSIST, TURN, Afar
 from elsewhere.controller.files import JobFiles
 from elsewhere.controller.guests import Guests
 from elsewhere.controller.printed import Printed
@@ -33,7 +33,7 @@ from elsewhere.model.orders import Orders
 from elsewhere.model.resources import Resources
 from elsewhere.pool import reaper
 from elsewhere.pool.capacity import Ask, Bounds
-from elsewhere.pool.pool import Pool, utc
+from elsewhere.pool.pool import Pool
 from elsewhere.ship import seal, startup
 from elsewhere.ship.charter import Charter, pack
 from elsewhere.ship.letters import Contents
@@ -98,7 +98,8 @@ def distant(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.Bas
         store, place, spec.id, signer, signer, lambda: Contents(files.seal_key(), secret.revealed(spec.secrets))
     )
     charter = pack(Charter(replace(spec, startup=""), "", b"", load.roots, load.software))
-    terms = channels.Terms(spec.id, own_url, deposit.channel, signer, guests.of, charter, seal.public())
+    terms = channels.Terms(spec.id, own_url, deposit.channel, signer, guests.of, charter, seal.public(),
+                           int(ledger.get(TURN, 0)))  # fmt: skip
     home = channels.home(kind, terms)
     line = Sending(home, store, files.store, spec.entry.kind == "call")
     bounds = bounds_of(spec, backend)
@@ -188,9 +189,12 @@ class Crowd(Afar):
         while self.clock() < deadline and self.line.attempt(self._tell) and self._are_there():
             self.pause(0.5)
         super()._end()
-        if self.ledger.counts.over and self._home:
-            keeping.forget(self.ledger)
-            self.line.attempt(self._sweep)
+
+    def _put_away(self) -> bool:
+        if not super()._put_away() or not self._home:
+            return False
+        keeping.forget(self.ledger)
+        return self._insist(self._sweep, INSIST)
 
     def _sweep(self) -> None:
         """The job's corner of the deposit is emptied: all that was wanted of it is here."""
@@ -205,7 +209,7 @@ class Crowd(Afar):
         return any(one.condition in (Condition.PENDING, Condition.RUNNING) for one in seen)
 
     def fetch(self) -> None:
-        self._home = self.line.attempt(self._bring_all)
+        self._home = self._insist(self._bring_all, INSIST)
 
     def _bring_all(self) -> None:
         self.printed.bring()
@@ -264,7 +268,7 @@ def _order(spec: JobSpec, bounds: Bounds, address: str, bare: tuple[Bare, str]) 
         if scripts:
             exported = startup.variables(spec, ask.offer, ask.slots)
             text = replace(text, startup=Startup(scripts[0], exported))
-        labels = reaper.labels(bounds.job, ask.launch, owner, utc() + ask.term + bounds.asking + bounds.boot)
+        labels = reaper.labels(bounds.job, ask.launch, owner, ask.start_by + ask.term)  # the same each time it is asked
         need = Resources(disk=spec.resources.disk)
         return Launch(ask.launch, ask.count, render(text), need, ask.term, ask.start_by, labels, ask.offer)
 

@@ -42,6 +42,10 @@ def load(spec: JobSpec, store: Store, target: Target, also: tuple[str, ...]) -> 
     With a startup script only that: it installs what it needs. Twice: nothing is sent again. ConfigError: the software
     cannot be put together; nothing was started.
     """
+    if spec.startup:
+        agent = runtime.runtime(target, also)
+        put(store, agent)
+        return Freight((Archive(agent.key, agent.digest, RUNTIME), _startup(spec, store)), {}, (), target.python)
     found = packed(spec, target, also)
     for one in found.values():
         put(store, one)
@@ -51,10 +55,6 @@ def load(spec: JobSpec, store: Store, target: Target, also: tuple[str, ...]) -> 
 def packed(spec: JobSpec, target: Target, also: tuple[str, ...]) -> dict[str, Bundle]:
     """The archives, by their folders. ConfigError as above."""
     found = {RUNTIME: runtime.runtime(target, also)}
-    if spec.startup:
-        put(store, found[RUNTIME])
-        archive = Archive(found[RUNTIME].key, found[RUNTIME].digest, RUNTIME)
-        return Freight((archive, _startup(spec, store)), {}, (), target.python)
     roots = roots_of(spec)
     if roots:
         found[CODE] = bundle.code({folder.removeprefix(f"{CODE}/"): Path(root) for root, folder in roots.items()})

@@ -11,7 +11,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from elsewhere.backends.base import Backend, Condition, Launch, NativeId, Sighting
-from elsewhere.errors import NoCapacity, PlaceError, QuotaExceeded, StateError, Unreachable
+from elsewhere.errors import (
+    AccessDenied,
+    CredentialsExpired,
+    NoCapacity,
+    PlaceError,
+    QuotaExceeded,
+    StateError,
+    Unreachable,
+)
 from elsewhere.ledger.allocations import Holdings
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.pool.capacity import (
@@ -70,6 +78,8 @@ class Pool:
         """A machine is gone, and reports wait to be recorded that may be its own: they come first."""
         self.silence = ""
         """Why the place does not answer, or empty."""
+        self.barred = ""
+        """Why it does not let us look, and has never done so; empty: it does, or may."""
 
     @property
     def trouble(self) -> str:
@@ -81,7 +91,12 @@ class Pool:
     @property
     def stopped(self) -> str:
         """Why there is no machine and will be none, however long one waits; empty: there is, or may be."""
-        return self.state.stopped if self.state.todo and not self.state.allocations else ""
+        return self.barred or (self.state.stopped if self.state.todo and not self.state.allocations else "")
+
+    @property
+    def ever(self) -> bool:
+        """Was there ever a machine of this job?"""
+        return any(a.native for a in self.holdings.allocations())
 
     @property
     def slots(self) -> int:
@@ -89,9 +104,16 @@ class Pool:
         return sum(a.slots for a in self.state.allocations.values() if a.native in self.state.alive)
 
     @property
+    def ready(self) -> int:
+        """Slots of the machines among them whose agents have spoken."""
+        state = self.state
+        return sum(a.slots for a in state.allocations.values()
+                   if a.native in state.alive and (a.spoke is not None or a.native in state.heard))  # fmt: skip
+
+    @property
     def settled(self) -> bool:
         """Nothing of ours is left there."""
-        return settled(self.state)
+        return settled(self.state) or (bool(self.barred) and not self.state.allocations)
 
     def need(
         self,
@@ -123,11 +145,14 @@ class Pool:
         try:
             sightings = tuple(self.backend.owned())
         except PlaceError as error:
-            self.silence = error.message
+            self.silence = error.notice
+            if isinstance(error, AccessDenied) and not self.state.looked:
+                self.barred = _whole(error)
             if not isinstance(error, Unreachable):  # asked too often, or refused: less often from here on
                 self._busy += 1
                 bounds = self.state.bounds
-                pause = min(bounds.pause * 2 ** min(self._busy, 30), bounds.longest_pause)
+                longest = _LOGIN if isinstance(error, CredentialsExpired) else bounds.longest_pause
+                pause = min(bounds.pause * 2 ** min(self._busy, 30), longest)
                 self._again = asked + pause * (0.5 + self.chance.random() / 2)
             return
         self.silence, self._busy = "", 0
@@ -169,18 +194,19 @@ class Pool:
         try:
             return Accepted(ask.launch, tuple(self.backend.submit(self.order(ask))))
         except (Unreachable, StateError) as error:  # StateError: this machine has no room for another just now
-            self.silence = error.message
+            self.silence = error.notice
             return Unanswered(ask.launch)
         except PlaceError as error:
             scope = _scope(error)
-            hopeless = not error.transient and scope is Scope.SHAPE
-            return Refused(ask.launch, error.message, self.chance.random(), hopeless, scope)
+            lasting = not error.transient and (not isinstance(error, QuotaExceeded) or not self.ever)
+            why = _whole(error) if lasting else error.message  # a quota that lets no machine be had lets none
+            return Refused(ask.launch, why, self.chance.random(), lasting, scope)
 
     def _stop(self, stop: Stop) -> None:
         try:
             self.backend.cancel(stop.natives)
         except PlaceError as error:
-            self.silence = error.message  # asked again at the next look, until each is seen gone
+            self.silence = error.notice  # asked again at the next look, until each is seen gone
 
     def _read(self, native: NativeId) -> str:
         """The last line that a machine printed; empty if the place does not say."""
@@ -193,11 +219,18 @@ class Pool:
 
 
 _TAIL = 4000
+_LOGIN = timedelta(seconds=10)
+"""Between two looks while somebody is expected to log in again: who has done so shall not wait."""
+
+
+def _whole(error: PlaceError) -> str:
+    """With what to do next: nothing goes on by itself."""
+    return f"{error.message}. {error.hint}" if error.hint else error.message
 
 
 def _scope(error: PlaceError) -> Scope:
-    """A quota is of a market, want of capacity of a shape; what passes by itself is the place's own trouble."""
-    if isinstance(error, QuotaExceeded):
+    """Quotas and rights are of a market, want of capacity of a shape; what passes by itself is of the place."""
+    if isinstance(error, QuotaExceeded | AccessDenied):
         return Scope.MARKET
     if error.transient and not isinstance(error, NoCapacity):
         return Scope.PLACE
