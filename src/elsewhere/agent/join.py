@@ -11,13 +11,14 @@ import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from elsewhere.agent.claims import Hands, Steps, Ways
+from elsewhere.agent.furnish import CannotFurnish, furnish
 from elsewhere.agent.runner import Boot, Slots, recover
 from elsewhere.channels.base import Channel, Claim
 from elsewhere.channels.registry import join
@@ -284,6 +285,12 @@ def serve(joining: Joining, ready: Callable[[Process], None] | None = None) -> s
     """Join, work, leave; why it left. ElsewhereError if it could not join."""
     born = time.monotonic()
     channel, charter = _meet(joining)
+    try:
+        charter = _furnished(joining, charter)
+    except CannotFurnish as error:
+        channel.report([BootStep(joining.agent, error.step, error.said)])
+        _leave(channel)
+        return f"it cannot be furnished: {error}"
     ways = Ways(
         joining.agent,
         charter.spec.id,
@@ -307,6 +314,13 @@ def serve(joining: Joining, ready: Callable[[Process], None] | None = None) -> s
             return process.run()
         finally:
             _leave(channel)
+
+
+def _furnished(joining: Joining, charter: Charter) -> Charter:
+    """Where machines do not see our files, what the environment asks for is put there first."""
+    if charter.directory != str(joining.directory):
+        return charter
+    return replace(charter, spec=furnish(charter, joining.directory))
 
 
 def _leave(channel: FarChannel) -> None:

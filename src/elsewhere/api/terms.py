@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any, Literal, TypedDict
 
 from elsewhere.errors import UsageError
+from elsewhere.model.job import Environment
 from elsewhere.model.task import RetryPolicy
 
 
@@ -24,6 +25,7 @@ class OfOne(TypedDict, total=False):
     memory: str | int | None
     env: Mapping[str, str] | None
     name: str | None
+    environment: str | Environment | None
     profile: str | None
     spot: bool | Literal["prefer"] | None
     budget: str | float | Decimal | None

@@ -35,12 +35,13 @@ def one_command(asked: SimpleNamespace) -> int:
     from elsewhere import session
     from elsewhere.cli import paid
     from elsewhere.cli.run import DEFAULT, place
-    from elsewhere.cli.surroundings import spec_of_command
+    from elsewhere.cli.surroundings import furnish, spec_of_command
     from elsewhere.model.task import NewTask
 
     where = place(asked)
     inventory = paid.check(asked, where) if asked.on != DEFAULT else None
     if inventory is None:
+        furnish(asked, where)
         asking.find_command(asked.rest, asking.variables(asked))
     asked.slots = 1
     name = asked.name or asking.name_from(Path(asked.rest[0]).name)

@@ -169,7 +169,7 @@ def _able(spec: JobSpec, backend: Backend) -> Any:
 
 def _bare(place: Distant, load: freight.Freight) -> tuple[Bare, str]:
     ground = place.ground()
-    return Bare(ground.name, ground.fetch, load.python, load.archives), ground.end
+    return Bare(ground.name, ground.fetch, load.python, load.archives, load.bringer), ground.end
 
 
 def _order(spec: JobSpec, bounds: Bounds, address: str, bare: tuple[Bare, str]) -> Callable[[Ask], Launch]:

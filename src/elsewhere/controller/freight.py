@@ -17,7 +17,7 @@ from elsewhere.ship.runtime import Target
 from elsewhere.ship.script import Archive
 from elsewhere.stores import Store
 
-RUNTIME, CODE, SOFTWARE = "runtime", "code", "software"
+RUNTIME, CODE, SOFTWARE, BRINGER = "runtime", "code", "software", "uv"
 """Folders on the machine, below the agent's own directory."""
 
 
@@ -29,6 +29,8 @@ class Freight:
     roots: Mapping[str, str]
     software: tuple[str, ...]
     python: str
+    bringer: Archive | None = None
+    """uv, which brings Python where a machine has none of the right version; None: it is not at hand here."""
 
 
 def load(spec: JobSpec, store: Store, target: Target, also: tuple[str, ...]) -> Freight:
@@ -42,10 +44,15 @@ def load(spec: JobSpec, store: Store, target: Target, also: tuple[str, ...]) -> 
         found[CODE] = bundle.code({folder.removeprefix(f"{CODE}/"): Path(root) for root, folder in roots.items()})
     if spec.software:
         found[SOFTWARE] = runtime.software(spec.software, target)
-    for packed in found.values():
-        put(store, packed)
-    archives = tuple(Archive(packed.key, packed.digest, folder) for folder, packed in found.items())
-    return Freight(archives, roots, (SOFTWARE,) if spec.software else (), target.python)
+    archives = tuple(_put(store, packed, folder) for folder, packed in found.items())
+    uv = runtime.bringer(target)
+    bringer = None if uv is None else _put(store, uv, BRINGER)
+    return Freight(archives, roots, (SOFTWARE,) if spec.software else (), target.python, bringer)
+
+
+def _put(store: Store, packed: Bundle, folder: str) -> Archive:
+    put(store, packed)
+    return Archive(packed.key, packed.digest, folder)
 
 
 def put(store: Store, packed: Bundle) -> None:

@@ -14,9 +14,30 @@ from elsewhere.model.task import RetryPolicy
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """The software a task needs. `python` is an interpreter's path; empty: the user's, found by ship/environment."""
+    """The software that tasks need, as an entry of `environments:` says it; here, as a value.
+
+    python   a minor version such as "3.12"; empty: the one that runs here
+    pip      requirements, as pip reads them, or the path of a file of them
+    apt      packages of Debian and Ubuntu, installed where we are root
+    setup    lines for `sh -e`, run once on each machine, in the directory of the code
+    capture  also what the interpreter here has, at the same versions; what it has as source travels as code
+    """
 
     python: str = ""
+    pip: str | tuple[str, ...] = ()
+    apt: tuple[str, ...] = ()
+    setup: tuple[str, ...] = ()
+    capture: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("pip", "apt", "setup"):
+            value = getattr(self, name)
+            if isinstance(value, str) and name != "pip":
+                value = tuple(value.splitlines()) if name == "setup" else (value,)
+            if not isinstance(value, str):
+                if not all(isinstance(one, str) for one in value):
+                    raise ValueError(f"{name} must be text, or a list of it, not {value!r}")
+                object.__setattr__(self, name, tuple(value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +79,10 @@ class JobSpec:
     """What was chosen to run on, in order of preference; empty: what the place has."""
     limits: Limits = field(default_factory=Limits)
     software: tuple[str, ...] = ()
-    """Requirements, as pip reads them, of tasks on machines that do not see our files."""
+    """Requirements, resolved, of tasks on machines that do not see our files."""
+    apt: tuple[str, ...] = ()
+    setup: tuple[str, ...] = ()
+    """Of the environment, besides software: packages of the system, and lines that are run once on each machine."""
     python: str = ""
     """The interpreter of the slots."""
     python_version: str = ""

@@ -30,6 +30,8 @@ class Place:
     backend: str
     settings: Mapping[str, object] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
+    wants: Mapping[str, object] = field(default_factory=dict)
+    """What is asked of its machines unless a job says otherwise: the keys of settings.Machines."""
 
 
 @dataclass(frozen=True, slots=True)
