@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -52,6 +55,7 @@ def nothing_is_left(cloud: Sandbox) -> None:
     assert cloud.client("sqs").list_queues().get("QueueUrls", []) == []
 
 
+BETA = "import alpha\ndef main():\n    print('beta', alpha.VALUE)\n"
 PLACE = "places:\n  cloud: {backend: aws, region: us-east-1, machine-types: 'c5.*', max-machines: 2, budget: 3}\n"
 
 
@@ -61,7 +65,9 @@ def test_a_job_of_settings_runs_with_its_environment_on_machines_that_its_place_
     wheels = tmp_path / "wheels"
     wheels.mkdir()
     wheel(wheels, "alpha", "1.0", "VALUE = 1\n")
-    wheel(wheels, "beta", "1.5", "import alpha\ndef main():\n    print('beta', alpha.VALUE)\n", ["alpha<2"], program=True)
+    wheel(
+        wheels, "beta", "1.5", "import alpha\ndef main():\n    print('beta', alpha.VALUE)\n", ["alpha<2"], program=True
+    )
     monkeypatch.setenv("UV_FIND_LINKS", str(wheels))
     monkeypatch.setenv("UV_NO_INDEX", "1")
     (project / "elsewhere.yaml").write_text(
@@ -91,5 +97,34 @@ def test_a_setup_that_fails_is_said_in_its_own_last_lines_and_no_task_is_run(clo
     )
     ran = elsewhere(project, "run", "--name", "x", "--", "echo", "never")
     assert ran.returncode != 0
-    assert "there is no compiler" in ran.stderr and "never" not in ran.stdout, ran.stderr
+    assert "It stopped: none of the last" in ran.stderr, ran.stderr
+    assert "there is no compiler\n+ exit 3\nexit status 3" in ran.stderr and "never" not in ran.stdout, ran.stderr
+    nothing_is_left(cloud)
+
+
+def test_inputs_are_there_and_outputs_come_home(cloud: Sandbox, project: Path, tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "far.txt").write_text("of a site\n")
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / "near.txt").write_text("of here\n")
+    (project / "own.txt").write_text("of the project\n")
+    server = ThreadingHTTPServer(
+        ("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "site"))
+    )  # fmt: skip
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    (project / "elsewhere.yaml").write_text(
+        PLACE + "jobs:\n  fit:\n    script: cat *.txt given/near.txt > all.out; mkdir plots; echo x > plots/a\n"
+        f"    on: cloud\n    inputs: [../given, 'http://127.0.0.1:{server.server_port}/far.txt']\n"
+        "    outputs: [all.out, plots]\n"
+    )
+    try:
+        ran = elsewhere(project, "run", "fit", "--quiet")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert ran.returncode == 0, ran.stderr
+    fetched = elsewhere(project, "results", "fit", "--files", "-o", "out")
+    assert fetched.returncode == 0, fetched.stderr
+    found = {str(p.relative_to(project / "out")): p.read_text() for p in (project / "out").rglob("*") if p.is_file()}
+    assert found == {"1/all.out": "of a site\nof the project\nof here\n", "1/plots/a": "x\n"}
     nothing_is_left(cloud)

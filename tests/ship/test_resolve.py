@@ -16,6 +16,7 @@ from elsewhere.ship import resolve
 from elsewhere.ship.runtime import own
 from ship.wheels import wheel
 
+BETA = "import alpha\ndef main():\n    print('beta', alpha.VALUE)\n"
 FAR, HERE = Place("cloud", "aws"), Place("local", "local")
 
 
@@ -26,7 +27,9 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     wheel(folder, "alpha", "1.0", "VALUE = 1\n")
     wheel(folder, "alpha", "2.0", "VALUE = 2\n")
-    wheel(folder, "beta", "1.5", "import alpha\ndef main():\n    print('beta', alpha.VALUE)\n", ["alpha<2"], program=True)
+    wheel(
+        folder, "beta", "1.5", "import alpha\ndef main():\n    print('beta', alpha.VALUE)\n", ["alpha<2"], program=True
+    )
     monkeypatch.setenv("UV_FIND_LINKS", str(folder))
     monkeypatch.setenv("UV_NO_INDEX", "1")
     monkeypatch.setenv("ELSEWHERE_HOME", str(tmp_path / "home"))
@@ -81,7 +84,9 @@ def test_here_it_is_built_once_and_programs_are_there(tmp_path: Path) -> None:
     assert done.stdout == "beta 1\n"
 
 
-def test_a_build_that_fails_here_shows_its_last_lines_and_leaves_nothing_that_is_taken_for_whole(tmp_path: Path) -> None:
+def test_a_build_that_fails_here_shows_its_last_lines_each_time(
+    tmp_path: Path,
+) -> None:
     broken = Environment(setup=("echo first", "echo no compiler >&2; exit 3"))
     for _ in range(2):
         with pytest.raises(ConfigError, match="no compiler"):

@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from elsewhere.model.job import JobSpec
+from elsewhere.errors import ElsewhereError
+from elsewhere.model.job import Input, JobSpec
 from elsewhere.ship.charter import Charter
+from elsewhere.ship.inputs import fetched
 
 LIMIT = 900.0
 """Seconds for each step: the dead man's switch stands at twenty minutes until the agent lives."""
@@ -31,7 +33,7 @@ class CannotFurnish(Exception):
 
 def furnish(charter: Charter, own: Path) -> JobSpec:
     """The job as it reads where all that its environment asks for is there. CannotFurnish."""
-    spec = charter.spec
+    spec = replace(charter.spec, inputs=_inputs(charter.spec, own))
     if spec.apt:
         _install(spec.apt)
     if not (spec.software or spec.setup):
@@ -46,6 +48,17 @@ def furnish(charter: Charter, own: Path) -> JobSpec:
         told = {**os.environ, **env, **spec.env}
         _run("setup", ["/bin/sh", "-ex"], told, spec.cwd or str(own), "\n".join(spec.setup) + "\n")
     return replace(spec, python=str(python), env={**env, **spec.env})
+
+
+def _inputs(spec: JobSpec, own: Path) -> tuple[Input, ...]:
+    """Fetched, where they are named by URLs; none may be written to."""
+    for path in (own / "inputs").rglob("*"):
+        if path.is_file():
+            path.chmod(0o444)
+    try:
+        return fetched(spec.inputs, own / "fetched")
+    except ElsewhereError as error:
+        raise CannotFurnish("inputs", error.message) from error
 
 
 def _join(venv: Path, folders: Sequence[Path]) -> None:

@@ -362,10 +362,13 @@ def _meet(joining: Joining) -> tuple[FarChannel, Charter]:
         return channel, charter
     from elsewhere.agent.arrival import arrive
     from elsewhere.channels.carried import Taking
+    from elsewhere.channels.outputs import Outputs
 
     charter = arrive(channel, keys, charter, joining.agent, joining.directory, sys.executable)
     store = joining.directory / "store"
-    return cast(FarChannel, Taking(channel, channel.store, store, charter.spec.entry.kind == "call")), charter
+    outputs = Outputs(channel.store, joining.directory / "outputs") if charter.spec.outputs else None
+    taking = Taking(channel, channel.store, store, charter.spec.entry.kind == "call", outputs)
+    return cast(FarChannel, taking), charter
 
 
 def _boot(charter: Charter) -> Boot:

@@ -6,7 +6,7 @@ Starts nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,22 @@ class Furnished:
     python: str = ""
     fields: Mapping[str, Any] = field(default_factory=dict)
     path: tuple[str, ...] = ()
+
+
+def files(inputs: Sequence[str], outputs: Sequence[str], place: Place, cwd: Path) -> dict[str, Any]:
+    """Inputs and outputs, as fields of a JobSpec; empty: there are none. UsageError: what is wrong with them.
+
+    Where the place is this machine, what URLs name is fetched now.
+    """
+    if not inputs and not outputs:
+        return {}
+    from elsewhere.config.home import home
+    from elsewhere.ship import inputs as given
+
+    found = given.read(inputs, cwd)
+    if place.backend == "local":
+        found = given.fetched(found, home() / "cache" / "inputs")
+    return {"inputs": found, "outputs": given.globs(outputs)}
 
 
 def minor() -> str:

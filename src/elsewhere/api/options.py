@@ -29,7 +29,20 @@ if TYPE_CHECKING:
     from elsewhere.api.furnishing import Furnished
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_JOB = ("on", "slots", "python", "isolate", "priority", "name", "channel", "spot", "budget", "environment")
+_JOB = (
+    "on",
+    "slots",
+    "python",
+    "isolate",
+    "priority",
+    "name",
+    "channel",
+    "spot",
+    "budget",
+    "environment",
+    "inputs",
+    "outputs",
+)
 _NEEDS = ("cpus", "memory", "gpus", "gpu_type", "disk")
 _TASK = ("timeout", "retries", "env", *_NEEDS)
 _TERMS = ("grace", "keep", "max_failures", "recycle_tasks", "recycle_memory")
@@ -57,6 +70,9 @@ class Options:
     """What settings ask of machines besides."""
     environment: Environment | None = None
     """The software that tasks need."""
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    """Paths and URLs that each task finds where it runs; globs of what it leaves there."""
     own: bytes | None = None
     terms: tuple[tuple[str, Any], ...] = ()
     """Other fields of the job, from the settings."""
@@ -98,14 +114,17 @@ class Options:
             from elsewhere.config import secret
 
             secret.revealed(dict(self.secrets))  # that they are there is seen before anything is made
-        furnished = self._furnished(place, entry)
+        furnished, directory = self._furnished(place, entry), Path(cwd or Path.cwd())
+        from elsewhere.api import furnishing
+
+        files = furnishing.files(self.inputs, self.outputs, place, directory)
         spec = JobSpec(
             id=ids.new("job"), name=self.name or name, entry=entry, place=place.name, channel=self.channel,
             backend="" if place.backend == place.name else place.backend, settings=dict(place.settings),
             slots=self.slots or machine.default_slots()[0], python=furnished.python or self.python or sys.executable,
-            cwd=cwd or os.getcwd(), path=(*path, *furnished.path),  # noqa: PTH109
+            cwd=str(directory), path=(*path, *furnished.path),
             retry=self.retry, isolate=self.isolate, priority=self.priority, exact=exact,
-            env=dict(self.env), secrets=dict(self.secrets), **furnished.fields, **dict(self.terms),
+            env=dict(self.env), secrets=dict(self.secrets), **furnished.fields, **files, **dict(self.terms),
         )  # fmt: skip
         if self.on == "local":
             return spec
@@ -211,11 +230,22 @@ def _ours(given: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
         problems.append(f"{name!r} cannot name a job: letters, digits, '.', '_' and '-', up to 100, and not job-...")
     _paid(found, problems)
     _named_environment(found)
+    for key in ("inputs", "outputs"):
+        if key in found:
+            found[key] = _words(key, found[key], problems)
     if "python" in found:
         found["python"] = os.fspath(found["python"])
     if isinstance(given.get("retries"), RetryPolicy):
         found["retry"] = given["retries"]
     return found
+
+
+def _words(key: str, given: Any, problems: list[str]) -> tuple[str, ...]:
+    words = [given] if isinstance(given, str | os.PathLike) else list(given)
+    if not all(isinstance(word, str | os.PathLike) for word in words):
+        problems.append(f"{key} must be a list of strings, not {given!r}")
+        return ()
+    return tuple(os.fspath(word) for word in words)
 
 
 def _named_environment(found: dict[str, Any]) -> None:

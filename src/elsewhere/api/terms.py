@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Literal, TypedDict
@@ -26,6 +26,8 @@ class OfOne(TypedDict, total=False):
     env: Mapping[str, str] | None
     name: str | None
     environment: str | Environment | None
+    inputs: Sequence[str] | None
+    outputs: Sequence[str] | None
     profile: str | None
     spot: bool | Literal["prefer"] | None
     budget: str | float | Decimal | None

@@ -86,8 +86,8 @@ def drive(files: JobFiles, *, show: live.Quiet, results: Path | None = None, qui
         following = commands(counts, name, results, paid)
         show.event("summary", **figures, seconds=round(took, 3), exit_status=status, next=following)
     elif not quiet:
-        early, failed = stopped_early(files), failures(files, counts)
-        last = Last(counts, name, results, bool(asked.signal), early, failed, money(files))
+        why, failed = stopped_why(files), failures(files, counts)
+        last = Last(counts, name, results, bool(asked.signal), why, failed, money(files))
         tell(*receipt(last, took, counts.ended - before.ended))
     return status
 
@@ -135,12 +135,18 @@ def save_results(files: JobFiles, target: Path) -> None:
         save(target, results.write(ledger, files.store, results.form_of(target)))
 
 
-def stopped_early(files: JobFiles) -> bool:
-    """Whether the last controller of the job stopped it because too many tasks had failed."""
+def stopped_why(files: JobFiles) -> str:
+    """Why the last controller of the job stopped it before its end, a sentence; empty: it did not."""
     with which.opened(files) as ledger:
-        kinds = [event.kind for event in ledger.events()]
-    ends = [place for place, kind in enumerate(kinds) if kind in ("stopped early", "resumed", "created", "retried")]
-    return bool(ends) and kinds[ends[-1]] == "stopped early"
+        ends = [event for event in ledger.events() if event.kind in _ENDS]
+    last = ends[-1] if ends else None
+    if last is not None and last.kind == "gave up":
+        return f"It stopped: {last.detail['why']}."
+    early = last is not None and last.kind == "stopped early"
+    return "It stopped early, for too many tasks had failed." if early else ""
+
+
+_ENDS = ("stopped early", "gave up", "resumed", "created", "retried")
 
 
 def status_of(counts: Counts, interrupted: int = 0) -> int:
@@ -151,7 +157,7 @@ def status_of(counts: Counts, interrupted: int = 0) -> int:
 
 
 class Last(NamedTuple):
-    """What the last lines are made of. `stopped`: by a signal; `early`: by its own limit of failures.
+    """What the last lines are made of. `stopped`: by a signal; `why`: it stopped by itself, and why.
 
     `since`: nobody runs it, and so long (seconds since the epoch); None: it has just ended.
     """
@@ -160,7 +166,7 @@ class Last(NamedTuple):
     name: str
     results: Path | None = None
     stopped: bool = False
-    early: bool = False
+    why: str = ""
     failures: Sequence[tuple[str, str]] = ()
     paid: bill.Paid | None = None
     running: bool = False
@@ -203,8 +209,8 @@ def receipt(last: Last, took: float, ended: int = 0) -> list[str]:
         rate = ""
     lines = [f"{began}: {', '.join(parts)}{rate}."]
     lines += [f"  failed {one_line(task, 60)}: {why}" for task, why in last.failures]
-    if left and last.early:
-        lines.append("It stopped early, for too many tasks had failed.")
+    if left and last.why:
+        lines.append(last.why)
     if last.paid is not None:
         lines += bill.lines(last.paid, last.running)
     following = next_steps(counts, last.name, last.results, last.paid)

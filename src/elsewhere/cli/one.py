@@ -81,8 +81,8 @@ def follow(files: JobFiles, asked: SimpleNamespace) -> int:
     if passing.cut:
         session.cancel(files)
     elif not counts.over:
-        status = heard.status or OUR_FAILURE
-        tell(f"Interrupted. `elsewhere resume {name}{cost.more}` runs it again.")
+        status, why = heard.status or OUR_FAILURE, drive.stopped_why(files)
+        tell(f"{why or 'Interrupted.'} `elsewhere resume {name}{cost.more}` runs it again.")
     if isinstance(show, live.JsonLines):
         figures = {**which.figures(counts), **bill.figures(cost)}
         show.event("summary", **figures, exit_status=status, job={"id": files.id, "name": name})

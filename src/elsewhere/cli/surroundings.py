@@ -44,7 +44,8 @@ def _spec(
     from elsewhere.model import ids
     from elsewhere.model.job import JobSpec
 
-    fields = {**asking.settings(asked), **asked.furnished.fields}
+    directory = Path(cwd) if cwd else Path.cwd()
+    fields = {**asking.settings(asked), **asked.furnished.fields, **_files(asked, place, directory)}
     fields.setdefault("slots", default_slots()[0])
     if fields["secrets"]:
         from elsewhere.config import secret
@@ -58,7 +59,7 @@ def _spec(
         backend="" if place.backend == place.name else place.backend,
         settings=dict(place.settings),
         python=python,
-        cwd=cwd or str(Path.cwd()),
+        cwd=str(directory),
         path=(*path, *asked.furnished.path),
         command_line=("elsewhere", *sys.argv[1:]),
         **fields,
@@ -90,6 +91,13 @@ def _furnish(asked: SimpleNamespace, place: Place) -> Furnished:
     found = interpreter(asked.python)
     version = ".".join(map(str, found.version))
     return furnishing.furnish(asked.software, place, Path.cwd(), found.path, version, asked.architecture or "")
+
+
+def _files(asked: SimpleNamespace, place: Place, cwd: Path) -> dict[str, Any]:
+    """Inputs and outputs, as fields of a JobSpec."""
+    from elsewhere.api import furnishing
+
+    return furnishing.files(getattr(asked, "input", ()), getattr(asked, "output", ()), place, cwd)
 
 
 def _activated(python: Path) -> dict[str, str]:

@@ -29,7 +29,8 @@ _NOT_SETTINGS = frozenset(
         "HOME", "PROFILE", "TASK_ID", "ATTEMPT", "SCRATCH", "CHECKPOINT", "DEADLINE", "SLOT_OF", "MACHINE", "LABELS",
     )
 )  # fmt: skip
-_CALL = ("on", "slots", "python", "env", "timeout", "isolate", "priority", "channel", "max_failures", "environment")
+_CALL = ("on", "slots", "python", "env", "timeout", "isolate", "priority", "channel", "max_failures", "environment",
+         "inputs", "outputs")  # fmt: skip
 _SPEC = ("slots", "timeout", "grace", "isolate", "max_failures", "priority", "channel", "keep", "recycle_tasks",
          "recycle_memory")  # fmt: skip
 

@@ -38,6 +38,8 @@ class Run:
     env: Mapping[str, str | Secret] | None = key(kinds.VARIABLES, "Variables for tasks; env:, file:, keyring: refer.")
     resources: Mapping[str, Any] | None = key(kinds.MAPPING, "What one task needs: the keys of Needs.")
     environment: str | None = key(kinds.TEXT, "An entry of `environments:`, the software that tasks need.")
+    inputs: tuple[str, ...] | None = key(kinds.WORDS, "Files, directories and URLs that each task finds where it runs.")
+    outputs: tuple[str, ...] | None = key(kinds.WORDS, "Globs of files that each task leaves, and that come home.")
     timeout: timedelta | None = key(kinds.LIMIT, "How long a task may run.")
     grace: timedelta | None = key(kinds.DURATION, "Between SIGTERM and SIGKILL.")
     retries: int | Mapping[str, Any] | None = key(kinds.MAPPING, "A count, or a mapping of the keys of Retries.")
@@ -160,7 +162,7 @@ class Ceilings:
     regions: tuple[str, ...] | None = key(kinds.WORDS, "Only these.")
 
 
-LATER = ("image", "inputs", "outputs", "mounts", "matrix", "needs", "places", "machine")
+LATER = ("image", "mounts", "matrix", "needs", "places", "machine")
 """Keys of jobs that are kept as they stand: what they mean is not built yet."""
 LATER_ENVIRONMENT = ("conda", "image", "mounts", "offline")
 """The same of environments."""

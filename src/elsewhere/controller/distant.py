@@ -19,6 +19,7 @@ from elsewhere.agent.join import OwnKey
 from elsewhere.backends.base import Backend, Condition, Distant, Launch, Sighting
 from elsewhere.channels import registry as channels
 from elsewhere.channels.carried import Sending
+from elsewhere.channels.outputs import Outputs
 from elsewhere.config import secret
 from elsewhere.controller import freight
 from elsewhere.controller.afar import Afar
@@ -66,7 +67,8 @@ def distant(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.Bas
     charter = pack(Charter(spec, "", b"", load.roots, load.software))
     terms = channels.Terms(spec.id, own_url, deposit.channel, signer, guests.of, charter, seal.public())
     home = channels.home(kind, terms)
-    line = Sending(home, store, files.store, spec.entry.kind == "call")
+    outputs = Outputs(store, files.outputs) if spec.outputs else None
+    line = Sending(home, store, files.store, spec.entry.kind == "call", outputs)
     bounds = bounds_of(spec, backend)
     order = _order(spec, bounds, home.address, _bare(place, load))
     crew = Crowd(ledger, cast(Any, line), Pool(backend, ledger, bounds, epoch, order), home.order, selector, epoch)

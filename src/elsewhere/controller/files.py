@@ -74,6 +74,11 @@ class JobFiles:
         return self.directory / "followed"
 
     @property
+    def outputs(self) -> Path:
+        """What tasks left under the names of their outputs: `<task number>.<attempt>/` each."""
+        return self.directory / "outputs"
+
+    @property
     def store(self) -> Path:
         return self.directory / "store"
 

@@ -13,11 +13,12 @@ from elsewhere.errors import UsageError
 from elsewhere.model.job import JobSpec
 from elsewhere.ship import bundle, runtime
 from elsewhere.ship.bundle import Bundle
+from elsewhere.ship.inputs import is_url
 from elsewhere.ship.runtime import Target
 from elsewhere.ship.script import Archive
 from elsewhere.stores import Store
 
-RUNTIME, CODE, SOFTWARE, BRINGER = "runtime", "code", "software", "uv"
+RUNTIME, CODE, SOFTWARE, BRINGER, INPUTS = "runtime", "code", "software", "uv", "inputs"
 """Folders on the machine, below the agent's own directory."""
 
 
@@ -39,9 +40,12 @@ def load(spec: JobSpec, store: Store, target: Target, also: tuple[str, ...]) -> 
     Twice: nothing is sent again. ConfigError: the software cannot be put together; nothing was started.
     """
     found = {RUNTIME: runtime.runtime(target, also)}
-    roots = roots_of(spec)
+    roots = roots_of(spec)  # those of inputs, which are longer, come to it below
     if roots:
         found[CODE] = bundle.code({folder.removeprefix(f"{CODE}/"): Path(root) for root, folder in roots.items()})
+    for i, path in enumerate(one.source for one in spec.inputs if not is_url(one.source)):
+        found[f"{INPUTS}/{i}"] = bundle.given(Path(path))
+        roots[path] = f"{INPUTS}/{i}/{Path(path).name}"
     if spec.software:
         found[SOFTWARE] = runtime.software(spec.software, target)
     archives = tuple(_put(store, packed, folder) for folder, packed in found.items())

@@ -60,6 +60,14 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Input:
+    """Something that each task finds in its working directory, under `name`; `source` is a path, or a URL."""
+
+    name: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class JobSpec:
     """Everything a controller, here or elsewhere, now or later, needs to know to run the job. Immutable."""
 
@@ -90,6 +98,10 @@ class JobSpec:
     cwd: str = ""
     path: tuple[str, ...] = ()
     """Directories that are importable in slots, first of all."""
+    inputs: tuple[Input, ...] = ()
+    outputs: tuple[str, ...] = ()
+    """Globs of files that a task leaves in its working directory, and that come home. With inputs or outputs each
+    attempt has a directory of its own."""
     env: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Variables whose values are never written down: name -> where the value is kept (config/secret.py)."""

@@ -110,6 +110,7 @@ def _here(text: BootText) -> str:
 _TAKE = """\
 take() {
   [ -e "$3/.whole" ] && return 0
+  mkdir -p "$(dirname "$3")"
   for try in 1 2 3 4 5; do
     fetch "$1" "$3.tar.gz" && [ "$(sha256sum <"$3.tar.gz")" = "$2  -" ] && break
     [ $try -lt 5 ] || { echo "elsewhere: $1 could not be fetched" >&2; return 1; }
