@@ -6,14 +6,21 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from decimal import Decimal
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
-from sandbox.cloud import Sandbox, sandbox, until
+from elsewhere.model import ids
+from elsewhere.model.job import JobSpec
+from elsewhere.model.place import Limits
+from sandbox.cloud import Sandbox, sandbox
 from ship.wheels import wheel
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -48,6 +55,16 @@ def elsewhere(project: Path, *words: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "elsewhere", *words], cwd=project, capture_output=True, text=True, timeout=240,
         check=False,
     )  # fmt: skip
+
+
+def until(true: Callable[[], Any], what: str) -> Any:
+    """The first true answer; fails after a generous while."""
+    end = time.monotonic() + 200
+    while time.monotonic() < end:
+        if found := true():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"never came true: {what}")
 
 
 def nothing_is_left(cloud: Sandbox) -> None:
@@ -99,7 +116,10 @@ def test_a_setup_that_fails_is_said_in_its_own_last_lines_and_no_task_is_run(clo
     assert ran.returncode != 0
     assert "It stopped: none of the last" in ran.stderr, ran.stderr
     assert "there is no compiler\n+ exit 3\nexit status 3" in ran.stderr and "never" not in ran.stdout, ran.stderr
-    nothing_is_left(cloud)
+    for machine in cloud.machines():
+        told = elsewhere(project, "logs", "x", "--machine", machine["id"][:8])
+        assert "there is no compiler" in told.stdout, told.stderr
+    until(lambda: all(machine["state"] == "terminated" for machine in cloud.machines()), "every machine has ended")
 
 
 def test_inputs_are_there_and_outputs_come_home(cloud: Sandbox, project: Path, tmp_path: Path) -> None:
@@ -128,3 +148,79 @@ def test_inputs_are_there_and_outputs_come_home(cloud: Sandbox, project: Path, t
     found = {str(p.relative_to(project / "out")): p.read_text() for p in (project / "out").rglob("*") if p.is_file()}
     assert found == {"1/all.out": "of a site\nof the project\nof here\n", "1/plots/a": "x\n"}
     nothing_is_left(cloud)
+
+
+def test_a_machine_whose_archives_cannot_be_fetched_sends_what_its_boot_has_said(
+    cloud: Sandbox, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from elsewhere import aws, session
+    from elsewhere.controller import freight
+    from elsewhere.model.job import Entry
+    from elsewhere.model.task import NewTask
+    from places.test_aws import shape
+
+    aws.forget()
+    put = freight.put
+    monkeypatch.setattr(freight, "put", lambda store, packed: put(store, packed) or store.put(packed.key, b"forged"))
+    spec = JobSpec(
+        ids.new("job"), "x", Entry("command", command=("true",)), place="aws", channel="sqs", slots=1,
+        machines=(shape(),), limits=Limits(budget=Decimal(5)), python=sys.executable, cwd=str(project),
+    )  # fmt: skip
+    files = session.create(spec, [NewTask("1", b"null")])
+    assert session.run_here(files).ended == 0
+    native = cloud.machines()[0]["id"]
+    said = session.boot_log(files, native)
+    assert (files.boots / native).read_bytes() == said
+    assert b"could not be fetched" in said
+    aws.forget()
+
+
+SLOW = """
+import time
+from pathlib import Path
+def wait(mark):
+    print("begun", flush=True)
+    Path(mark, "began").touch()
+    while not Path(mark, "go").exists():
+        time.sleep(0.05)
+"""
+
+
+def test_a_long_task_is_followed_and_cancelled_within_seconds(cloud: Sandbox, project: Path, tmp_path: Path) -> None:
+    """Orders go through the bucket: who has long work looks every few seconds. The bounds are a busy machine's."""
+    (project / "work.py").write_text(SLOW)
+    (project / "elsewhere.yaml").write_text(PLACE + "default: {on: cloud}\n")
+    (project / "tasks.json").write_text(json.dumps([{"task_id": "t", "data": {"mark": str(tmp_path)}}]))
+    ran = elsewhere(project, "run", "tasks.json", "--entry", "work:wait", "--name", "slow", "--detach", "--quiet")
+    assert ran.returncode == 0, ran.stderr
+    until(lambda: (tmp_path / "began").exists(), "the task runs")
+    words = [sys.executable, "-m", "elsewhere", "logs", "-f", "slow/t"]
+    began = time.monotonic()
+    with subprocess.Popen(words, cwd=project, stdout=subprocess.PIPE) as follower:
+        assert follower.stdout is not None and follower.stdout.readline() == b"begun\n"
+        followed = time.monotonic() - began
+        [machine] = cloud.machines()
+        told = elsewhere(project, "logs", "slow", "--machine", machine["id"])
+        assert told.returncode == 0, told.stderr
+        began = time.monotonic()
+        assert elsewhere(project, "cancel", "slow/t").returncode == 0
+        until(lambda: not pids(cloud, machine["id"]), "the task is gone")
+        cancelled = time.monotonic() - began
+        follower.kill()
+    print(f"followed after {followed:.1f} s, gone after {cancelled:.1f} s")
+    assert followed < 25 and cancelled < 25
+    elsewhere(project, "cancel", "slow")
+    nothing_is_left(cloud)
+
+
+def pids(cloud: Sandbox, machine: str) -> list[int]:
+    """The slots of a machine that are at work."""
+    found = cloud.cloud.fleet.instances[machine].machine.processes()
+    return [one.pid for one in found if any("slot/__main__.py" in word for word in _words(one))]
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []

@@ -9,7 +9,8 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
-from elsewhere.agent.join import Joining, Process, serve
+from elsewhere.agent.join import Joining, Process
+from elsewhere.agent.serve import serve
 from elsewhere.errors import ElsewhereError
 from elsewhere.hosts import private_directory
 

@@ -19,6 +19,7 @@ from elsewhere.agent.join import OwnKey
 from elsewhere.backends.base import Backend, Condition, Distant, Launch, Sighting
 from elsewhere.channels import registry as channels
 from elsewhere.channels.carried import Sending
+from elsewhere.channels.output import BOOTS
 from elsewhere.channels.outputs import Outputs
 from elsewhere.config import secret
 from elsewhere.controller import freight
@@ -44,7 +45,7 @@ from elsewhere.stores.objects import open_store
 LEASE = timedelta(minutes=2)
 FOLLOW = 30.0
 """Seconds for which a touch of the file holds."""
-BRING = (2.0, 60.0)
+BRING = (1.0, 60.0)
 """Seconds between two looks for output: while somebody follows, and else."""
 LEAVE = 30.0
 """Seconds in which machines may leave by themselves."""
@@ -70,9 +71,11 @@ def distant(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.Bas
     outputs = Outputs(store, files.outputs) if spec.outputs else None
     line = Sending(home, store, files.store, spec.entry.kind == "call", outputs)
     bounds = bounds_of(spec, backend)
-    order = _order(spec, bounds, home.address, _bare(place, load))
+    order = _order(spec, bounds, home.address, _bare(place, load, f"jobs/{spec.id}/{BOOTS}"))
     crew = Crowd(ledger, cast(Any, line), Pool(backend, ledger, bounds, epoch, order), home.order, selector, epoch)
-    crew.guests, crew.printed, crew.followed = guests, Printed(store, files.slots), files.followed
+    printed = Printed(store, files.slots, files.boots)
+    crew.guests, crew.printed, crew.followed = guests, printed, files.followed
+    crew.pool.said = printed.boot
     guests.open()
     crew.open()
     return crew
@@ -111,6 +114,7 @@ class Crowd(Afar):
             self.line.attempt(self.printed.bring)
             if followed:
                 self.line.attempt(self.printed.bring_pages)
+                self.line.attempt(self.printed.bring_boots)
             self._brought = time.monotonic()
 
     def _let_in(self, expected: Collection[str]) -> None:
@@ -140,7 +144,7 @@ class Crowd(Afar):
         return any(one.condition in (Condition.PENDING, Condition.RUNNING) for one in seen)
 
     def fetch(self) -> None:
-        self._home = self.line.attempt(self.printed.bring)
+        self._home = self.line.attempt(self.printed.bring) and self.line.attempt(self.printed.bring_boots)
 
 
 def target(spec: JobSpec) -> Target:
@@ -169,9 +173,9 @@ def _able(spec: JobSpec, backend: Backend) -> Any:
     return backend
 
 
-def _bare(place: Distant, load: freight.Freight) -> tuple[Bare, str]:
+def _bare(place: Distant, load: freight.Freight, log: str) -> tuple[Bare, str]:
     ground = place.ground()
-    return Bare(ground.name, ground.fetch, load.python, load.archives, load.bringer), ground.end
+    return Bare(ground.name, ground.fetch, load.python, load.archives, load.bringer, log), ground.end
 
 
 def _order(spec: JobSpec, bounds: Bounds, address: str, bare: tuple[Bare, str]) -> Callable[[Ask], Launch]:

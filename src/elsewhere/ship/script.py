@@ -32,13 +32,15 @@ class Bare:
     name: str
     """Shell text that sets ELSEWHERE_MACHINE."""
     fetch: str
-    """Shell text that defines `fetch KEY FILE`."""
+    """Shell text that defines `fetch KEY FILE` and `send FILE KEY`."""
     python: str
     """A minor version: 3.12."""
     archives: tuple[Archive, ...]
     """The first holds our agent, and is all that its interpreter is told of."""
     uv: Archive | None = None
     """With `bin/uv` in it: fetched only where there is no such Python, which it then brings."""
+    log: str = ""
+    """Where `send` puts what the boot has said if it fails: a key in the deposit; the machine's name is added to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ def render(text: BootText) -> str:
     """
     left = min(_seconds(text.boot), _seconds(text.term))
     end = text.end or ":"
+    last = end if text.bare is None else f"{_sent(text.bare)}; {end}"
     words = {
         "--directory": '"$HERE"',
         "--agent": '"$ELSEWHERE_MACHINE"',
@@ -84,7 +87,7 @@ def render(text: BootText) -> str:
     options = " ".join(f"{name} {value}" for name, value in words.items())
     python, ready = shlex.quote(text.python), ""
     if text.bare is not None:
-        python, ready = '"$python"', _ready(text.bare, f"{{ {end}; kill -KILL $switch; exit 74; }}")
+        python, ready = '"$python"', _ready(text.bare, f"{{ {last}; kill -KILL $switch; exit 74; }}")
     return f"""\
 #!/bin/sh
 {_switch(left, text.step, end, _here(text))}
@@ -93,12 +96,29 @@ def render(text: BootText) -> str:
 trap : TERM INT HUP
 umask 077
 mkdir -p "$HERE" && cd "$HERE" || exit 73
-{ready}{python} -m elsewhere.agent {shlex.quote(text.address)} {options}
+{_kept_log(text)}{ready}{python} -m elsewhere.agent {shlex.quote(text.address)} {options}
 status=$?
-{end}
+{last}
 kill -KILL $switch
 exit $status
 """
+
+
+LOG = "boot.log"
+"""In the agent's directory: what the boot said, which also goes where it went before."""
+
+
+def _sent(bare: Bare) -> str:
+    """What the boot said goes to the deposit if it failed; a living agent sends it by itself."""
+    return f'[ "${{status:-74}}" = 0 ] || send {LOG} {shlex.quote(bare.log)}"$ELSEWHERE_MACHINE"'
+
+
+def _kept_log(text: BootText) -> str:
+    """One line. What copies outlives what ends the others, or their last words would end them."""
+    if text.bare is None:
+        return ""
+    copy = f"(trap '' TERM INT HUP; exec tee -a {LOG} <said) & exec >said 2>&1; rm -f said"
+    return f"send() {{ :; }}; rm -f said; mkfifo -m 600 said && {{ {copy}; }}\n"
 
 
 def _here(text: BootText) -> str:
@@ -116,7 +136,7 @@ take() {
     [ $try -lt 5 ] || { echo "elsewhere: $1 could not be fetched" >&2; return 1; }
     sleep $try
   done
-  mkdir -p "$3" && tar -xzf "$3.tar.gz" -C "$3" && rm -f "$3.tar.gz" && : >"$3/.whole"
+  mkdir -p "$3" && tar -xzf "$3.tar.gz" -C "$3" && rm -f "$3.tar.gz" && : >"$3/.whole" && echo "elsewhere: $3 is here"
 }"""
 
 
@@ -137,6 +157,7 @@ def _ready(bare: Bare, end: str) -> str:
     lines.append(
         f"[ -n \"$python\" ] || {{ echo 'elsewhere: there is no Python {bare.python} here' >&2; false; }} || {end}"
     )
+    lines.append('echo "elsewhere: the agent begins, with $python"')
     lines.append(f'export PYTHONPATH="$HERE"/{shlex.quote(bare.archives[0].folder)}')
     return "".join(line + "\n" for line in lines)
 
