@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = ["Counts", "Holder", "JobFiles", "Stop", "View",
-           "add", "bring", "cancel", "create", "detach", "find", "hold", "holder", "inventory", "is_put_away",
-           "listing", "remove", "retry", "run_here", "settle", "stop", "survey", "sweep"]
+           "add", "boot_log", "bring", "cancel", "create", "detach", "find", "hold", "holder", "inventory",
+           "is_put_away", "listing", "remove", "retry", "run_here", "settle", "stop", "survey", "sweep"]
 # fmt: on
 
 
@@ -283,6 +283,32 @@ def hold(spec: JobSpec, watch: Callable[[View], None] | None = None) -> Live:
     from elsewhere.controller.live import Live
 
     return Live(create(spec, (), complete=False), spec.name, watch)
+
+
+# --- what machines have said --------------------------------------------------------------------------------------
+
+
+def boot_log(files: JobFiles, native: str) -> bytes:
+    """What the boot of a machine of this job has said: as it came home, else as its place has it; empty: nothing yet.
+
+    Errors of the place as in `Backend.logs`.
+    """
+    from elsewhere.backends import registry
+    from elsewhere.errors import NotFound
+    from elsewhere.model.place import Place
+
+    path = files.boots / native
+    if path.is_file():
+        return path.read_bytes()
+    ledger = files.open()
+    try:
+        spec = ledger.spec
+    finally:
+        ledger.close()
+    try:
+        return registry.build(Place(spec.place, spec.backend or spec.place, spec.settings)).logs(native)
+    except NotFound:
+        return b""
 
 
 # --- what a place sells ---------------------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ def test_an_argument_that_is_not_there_is_not_run(tmp_path: Path) -> None:
 def test_what_is_printed_there_is_read_here_as_it_grows(tmp_path: Path) -> None:
     store, slots = MemoryStore(), tmp_path / "a1"
     slots.mkdir()
-    upload, printed = Upload(store, "i-1", slots), Printed(store, tmp_path / "home")
+    upload, printed = Upload(store, "i-1", slots), Printed(store, tmp_path / "home", tmp_path / "boots")
     (slots / "0.1.out").write_bytes(b"one\n")
     (slots / "0.outcomes").write_bytes(b"not output")
     assert upload.send() == 4
@@ -97,7 +97,7 @@ def test_what_is_printed_there_is_read_here_as_it_grows(tmp_path: Path) -> None:
     with (slots / "0.1.out").open("ab") as file:
         file.write(b"\0two\xff")
     assert (upload.send(), upload.send()) == (5, 0)
-    assert Printed(store, tmp_path / "home").bring() == 5
+    assert Printed(store, tmp_path / "home", tmp_path / "boots").bring() == 5
     assert (tmp_path / "home" / "i-1" / "0.1.out").read_bytes() == b"one\n\0two\xff"
     assert [path.name for path in (tmp_path / "home" / "i-1").iterdir()] == ["0.1.out"]
 
@@ -122,3 +122,19 @@ def test_much_output_travels_in_pieces(tmp_path: Path) -> None:
 )
 def test_no_name_leads_out_of_the_directory(key: str) -> None:
     assert parse(key) is None
+
+
+def test_what_a_boot_has_said_goes_up_as_it_grows_and_comes_home(tmp_path: Path) -> None:
+    store, boot = MemoryStore(), tmp_path / "boot.log"
+    upload = Upload(store, "i-1", tmp_path / "slots", boot)
+    printed = Printed(store, tmp_path / "home", tmp_path / "boots")
+    upload.send()
+    assert printed.boot("i-1") == b"" and list(store.list()) == []
+    boot.write_bytes(b"fetched\n")
+    upload.send()
+    assert printed.boot("i-1") == b"fetched\n"
+    boot.write_bytes(b"fetched\nstarted\n")
+    upload.send()
+    printed.bring_boots()
+    assert [path.name for path in (tmp_path / "boots").iterdir()] == ["i-1"]
+    assert (tmp_path / "boots" / "i-1").read_bytes() == b"fetched\nstarted\n"

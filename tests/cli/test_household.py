@@ -291,3 +291,26 @@ def test_installing_twice_adds_one_line(shell: Shell, tmp_path: Path) -> None:
 
 def test_json_is_json(shell: Shell) -> None:
     assert json.loads(shell("clean", "--json").out) == {"removed": [], "bytes": 0, "kept": 0}
+
+
+def test_inputs_are_found_and_outputs_come_into_a_folder_for_each_task(shell: Shell) -> None:
+    (shell.directory.parent / "words.txt").write_text("one two\n")
+    shell.write("tasks.jsonl", '{"task_id": "a", "command": ["sh", "-c", "wc -w <words.txt >count"]}\n'
+                               '{"task_id": "b/c", "command": ["cp", "words.txt", "count"]}\n')  # fmt: skip
+    assert shell("run", "tasks.jsonl", "--output", "count", "--quiet").status == 1, "there is no words.txt"
+    ran = shell("run", "tasks.jsonl", "--input", "../words.txt", "--output", "count", "--quiet", "--name", "good")
+    assert ran.status == 0, ran.err
+    ran = shell("results", "good", "--files", "-o", "out")
+    assert (ran.status, ran.err.strip()) == (0, "2 files of 2 tasks in out")
+    folders = sorted(path.name for path in (shell.directory / "out").iterdir())
+    assert folders[1] == "a" and len(folders) == 2
+    assert (shell.directory / "out" / "a" / "count").read_text().strip() == "2"
+    assert (shell.directory / "out" / folders[0] / "count").read_text() == "one two\n"
+    assert [line.split("  ")[0] for line in shell("results", "good", "--files").out.splitlines()] == ["a", "b/c"]
+
+
+def test_an_input_that_is_not_there_stops_it_before_anything_is_made(shell: Shell) -> None:
+    shell.write("words.jsonl", '{"task_id": "a", "command": ["true"]}\n')
+    ran = shell("run", "words.jsonl", "--input", "wodrs.jsonl")
+    assert (ran.status, "there is no input wodrs.jsonl; did you mean words.jsonl?" in ran.err) == (2, True), ran.err
+    assert shell("jobs", "--json").json() == []

@@ -35,7 +35,7 @@ places:
   hpc: {backend: slurm, partition: gpu, limits: {budget: 5}}
   local: {}
 environments:
-  base: {packages: [numpy]}
+  base: {pip: [numpy]}
 jobs:
   words:
     tasks: tasks.json

@@ -146,7 +146,7 @@ def bare(tmp_path: Path, text: BootText, fetch: str, version: str = "") -> BootT
     digest = hashlib.sha256((tmp_path / "kept.tar.gz").read_bytes()).hexdigest()
     archive = Archive("bundles/it's.tar.gz", digest, "runtime")
     wanted = version or f"{sys.version_info.major}.{sys.version_info.minor}"
-    ground = Bare("ELSEWHERE_MACHINE='i 1'", fetch, wanted, (archive,))
+    ground = Bare("ELSEWHERE_MACHINE='i 1'", fetch, wanted, (archive,), log="jobs/job-1/boots/")
     return replace(text, start_by=soon(), end=f"touch {tmp_path}/ended", bare=ground)
 
 
@@ -168,16 +168,20 @@ def test_a_bare_machine_fetches_checks_and_unpacks_then_starts_the_agent(tmp_pat
         bare(tmp_path, BARE, f'fetch() {{ echo "$1" >>{tmp_path}/asked; cp {tmp_path}/kept.tar.gz "$2"; }}'), tmp_path
     )
     assert status == 0, said
-    assert said.startswith(f"{tmp_path}/.elsewhere/job-1 ['{BARE.address}', '--directory', ")
+    assert f"\n{tmp_path}/.elsewhere/job-1 ['{BARE.address}', '--directory', " in said
+    assert (tmp_path / ".elsewhere/job-1/boot.log").read_text() == said, "what it says is kept, and said"
     assert (tmp_path / "asked").read_text() == "bundles/it's.tar.gz\n"
     assert (tmp_path / "ended").exists()
 
 
 def test_what_does_not_match_its_digest_is_not_unpacked(tmp_path: Path) -> None:
-    fast = 'sleep() { :; }; fetch() { echo forged >"$2"; }'
+    fast = 'sleep() { :; }; fetch() { echo forged >"$2"; }; '
+    fast += f'send() {{ cp "$1" {tmp_path}/sent; echo "$2" >{tmp_path}/under; }}'
     status, said = boot(bare(tmp_path, BARE, fast), tmp_path)
     assert status == 74
     assert "bundles/it's.tar.gz could not be fetched" in said
+    assert "could not be fetched" in (tmp_path / "sent").read_text()
+    assert (tmp_path / "under").read_text() == "jobs/job-1/boots/i 1\n"
     assert not (tmp_path / ".elsewhere/job-1/runtime").exists()
     assert (tmp_path / "ended").exists()
 

@@ -10,7 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from elsewhere.agent import failing
-from elsewhere.agent.join import Joining, Process, serve
+from elsewhere.agent.join import Joining, Process
+from elsewhere.agent.serve import serve
 from elsewhere.errors import ElsewhereError
 from elsewhere.hosts import private_directory
 

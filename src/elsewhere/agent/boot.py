@@ -50,6 +50,11 @@ class Boot:
     worker: Mapping[str, object] = field(default_factory=dict)
     recycle_tasks: int = 100_000
     recycle_memory: int = 1 << 30
+    inputs: tuple[tuple[str, str], ...] = ()
+    """(name, path) of what each task finds in a working directory of its own."""
+    outputs: tuple[str, ...] = ()
+    collected: str = ""
+    """The directory for what tasks leave: `<task number>.<attempt>/` each."""
     store: str = ""
     scratch: str = ""
     checkpoints: str = ""
@@ -65,7 +70,8 @@ class Boot:
             env={**spec.env, **revealed(spec.secrets)} if spec.secrets else spec.env,
             timeout=spec.timeout, grace=spec.grace, resources=spec.resources, isolate=spec.isolate, exact=spec.exact,
             seed_door=spec.seed_door, worker=spec.worker, recycle_tasks=spec.recycle_tasks,
-            recycle_memory=spec.recycle_memory, store=str(job_directory / "store"),
+            recycle_memory=spec.recycle_memory, inputs=tuple((one.name, one.source) for one in spec.inputs),
+            outputs=spec.outputs, collected=str(job_directory / "outputs"), store=str(job_directory / "store"),
             scratch=str(job_directory / "scratch"), checkpoints=str(job_directory / "checkpoints"), key=seal_key,
             wrapper=wrapper,
         )  # fmt: skip
@@ -83,7 +89,8 @@ class Boot:
             "grace": self.grace.total_seconds(), "memory": self.resources.memory or 0,
             "isolate": self.isolate, "exact": self.exact,
             "seed_door": self.seed_door, "worker": _plain(self.worker), "recycle_tasks": self.recycle_tasks,
-            "recycle_memory": self.recycle_memory, "store": self.store, "scratch": self.scratch,
+            "recycle_memory": self.recycle_memory, "inputs": [list(one) for one in self.inputs],
+            "outputs": list(self.outputs), "collected": self.collected, "store": self.store, "scratch": self.scratch,
             "checkpoints": self.checkpoints, "key": self.key, "packages": _lent(),
             "parent": 0 if self.wrapper else os.getpid(),
         }  # fmt: skip

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from elsewhere.agent.join import Joining, leave, meet
+from elsewhere.agent.join import Joining
+from elsewhere.agent.serve import leave, meet
 from elsewhere.model.reports import BootStep
 
 STEP = "startup script"

@@ -6,29 +6,24 @@ What it decides is in claims.py; here its decisions are carried out, in their or
 from __future__ import annotations
 
 import random
-import selectors
-import sys
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Protocol
 
 from elsewhere.agent.claims import Hands, Steps, Ways
 from elsewhere.agent.outflow import InTurns, Outflow
-from elsewhere.agent.runner import Boot, Slots, recover
+from elsewhere.agent.runner import Slots
 from elsewhere.channels.base import Channel, Claim
-from elsewhere.channels.door import Lent
-from elsewhere.channels.registry import join
 from elsewhere.errors import PlaceError, StateError
 from elsewhere.hosts import write_whole
 from elsewhere.model.orders import Orders
 from elsewhere.model.reports import BootStep, Ended, Heartbeat, Notice, Report
 from elsewhere.ship import seal
-from elsewhere.ship.charter import Charter, unpack
 from elsewhere.ship.script import SWITCH
 
 GATHER = 0.1
@@ -38,8 +33,10 @@ GATHERED = 2000
 POLL = (0.02, 0.5)
 """Seconds between two looks at a channel that does not call: at first, and when nothing has come for long."""
 IDLE = 3.0
-"""Seconds between two looks at the orders, for who is told to take nothing more; where a look costs, channels have some
-of their own."""
+"""Seconds between two looks at the orders while there is nothing to do, or work that takes long, or nothing more is to
+be taken; where a look costs, channels have some of their own."""
+LONG = 120.0
+"""Seconds; who does shorter tasks reads orders with each claim, and a request more for each would cost too much."""
 LAST = 15.0
 """Seconds before a machine is taken away at which what still runs is given up, so that its report is not late."""
 GRACE = 4.0
@@ -112,6 +109,7 @@ class Process:
         self._gathered: list[Ended] = []
         self._unsaid: list[tuple[Sequence[Report], Collection[Claim]]] = []
         self._poll = POLL[0]
+        self._took: float | None = None
         self._serial = 0
         self._stops = 0
         self._stop_at = 0.0
@@ -151,12 +149,15 @@ class Process:
             self._renew()
         if now - self._asked >= IDLE:
             self._asked = now
-            with suppress(PlaceError, StateError):
-                self._do(self.hands.told(self.channel.told()))
+            if self.hands.empty or self._takes_long():
+                with suppress(PlaceError, StateError):
+                    self._heed(getattr(self.channel, "told_soon", self.channel.told)())
         self._drain()
         self.slots.put(self.hands.due(now))
         news = self._claim()
         ended = self.slots.turn(self._wait(news))
+        for report in ended:
+            self._took = report.took if self._took is None else self._took + (report.took - self._took) / 8
         self._gathered += ended
         self._report()
         self._trouble()
@@ -167,6 +168,17 @@ class Process:
     def _between(self) -> float:
         """Seconds between two signs of life: half a lease, or less where they cost nothing."""
         return min(self.ways.lease / 2, float(getattr(self.channel, "beat", self.ways.lease)))
+
+    def _takes_long(self) -> bool:
+        """Whether what runs here is, as far as is known, no short work: nothing has ended yet, or it took its time."""
+        if self._took is None or self._took >= LONG:
+            return True
+        return any(seconds >= LONG for _, _, seconds in self.slots.running())
+
+    def _heed(self, orders: Orders) -> None:
+        self._do(self.hands.told(orders))
+        if self.outflow is not None:
+            self.outflow.follow(bool(self.hands.orders.logs))
 
     def _wait(self, news: bool) -> float:
         self._poll = POLL[0] if news else min(self._poll * 1.5, POLL[1])
@@ -182,7 +194,7 @@ class Process:
             claims = self.channel.claim(self.ways.name, room, timedelta(seconds=self.ways.lease))
             if claims:
                 with suppress(PlaceError):  # orders are read before a delivery is run; old ones hold if they cannot be
-                    self._do(self.hands.told(self.channel.told()))
+                    self._heed(self.channel.told())
                 self._do(self.hands.took(claims))
                 return True
         return False
@@ -193,9 +205,7 @@ class Process:
         self._beat = now
         self._move_switch()
         try:
-            self._do(self.hands.told(self.channel.told()))
-            if self.outflow is not None:
-                self.outflow.follow(bool(self.hands.orders.logs))
+            self._heed(self.channel.told())
             self.channel.report([self._heartbeat()])
             kept = self.channel.renew(claims, timedelta(seconds=self.ways.lease))
         except (PlaceError, StateError):
@@ -298,108 +308,3 @@ class Process:
         left = max(0, int(self.hands.switch(self.age()) - self.age()))
         with suppress(OSError):
             write_whole(self.directory / SWITCH, f"{left} {self._serial}\n".encode())
-
-
-def serve(
-    joining: Joining, ready: Callable[[Process], None] | None = None, own: Callable[[Charter], Charter] | None = None
-) -> str:  # fmt: skip
-    """Join, work, leave; why it left. ElsewhereError if it could not join. `own`: the job as this machine does it."""
-    born = time.monotonic() - joining.age.total_seconds()
-    channel, charter = meet(joining)
-    if own is not None:
-        charter = own(charter)
-    ways = Ways(
-        joining.agent,
-        charter.spec.id,
-        joining.term.total_seconds(),
-        joining.lease.total_seconds(),
-        joining.idle.total_seconds(),
-        retry=charter.spec.retry,
-    )
-    place = joining.directory / "slots" / joining.agent
-    with selectors.DefaultSelector() as selector, ExitStack() as exits:
-        if channel.watch is not None:
-            selector.register(channel.watch, selectors.EVENT_READ, _nothing)
-        if left := _left_behind(place, joining.agent):
-            channel.report(left)
-        slots = Slots(_boot(charter), joining.slots, place, selector, joining.share)
-        process = Process(ways, channel, slots, joining.directory, lambda: time.monotonic() - born)
-        _beside(process, channel, place, exits)
-        if ready is not None:
-            ready(process)
-        try:
-            return process.run()
-        finally:
-            if isinstance(process.outflow, InTurns):
-                process.outflow.close()
-            leave(channel)
-
-
-def leave(channel: FarChannel) -> None:
-    """What a channel has for us and nobody has begun goes back now, not when its lease is over."""
-    close = getattr(channel, "close", None)
-    if close is not None:
-        close()
-
-
-def _beside(process: Process, channel: FarChannel, place: Path, exits: ExitStack) -> None:
-    """What goes on beside the loop on a machine that is far: its output goes home, its place's notices are heard."""
-    words: Mapping[str, str] = getattr(channel, "words", {})
-    store = getattr(channel, "store", None)
-    if store is not None:
-        from elsewhere.channels.output import Upload
-
-        upload = Upload(store, process.ways.name, place)
-        if isinstance(store, Lent):
-            process.outflow = InTurns(upload)
-            process.between.append(process.outflow.turn)
-        else:
-            process.outflow = Outflow(upload)
-            process.outflow.start()
-        exits.callback(process.outflow.close)
-    if "notice" in words:
-        from elsewhere.agent.notice import Watch, asker
-
-        watch = Watch(asker(words["notice"]), process.notice)
-        watch.start()
-        exits.callback(watch.close)
-
-
-def meet(joining: Joining) -> tuple[FarChannel, Charter]:
-    """The channel's end, and the job as it reads on this machine."""
-    keys = None
-    if "proof=" in joining.address:  # it must prove which machine it is, and signs what it says
-        from elsewhere.ship.letters import Keys
-
-        keys = Keys()
-    channel: Any = join(joining.address, joining.agent, joining.directory, joining.lease, JobKey, keys)
-    charter = unpack(channel.read_charter())
-    from elsewhere.channels.carried import Taking
-
-    if keys is not None:
-        from elsewhere.agent.arrival import arrive
-
-        charter = arrive(channel, keys, charter, joining.agent, joining.directory, sys.executable)
-    elif isinstance(getattr(channel, "store", None), Lent):  # the connection itself says who is at its ends
-        spec = charter.there(joining.directory, sys.executable)
-        charter = replace(charter, spec=spec, directory=str(joining.directory))
-    else:
-        return channel, charter
-    store = joining.directory / "store"
-    return cast(FarChannel, Taking(channel, channel.store, store, charter.spec.entry.kind == "call")), charter
-
-
-def _boot(charter: Charter) -> Boot:
-    return Boot.of(charter.spec, Path(charter.directory), charter.key)
-
-
-def _left_behind(place: Path, agent: str) -> list[Ended]:
-    """What the slots of an earlier process of this agent finished and it did not report; the ledger knows them by
-    their numbers."""
-    if not place.is_dir():
-        return []
-    return [report._replace(agent=agent) for report in recover(place)]
-
-
-def _nothing() -> None:
-    """The channel is read in each turn anyway."""

@@ -13,7 +13,7 @@ from contextlib import suppress
 from elsewhere.channels.output import Upload
 from elsewhere.errors import ElsewhereError
 
-EVERY, FOLLOWED = 30.0, 2.0
+EVERY, FOLLOWED = 30.0, 1.0
 """Seconds between two looks at the files."""
 
 
@@ -23,7 +23,7 @@ class Outflow:
     def __init__(self, upload: Upload) -> None:
         self.upload, self.followed = upload, True  # until orders have been read: short work is seen at once
         self._turn = threading.Condition()
-        self._over = False
+        self._over = self._at_once = False
         self._thread = threading.Thread(target=self._run, name="output", daemon=True)
 
     def start(self) -> None:
@@ -33,7 +33,7 @@ class Outflow:
         """Somebody began to read along, or stopped."""
         if followed != self.followed:
             with self._turn:
-                self.followed = followed
+                self.followed = self._at_once = followed
                 self._turn.notify()
 
     def close(self) -> None:
@@ -48,8 +48,10 @@ class Outflow:
     def _run(self) -> None:
         while True:
             with self._turn:
-                if self._turn.wait_for(lambda: self._over, FOLLOWED if self.followed else EVERY):
+                self._turn.wait_for(lambda: self._over or self._at_once, FOLLOWED if self.followed else EVERY)
+                if self._over:
                     return
+                self._at_once = False
             self._send()
 
     def _send(self) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from elsewhere import session
 from elsewhere.model.place import Limits, Shape
@@ -78,20 +78,20 @@ def shapes(made: Plan, catalog: Catalog) -> tuple[Shape, ...]:
     return tuple(rows)
 
 
-def of_call(spec: JobSpec, place: Place, task: Resources, slots: int, spot: str, budget: Decimal | None) -> JobSpec:
+def of_call(spec: JobSpec, place: Place, task: Resources, slots: int, given: Mapping[str, Any]) -> JobSpec:
     """The job of calls from Python, with the machines that it will ask for where the place sells some.
 
-    `slots`: how many calls at a time; 0: a few. NothingFits: no machine does.
+    `slots`: how many calls at a time; 0: a few. `given`: what is asked, by the keys of settings.Machines. NothingFits:
+    no machine does.
     """
     from dataclasses import replace
 
-    from elsewhere.choose.wants import ON_DEMAND, Wants
+    from elsewhere.choose import given as asked
 
     inventory = session.inventory(place)
     if inventory is None:
         return session.survey(spec, slots)
-    least = min((b for b in (budget, place.limits.budget) if b is not None), default=None)
-    wants = Wants(task=task, spot=spot or ON_DEMAND, regions=place.limits.regions, budget=least)
+    wants = asked.wants(given, task, place.limits)
     catalog = inventory.catalog(wants.regions)
     slots = slots or CALLS
     choice = choose(catalog, wants, slots, slots=slots)

@@ -13,19 +13,36 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from elsewhere import machine
 from elsewhere.config import rows
 from elsewhere.errors import UnknownPlace, UsageError
 from elsewhere.model import ids
-from elsewhere.model.job import Entry, JobSpec
+from elsewhere.model.job import Entry, Environment, JobSpec
 from elsewhere.model.place import Place
 from elsewhere.model.resources import Resources
 from elsewhere.model.task import RetryPolicy
 
+if TYPE_CHECKING:
+    from elsewhere.api.furnishing import Furnished
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_JOB = ("on", "slots", "python", "isolate", "priority", "name", "channel", "spot", "budget")
+_JOB = (
+    "on",
+    "slots",
+    "python",
+    "isolate",
+    "priority",
+    "name",
+    "channel",
+    "spot",
+    "budget",
+    "environment",
+    "inputs",
+    "outputs",
+)
 _NEEDS = ("cpus", "memory", "gpus", "gpu_type", "disk")
 _TASK = ("timeout", "retries", "env", *_NEEDS)
 _TERMS = ("grace", "keep", "max_failures", "recycle_tasks", "recycle_memory")
@@ -46,9 +63,16 @@ class Options:
     name: str = ""
     channel: str = ""
     spot: str = ""
-    """Of places that sell machines: `spot` (nothing else) or `prefer`; empty: on demand."""
+    """Of places that sell machines: `spot` (nothing else), `prefer` or `on-demand`; empty: as settings say."""
     budget: Decimal | None = None
     """Dollars for the whole job."""
+    wants: tuple[tuple[str, Any], ...] = ()
+    """What settings ask of machines besides."""
+    environment: Environment | None = None
+    """The software that tasks need."""
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    """Paths and URLs that each task finds where it runs; globs of what it leaves there."""
     own: bytes | None = None
     terms: tuple[tuple[str, Any], ...] = ()
     """Other fields of the job, from the settings."""
@@ -64,7 +88,7 @@ class Options:
         """
         given, settled = _over_settings(dict(settings))
         problems: list[str] = []
-        known = {f.name for f in fields(cls)} - {"own", "retry", "terms", "secrets"} | set(_TASK)
+        known = {f.name for f in fields(cls)} - {"own", "retry", "terms", "secrets", "wants"} | set(_TASK)
         for name in given.keys() - known:
             near = difflib.get_close_matches(name, known, 1)
             problems.append(f"unknown option {name!r}" + (f"; did you mean {near[0]}?" if near else ""))
@@ -90,20 +114,41 @@ class Options:
             from elsewhere.config import secret
 
             secret.revealed(dict(self.secrets))  # that they are there is seen before anything is made
+        furnished, directory = self._furnished(place, entry), Path(cwd or Path.cwd())
+        from elsewhere.api import furnishing
+
+        files = furnishing.files(self.inputs, self.outputs, place, directory)
         spec = JobSpec(
             id=ids.new("job"), name=self.name or name, entry=entry, place=place.name, channel=self.channel,
             backend="" if place.backend == place.name else place.backend, settings=dict(place.settings),
-            slots=self.slots or machine.default_slots()[0], python=self.python or sys.executable,
-            cwd=cwd or os.getcwd(), path=path,  # noqa: PTH109
+            slots=self.slots or machine.default_slots()[0], python=furnished.python or self.python or sys.executable,
+            cwd=str(directory), path=(*path, *furnished.path),
             retry=self.retry, isolate=self.isolate, priority=self.priority, exact=exact,
-            env=dict(self.env), secrets=dict(self.secrets), **dict(self.terms),
+            env=dict(self.env), secrets=dict(self.secrets), **furnished.fields, **files, **dict(self.terms),
         )  # fmt: skip
         if self.on == "local":
             return spec
         from elsewhere.api import choosing
 
         need = Resources().own(json.loads(self.own or b"{}"))
-        return choosing.of_call(spec, place, need, self.slots, self.spot, self.budget)
+        asked = {"spot": self.spot or None, "budget": self.budget}
+        given = {**place.wants, **dict(self.wants), **{key: value for key, value in asked.items() if value is not None}}
+        return choosing.of_call(spec, place, need, self.slots, given)
+
+    def _furnished(self, place: Place, entry: Entry) -> Furnished:
+        from elsewhere.api import furnishing
+
+        if self.environment is None:
+            return furnishing.Furnished()
+        python = self.environment.python
+        if entry.kind == "call" and python not in ("", furnishing.minor()):
+            raise UsageError(
+                f"calls go to a Python of this one's minor version ({furnishing.minor()}), not to {python}",
+                hint="Leave `python` out of the environment, or run this script with that Python.",
+            )
+        architecture = str({**place.wants, **dict(self.wants)}.get("architecture", ""))
+        interpreter = self.python or sys.executable
+        return furnishing.furnish(self.environment, place, Path.cwd(), interpreter, "", architecture)
 
     @property
     def pool(self) -> Options:
@@ -135,6 +180,7 @@ def _over_settings(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
     typed = given.get("env") or {}
     settled = {
         "terms": tuple((name, whole[name]) for name in _TERMS if name in whole),
+        "wants": tuple(found.wants(profile).items()),
         "env": tuple(below.pop("env", {}).items()),
         "secrets": tuple((name, kept) for name, kept in below.pop("secrets", {}).items() if name not in typed),
     }
@@ -174,6 +220,7 @@ def _ours(given: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
         ("priority", int, "a whole number"),
         ("channel", str, "a channel's name"),
         ("name", str, "a job's name: letters, digits, '.', '_' and '-'"),
+        ("environment", str | Environment, "an Environment, or the name of one of the settings"),
     ):
         if key in found and (not isinstance(found[key], kind) or (kind is int and isinstance(found[key], bool))):
             problems.append(f"{key} must be {said}, not {found.pop(key)!r}")
@@ -182,6 +229,10 @@ def _ours(given: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
     if "name" in found and (not _NAME.fullmatch(name := found["name"]) or name.startswith("job-")):
         problems.append(f"{name!r} cannot name a job: letters, digits, '.', '_' and '-', up to 100, and not job-...")
     _paid(found, problems)
+    _named_environment(found)
+    for key in ("inputs", "outputs"):
+        if key in found:
+            found[key] = _words(key, found[key], problems)
     if "python" in found:
         found["python"] = os.fspath(found["python"])
     if isinstance(given.get("retries"), RetryPolicy):
@@ -189,11 +240,27 @@ def _ours(given: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
     return found
 
 
+def _words(key: str, given: Any, problems: list[str]) -> tuple[str, ...]:
+    words = [given] if isinstance(given, str | os.PathLike) else list(given)
+    if not all(isinstance(word, str | os.PathLike) for word in words):
+        problems.append(f"{key} must be a list of strings, not {given!r}")
+        return ()
+    return tuple(os.fspath(word) for word in words)
+
+
+def _named_environment(found: dict[str, Any]) -> None:
+    """A name is that of an entry of the settings. UnknownPlace names the nearest."""
+    if isinstance(found.get("environment"), str):
+        from elsewhere.config import load
+
+        found["environment"] = load.current().environment(found["environment"])
+
+
 def _paid(found: dict[str, Any], problems: list[str]) -> None:
     """What concerns places that sell machines."""
     if isinstance(found.get("spot"), bool):
-        found["spot"] = "spot" if found["spot"] else ""
-    if found.get("spot", "") not in ("", "spot", "prefer"):
+        found["spot"] = "spot" if found["spot"] else "on-demand"
+    if found.get("spot", "") not in ("", "spot", "prefer", "on-demand"):
         problems.append(f"spot must be True, False or 'prefer', not {found['spot']!r}")
     if "budget" in found:
         try:

@@ -175,6 +175,8 @@ def remote(function=None, /, **settings):  # type: ignore[no-untyped-def]  # noq
     python    the interpreter of the slots (ours)          isolate   a fresh process for each call
     spot      True, "prefer": machines that may be taken back (of places that sell)    budget   dollars for the job
     priority  beside other jobs, higher goes first         name      the job's name     profile   named settings
+    environment   an Environment, or the name of one of the settings: the software that the calls need
+    inputs, outputs   files and URLs that each call finds in a working directory of its own; globs of what it leaves
 
     UsageError says which option is wrong, when the function is decorated; nothing is started before the first call.
     """

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Literal, TypedDict
 
 from elsewhere.errors import UsageError
+from elsewhere.model.job import Environment
 from elsewhere.model.task import RetryPolicy
 
 
@@ -24,6 +25,9 @@ class OfOne(TypedDict, total=False):
     memory: str | int | None
     env: Mapping[str, str] | None
     name: str | None
+    environment: str | Environment | None
+    inputs: Sequence[str] | None
+    outputs: Sequence[str] | None
     profile: str | None
     spot: bool | Literal["prefer"] | None
     budget: str | float | Decimal | None

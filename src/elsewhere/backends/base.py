@@ -94,7 +94,8 @@ class Ground:
     name: str
     """Sets ELSEWHERE_MACHINE to the native id of the machine it runs on."""
     fetch: str
-    """Defines `fetch KEY FILE`: an object of the place's deposit, whole, into a file; its status says whether."""
+    """Defines `fetch KEY FILE`: an object of the place's deposit, whole, into a file; its status says whether.
+    And `send FILE KEY`, the other way round."""
     end: str = ""
     """Ends the machine itself; empty: the end of its processes is enough."""
     directory: str = ".elsewhere"

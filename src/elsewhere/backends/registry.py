@@ -12,6 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from elsewhere.backends.base import Backend
+from elsewhere.config.shape import ASKED
 from elsewhere.errors import ConfigError, MissingExtra, UnknownPlace
 from elsewhere.model.place import Place
 
@@ -62,7 +63,9 @@ def _checked(place: str, settings: type[Any], given: Mapping[str, object]) -> di
         if name in known:
             values[name] = value
             continue
-        near = difflib.get_close_matches(name, known, 1)
+        if name in ASKED:
+            continue  # it is asked of machines, not of the place: choose reads it
+        near = difflib.get_close_matches(name, [*known, *ASKED], 1)
         faults.append(f"{place}: unknown key {key!r}" + (f"; did you mean {near[0]}?" if near else ""))
     if faults:
         raise ConfigError("; ".join(faults), faults=tuple(faults))

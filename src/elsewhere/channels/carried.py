@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from elsewhere.channels.base import Channel, Claim, Receipt, Room
+from elsewhere.channels.outputs import Outputs
 from elsewhere.channels.words import VALUES as VALUES
 from elsewhere.errors import NotFound
 from elsewhere.hosts import private_directory
@@ -60,10 +61,12 @@ class Carried:
 class Sending(Carried):
     """The controller's end: arguments go out before their deliveries, results come home before their reports."""
 
-    def __init__(self, channel: Channel, store: Store, directory: Path, calls: bool) -> None:
-        """`calls`: bodies of this job may refer to the store."""
+    def __init__(
+        self, channel: Channel, store: Store, directory: Path, calls: bool, outputs: Outputs | None = None
+    ) -> None:
+        """`calls`: bodies of this job may refer to the store. `outputs`: its tasks leave files that come home."""
         super().__init__(channel, store, directory)
-        self._calls = calls
+        self._calls, self._outputs = calls, outputs
         self._sent: set[str] = set()
 
     def send(self, deliveries: Sequence[Delivery]) -> None:
@@ -77,6 +80,8 @@ class Sending(Carried):
 
     def collect(self, limit: int) -> Sequence[Receipt]:
         receipts: Sequence[Receipt] = self.channel.collect(limit)
+        if self._outputs is not None:
+            self._outputs.bring(receipt.report for receipt in receipts)
         for receipt in receipts:
             report = receipt.report
             if isinstance(report, Ended) and report.form in _STORED:
@@ -93,9 +98,11 @@ class Sending(Carried):
 class Taking(Carried):
     """The agent's end, the other way round."""
 
-    def __init__(self, channel: Channel, store: Store, directory: Path, calls: bool) -> None:
+    def __init__(
+        self, channel: Channel, store: Store, directory: Path, calls: bool, outputs: Outputs | None = None
+    ) -> None:
         super().__init__(channel, store, directory)
-        self._calls = calls
+        self._calls, self._outputs = calls, outputs
 
     def claim(self, agent: str, room: Room, lease: timedelta) -> Sequence[Claim]:
         claims: Sequence[Claim] = self.channel.claim(agent, room, lease)
@@ -106,6 +113,8 @@ class Taking(Carried):
         return claims
 
     def report(self, reports: Sequence[Report], done: Collection[Claim] = ()) -> None:
+        if self._outputs is not None:
+            self._outputs.send(reports)
         for report in reports:
             if isinstance(report, Ended) and report.form in _STORED:
                 self.put(report.value.decode())

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from elsewhere.stores import Store
 
-OUTPUT, PAGES = "output/", "pages/"
+OUTPUT, PAGES, BOOTS = "output/", "pages/", "boots/"
 MOST = 8 << 20
 """Bytes of a segment."""
 _KEY = re.compile(r"output/([\w.=-]+)/(\d+\.\d+\.(?:out|err))/(\d{15})-(\d{15})")
@@ -46,12 +46,19 @@ def page_of(key: str) -> tuple[str, str] | None:
     return None if found is None or found[1].startswith(".") else (found[1], found[2])
 
 
+def boot_of(key: str) -> str:
+    """Whose boot an object tells of; empty for what is none."""
+    found = re.fullmatch(r"boots/([\w=-][\w.=-]*)", key)
+    return "" if found is None else found[1]
+
+
 class Upload:
     """The agent's end: puts what its slots have printed since the last time into the store."""
 
-    def __init__(self, store: Store, agent: str, directory: Path) -> None:
-        """`directory`: that of the agent's slots."""
-        self.store, self.agent, self.directory = store, agent, directory
+    def __init__(self, store: Store, agent: str, directory: Path, boot: Path | None = None) -> None:
+        """`directory`: that of the agent's slots. `boot`: the file of what the boot has said."""
+        self.store, self.agent, self.directory, self.boot = store, agent, directory, boot
+        self._boot = 0
         self._sent: dict[str, int] = {}
         self._pages: dict[str, bytes] = {}
 
@@ -63,8 +70,17 @@ class Upload:
                 self.store.put(f"{PAGES}{self.agent}/{path.name}", data)
                 self._pages[path.name] = data
 
+    def send_boot(self) -> None:
+        """What the boot has said, if it has said more."""
+        if self.boot is not None and self.boot.is_file() and (size := self.boot.stat().st_size) != self._boot:
+            with self.boot.open("rb") as file:
+                file.seek(max(0, size - MOST))
+                self.store.put(f"{BOOTS}{self.agent}", file.read(MOST))
+            self._boot = size
+
     def send(self) -> int:
         """How many bytes went up. Unreachable: the rest goes the next time."""
+        self.send_boot()
         went = 0
         for path in sorted(self.directory.glob("*.*.*")):
             if path.suffix not in (".out", ".err"):

@@ -19,7 +19,8 @@ from pathlib import Path
 from elsewhere.channels import words
 from elsewhere.channels.base import Claim, Receipt, Room
 from elsewhere.channels.frames import pack_deliveries, pack_orders, unpack_reports
-from elsewhere.channels.output import OUTPUT, PAGES
+from elsewhere.channels.output import BOOTS, OUTPUT, PAGES
+from elsewhere.channels.outputs import FILES
 from elsewhere.channels.streams import MOST, Stream
 from elsewhere.channels.words import VALUES, Pair
 from elsewhere.errors import InternalError, NotFound, Refused, StateError
@@ -225,10 +226,10 @@ class Pipe:
     def _lend(self, store: Store, peer: Peer, kind: int, item: words.Item) -> None:
         """Its job's values, and what it alone writes; of nothing else does an agent get to know, nor change it."""
         own = tuple(f"{folder}{peer.hello.agent}/" for folder in (OUTPUT, PAGES))
-        if not item.key.startswith((VALUES, *own)):
+        if not item.key.startswith((VALUES, FILES, *own)) and item.key != f"{BOOTS}{peer.hello.agent}":
             raise Refused(f"{peer.hello.agent} asks for what is not its own")
         if kind == words.KEEP:
-            write = store.create if item.key.startswith(VALUES) else store.put
+            write = store.create if item.key.startswith((VALUES, FILES)) else store.put
             write(item.key, item.data or b"")
             peer.stream.write(words.KEPT, words.encode(words.Item(item.key)))
             return

@@ -110,6 +110,10 @@ class SqsAgent:
         """The orders of the highest epoch, as they stood some seconds ago: few, while nothing is in hand."""
         return self._orders.read(None if self._held else IDLE)
 
+    def told_soon(self) -> Orders:
+        """As `told`, and as young as while nothing is in hand: for who has work that takes long. It is billed."""
+        return self._orders.read(IDLE)
+
     def claim(self, agent: str, room: Room, lease: timedelta) -> Sequence[Claim]:
         self._arrive(quiet=room.tasks <= 0)
         self._hand_on()

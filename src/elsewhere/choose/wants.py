@@ -5,7 +5,7 @@ Plain frozen data and its checks; sizes in bytes, money in Decimal dollars. No m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import Any
@@ -13,37 +13,12 @@ from typing import Any
 from elsewhere.errors import UsageError
 from elsewhere.model import units
 from elsewhere.model.resources import Resources
+from elsewhere.model.spans import NO_BOUND as NO_BOUND
+from elsewhere.model.spans import Span as Span
 
 ON_DEMAND, SPOT, PREFER = "on-demand", "spot", "prefer"
 CEILING = Decimal(10)
 """Dollars an hour for all machines together, where nothing else was said: a paid place always has a ceiling."""
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """From `least` to `most`, both included; None: no bound."""
-
-    least: Any = None
-    most: Any = None
-
-    def __bool__(self) -> bool:
-        return self.least is not None or self.most is not None
-
-    def holds(self, value: Any) -> bool:
-        return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
-
-    @classmethod
-    def read(cls, text: str, one: Callable[[str], Any]) -> Span:
-        """`4..16`, `4..`, `..16`; `4` alone is just that. ValueError says what a span looks like."""
-        low, dots, high = text.partition("..")
-        if not dots:
-            return cls(one(text), one(text))
-        if not low.strip() and not high.strip():
-            raise ValueError(f"{text!r} is not a span; write MIN..MAX, MIN.. or ..MAX")
-        return cls(one(low) if low.strip() else None, one(high) if high.strip() else None)
-
-
-NO_BOUND = Span()
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,8 +49,14 @@ OPTIONS = (
            help="How many tasks run at a time; by default one for each CPU this process may use."),
     Option("--python", value="PATH", group="Where",
            help="The interpreter that runs tasks; by default the virtual environment that is active or nearest."),
+    Option("--environment", value="NAME", group="Where",
+           help="The software that tasks need: an entry of `environments:` in the settings."),
     Option("--env", value="NAME=VALUE", parse=variable, many=True, group="Where",
            help="A variable for the tasks; NAME alone passes on the one that is set here."),
+    Option("--input", value="PATH|URL", many=True, group="Where",
+           help="A file, a directory or a URL (s3, http) that each task finds, under its name, where it runs."),
+    Option("--output", value="GLOB", many=True, group="Where",
+           help="Files that each task leaves where it runs, and that come home: results JOB --files."),
     Option("--isolate", group="Where", help="A fresh process for each task."),
     Option("--recycle", value="N|SIZE", parse=recycle, group="Where",
            help="Replace a slot's process after N tasks, or when it is larger than SIZE."),
@@ -97,8 +103,8 @@ def settings(asked: SimpleNamespace) -> dict[str, Any]:
 
 
 def variables(asked: SimpleNamespace) -> dict[str, str]:
-    """The variables of tasks: those of the settings, and over them those that were typed."""
-    return {**getattr(asked, "defaults", {}).get("env", {}), **dict(asked.env)}
+    """The variables of tasks: those of the environment, of the settings, and over them those that were typed."""
+    return {**getattr(asked, "furnished_env", {}), **getattr(asked, "defaults", {}).get("env", {}), **dict(asked.env)}
 
 
 def name_from(text: str) -> str:

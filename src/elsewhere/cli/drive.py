@@ -88,8 +88,8 @@ def drive(files: JobFiles, *, show: live.Quiet, results: Path | None = None, qui
             counts = _run(files, shown(show), stop, results, begun)
     finally:
         show.close()
-    why = "" if counts.over else given_up(files)
-    status = REFUSED if why and not counts.ended and not asked.status else status_of(counts, asked.status)
+    refused = "" if counts.over else given_up(files)
+    status = REFUSED if refused and not counts.ended and not asked.status else status_of(counts, asked.status)
     took = time.monotonic() - began
     if isinstance(show, live.JsonLines):
         paid = money(files)
@@ -97,8 +97,8 @@ def drive(files: JobFiles, *, show: live.Quiet, results: Path | None = None, qui
         following = commands(counts, name, results, paid)
         show.event("summary", **figures, seconds=round(took, 3), exit_status=status, next=following)
     elif not quiet:
-        early, failed = stopped_early(files), failures(files, counts)
-        last = Last(counts, name, results, bool(asked.signal), early, failed, money(files), why=why)
+        why, failed = stopped_why(files), failures(files, counts)
+        last = Last(counts, name, results, bool(asked.signal), why, failed, money(files))
         tell(*receipt(last, took, counts.ended - before.ended))
     return status
 
@@ -164,12 +164,18 @@ def save_results(files: JobFiles, target: Path) -> None:
         save(target, results.write(ledger, files.store, results.form_of(target)))
 
 
-def stopped_early(files: JobFiles) -> bool:
-    """Whether the last controller of the job stopped it because too many tasks had failed."""
+def stopped_why(files: JobFiles) -> str:
+    """Why the last controller of the job stopped it before its end, a sentence; empty: it did not."""
     with which.opened(files) as ledger:
-        kinds = [event.kind for event in ledger.events()]
-    ends = [place for place, kind in enumerate(kinds) if kind in ("stopped early", "resumed", "created", "retried")]
-    return bool(ends) and kinds[ends[-1]] == "stopped early"
+        ends = [event for event in ledger.events() if event.kind in _ENDS]
+    last = ends[-1] if ends else None
+    if last is not None and last.kind == "gave up":
+        return f"It stopped: {last.detail['why']}" + ("" if "\n" in str(last.detail["why"]) else ".")
+    early = last is not None and last.kind == "stopped early"
+    return "It stopped early, for too many tasks had failed." if early else ""
+
+
+_ENDS = ("stopped early", "gave up", "resumed", "created", "retried")
 
 
 def given_up(files: JobFiles) -> str:
@@ -194,7 +200,7 @@ def status_of(counts: Counts, interrupted: int = 0) -> int:
 
 
 class Last(NamedTuple):
-    """What the last lines are made of. `stopped`: by a signal; `early`: by its own limit of failures.
+    """What the last lines are made of. `stopped`: by a signal; `why`: it stopped by itself, and why.
 
     `since`: nobody runs it, and so long (seconds since the epoch); None: it has just ended.
     """
@@ -203,14 +209,12 @@ class Last(NamedTuple):
     name: str
     results: Path | None = None
     stopped: bool = False
-    early: bool = False
+    why: str = ""
     failures: Sequence[tuple[str, str]] = ()
     paid: bill.Paid | None = None
     running: bool = False
     """Somebody still has the job."""
     since: float | None = None
-    why: str = ""
-    """It was given up for this."""
 
 
 def failures(files: JobFiles, counts: Counts) -> list[tuple[str, str]]:
@@ -231,7 +235,7 @@ def receipt(last: Last, took: float, ended: int = 0) -> list[str]:
     from elsewhere.model.units import show_duration
     from elsewhere.observe.progress import show_rate
     from elsewhere.observe.safe import one_line
-    from elsewhere.observe.wording import when
+    from elsewhere.observe.wording import several, when
 
     on, counts = coloured(sys.stderr), last.counts
     left = counts.total - counts.ended
@@ -248,10 +252,8 @@ def receipt(last: Last, took: float, ended: int = 0) -> list[str]:
         rate = ""
     lines = [f"{began}: {', '.join(parts)}{rate}."]
     lines += [f"  failed {one_line(task, 60)}: {why}" for task, why in last.failures]
-    if left and last.early:
-        lines.append("It stopped early, for too many tasks had failed.")
     if left and last.why:
-        lines.append(f"It was given up: {last.why}")
+        lines += several(last.why)
     if last.paid is not None:
         lines += bill.lines(last.paid, last.running)
     following = next_steps(counts, last.name, last.results, last.paid)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from elsewhere.session import JobFiles
 
 LOOK_EVERY = 0.1
+BOOT = 3.0
+"""Seconds in which a controller brings what the boots of machines have said, once it knows that somebody looks."""
 
 COMMAND = Command(
     "logs",
@@ -29,11 +31,16 @@ COMMAND = Command(
     options=[
         Option("--follow", "-f", help="Go on as more is printed, until the task or the job is over."),
         Option("--attempt", value="N", parse=positive, help="Only this attempt."),
+        Option("--machine", value="ID", help="What the boot of this machine has said, instead: `machines` lists them."),
         Option("--stdout", help="Only standard output."),
         Option("--stderr", help="Only standard error."),
         Option("--raw", help="The bytes as they are, also on a terminal, and no headings."),
     ],
-    usage=["elsewhere logs [JOB] [OPTIONS]", "elsewhere logs JOB/TASK [OPTIONS]"],
+    usage=[
+        "elsewhere logs [JOB] [OPTIONS]",
+        "elsewhere logs JOB/TASK [OPTIONS]",
+        "elsewhere logs [JOB] --machine ID [--raw]",
+    ],
 )
 
 
@@ -73,6 +80,8 @@ class Sheet:
 
 def main(asked: SimpleNamespace) -> int:
     files, tasks = which.job_and_tasks(asked.job, [asked.task] if asked.task else [])
+    if asked.machine is not None:
+        return _boot(files, asked)
     streams = [name for name, on in (("out", asked.stdout), ("err", asked.stderr)) if on] or ["out", "err"]
     with which.opened(files) as ledger:
         if tasks:
@@ -84,6 +93,23 @@ def main(asked: SimpleNamespace) -> int:
             wrote = _of_job(files, ledger, streams, asked)
     if not wrote:
         tell("Nothing was printed.")
+    return 0
+
+
+def _boot(files: JobFiles, asked: SimpleNamespace) -> int:
+    from elsewhere import session
+
+    native = which.machine(files, asked.machine)
+    until = time.monotonic() + (BOOT if _goes_on(files) else 0.0)
+    while not (files.boots / native).is_file() and time.monotonic() < until and _goes_on(files):
+        time.sleep(LOOK_EVERY)
+    data = session.boot_log(files, native)
+    sheet = Sheet(asked.raw, headings=False)
+    if data:
+        sheet.write(native, data)
+    sheet.flush()
+    if not data:
+        tell(f"{native} has said nothing yet, as far as is known here.")
     return 0
 
 

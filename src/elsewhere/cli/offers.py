@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from elsewhere.choose.plan import Chosen
     from elsewhere.choose.wants import Wants
     from elsewhere.model.catalog import Catalog
+    from elsewhere.model.place import Place
 
 _OF_TASKS = [option for option in asking.OPTIONS if option.key in ("cpus", "memory", "gpus")]
 _NO_USE = ("simultaneous", "machines", "total_cpus", "min_price_per_hour", "budget")
@@ -47,10 +48,9 @@ def main(asked: SimpleNamespace) -> int:
     from elsewhere import session
     from elsewhere.cli import places
 
-    for key in _NO_USE:
-        setattr(asked, key, None)
     known = places.known()
     place = places.find(asked.place or _default(), known)
+    _settle(asked, place)
     inventory = None if getattr(asked, "from") else session.inventory(place)
     if inventory is None and not getattr(asked, "from"):
         return _none(place.name, asked)
@@ -63,6 +63,15 @@ def main(asked: SimpleNamespace) -> int:
         prices.write(asked.save, found)
         tell(f"{len(found):,} offers of {found.taken:%Y-%m-%d %H:%M} UTC written to {asked.save}")
     return _why(found, wants, asked) if asked.why else _offers(found, wants, asked)
+
+
+def _settle(asked: SimpleNamespace, place: Place) -> None:
+    """What settings ask of the machines of this place; how many there are is no question of a list."""
+    from elsewhere.config import load
+
+    wanting.settle(asked, {**place.wants, **load.current().wants()})
+    for key in _NO_USE:
+        setattr(asked, key, None)
 
 
 def _default() -> str:

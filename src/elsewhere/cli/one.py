@@ -36,12 +36,13 @@ def one_command(asked: SimpleNamespace) -> int:
     from elsewhere import session
     from elsewhere.cli import paid
     from elsewhere.cli.run import DEFAULT, place
-    from elsewhere.cli.surroundings import spec_of_command
+    from elsewhere.cli.surroundings import furnish, spec_of_command
     from elsewhere.model.task import NewTask
 
     where = place(asked)
     inventory = paid.check(asked, where) if asked.on != DEFAULT else None
     if inventory is None:
+        furnish(asked, where)
         asking.find_command(asked.rest, asking.variables(asked))
     asked.slots = 1
     name = asked.name or asking.name_from(Path(asked.rest[0]).name)
@@ -84,8 +85,8 @@ def follow(files: JobFiles, asked: SimpleNamespace) -> int:
         status = OUR_FAILURE
         complain(why, hint=f"`elsewhere resume {name}` tries again.")
     elif not counts.over:
-        status = heard.status or OUR_FAILURE
-        tell(f"Interrupted. `elsewhere resume {name}{cost.more}` runs it again.")
+        status, why = heard.status or OUR_FAILURE, drive.stopped_why(files)
+        tell(f"{why or 'Interrupted.'} `elsewhere resume {name}{cost.more}` runs it again.")
     if isinstance(show, live.JsonLines):
         figures = {**which.figures(counts), **bill.figures(cost)}
         show.event("summary", **figures, exit_status=status, job={"id": files.id, "name": name})

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+from elsewhere.cli import wanting
 from elsewhere.cli.grammar import nearest
 from elsewhere.errors import UsageError
 
@@ -55,6 +56,13 @@ def _filled(asked: SimpleNamespace, found: Settings, job: str) -> SimpleNamespac
     asked.places = found.places()
     asked.on = asked.on or found.value("on", profile, job) or "local"
     asked.python = asked.python or found.value("python", profile, job)
+    name = getattr(asked, "environment", None) or found.value("environment", profile, job)
+    asked.software = found.environment(name) if name else None
+    for typed, key in (("input", "inputs"), ("output", "outputs")):
+        if not getattr(asked, typed, True):
+            setattr(asked, typed, list(found.value(key, profile, job) or ()))
+    place = asked.places.get(asked.on)
+    wanting.settle(asked, {**(place.wants if place else {}), **found.wants(profile, job)})
     return asked
 
 

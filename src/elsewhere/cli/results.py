@@ -15,6 +15,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from elsewhere.session import JobFiles
+
+
+def checked(found: Path) -> Path:
+    """UsageError: it is no file that results may be written to."""
+    from elsewhere.errors import UsageError
+
+    try:
+        return target(str(found))
+    except ValueError as error:
+        raise UsageError(f"--output: {error}", hint="With --files it is a directory.") from None
+
 
 def target(text: str) -> Path:
     """A file that results may be written to; looked at before anything runs."""
@@ -47,10 +59,13 @@ COMMAND = Command(
         Option("--failed", help="Only those that failed, with their reasons."),
         Option("--format", value="FORMAT", choices=("jsonl", "json", "csv"),
                help="How to write them: by default as the suffix of FILE says, else as JSON lines."),
-        Option("--output", "-o", value="FILE", parse=target, help="Write to FILE; it appears whole or not at all."),
+        Option("--output", "-o", value="FILE", parse=path, help="Write to FILE; it appears whole or not at all."),
         Option("--json", help="The same as --format jsonl."),
+        Option("--files", help="The files that tasks left as outputs, instead: into the directory of -o, a folder "
+               "for each task; without -o their paths are listed."),
     ],
     examples=[
+        ("elsewhere results fit --files -o results/", "what tasks left as outputs"),
         ("elsewhere results fit --format csv -o fit.csv", "a table, with a column for each key"),
         ("elsewhere results --failed | jq .error.reason", "why tasks failed"),
     ],
@@ -61,6 +76,10 @@ def main(asked: SimpleNamespace) -> int:
     from elsewhere.observe import results
 
     files = which.job(asked.job)
+    if asked.files:
+        return _files(files, asked)
+    if asked.output is not None:
+        asked.output = checked(asked.output)
     form = asked.format or ("jsonl" if asked.output is None or asked.json else results.form_of(asked.output))
     with which.opened(files) as ledger:
         counts = ledger.count()
@@ -73,6 +92,31 @@ def main(asked: SimpleNamespace) -> int:
     if left:
         tell(f"{left:,} of {counts.total:,} tasks have not ended, and are not among them.")
     return 0
+
+
+def _files(files: JobFiles, asked: SimpleNamespace) -> int:
+    """Each task's own folder, by its name; what is there already is written anew."""
+    from elsewhere.observe import kept
+
+    with which.opened(files) as ledger:
+        found = list(kept.outputs(ledger, files.outputs))
+    if asked.output is None:
+        say_files(found, asked.json)
+        return 0
+    count = sum(kept.copy(folder, asked.output / name) for name, _, folder in found)
+    tell(f"{count:,} files of {len(found):,} tasks in {asked.output}" if found else "No task has left files.")
+    return 0
+
+
+def say_files(found: list[tuple[str, str, Path]], json: bool) -> None:
+    from elsewhere.cli.terminal import say, say_json
+    from elsewhere.observe.safe import one_line
+
+    rows = [(task, path) for _, task, folder in found for path in sorted(folder.rglob("*")) if path.is_file()]
+    if json:
+        say_json([{"task_id": task, "path": str(path)} for task, path in rows])
+    else:
+        say(*(f"{one_line(task)}  {path}" for task, path in rows))
 
 
 def _print(pieces: Iterator[bytes]) -> None:

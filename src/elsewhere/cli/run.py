@@ -181,9 +181,10 @@ def task_list_spec(asked: SimpleNamespace) -> JobSpec:
 
 def _each_line(asked: SimpleNamespace) -> int:
     from elsewhere.cli import each_line
-    from elsewhere.cli.surroundings import spec_of_command
+    from elsewhere.cli.surroundings import furnish, spec_of_command
 
     template = each_line.Template(asked.rest)
+    furnish(asked, place(asked))
     if "{" not in asked.rest[0]:
         asking.find_command(asked.rest, asking.variables(asked))
     name = asked.name or asking.name_from(Path(asked.rest[0]).name)

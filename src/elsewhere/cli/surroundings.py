@@ -15,6 +15,7 @@ from elsewhere.machine import default_slots as default_slots
 from elsewhere.machine import is_login_node as is_login_node
 
 if TYPE_CHECKING:
+    from elsewhere.api.furnishing import Furnished
     from elsewhere.model.job import JobSpec
     from elsewhere.model.place import Place
     from elsewhere.ship.environment import Interpreter
@@ -29,6 +30,7 @@ def spec_of_command(asked: SimpleNamespace, name: str, place: Place, words: tupl
 
     from elsewhere.model.job import Entry
 
+    furnish(asked, place)
     own = () if asked.each_line is not None else words
     entry = Entry("command", "", own, " ".join(words[:3]) or "commands")
     return _spec(asked, name, place, entry, sys.executable, ())
@@ -42,7 +44,8 @@ def _spec(
     from elsewhere.model import ids
     from elsewhere.model.job import JobSpec
 
-    fields = asking.settings(asked)
+    directory = Path(cwd) if cwd else Path.cwd()
+    fields = {**asking.settings(asked), **asked.furnished.fields, **_files(asked, place, directory)}
     fields.setdefault("slots", default_slots()[0])
     if fields["secrets"]:
         from elsewhere.config import secret
@@ -56,8 +59,8 @@ def _spec(
         backend="" if place.backend == place.name else place.backend,
         settings=dict(place.settings),
         python=python,
-        cwd=cwd or str(Path.cwd()),
-        path=path,
+        cwd=str(directory),
+        path=(*path, *asked.furnished.path),
         command_line=("elsewhere", *sys.argv[1:]),
         **fields,
     )
@@ -70,12 +73,47 @@ def interpreter(python: str | None) -> Interpreter:
     return environment.interpreter(python or "")
 
 
+def furnish(asked: SimpleNamespace, place: Place) -> Furnished:
+    """What the environment that was asked for comes to, once; what it says to tasks goes to their variables."""
+    if not hasattr(asked, "furnished"):
+        asked.furnished = _furnish(asked, place)
+        if asked.furnished.python:
+            asked.furnished_env = _activated(Path(asked.furnished.python))
+    found: Furnished = asked.furnished
+    return found
+
+
+def _furnish(asked: SimpleNamespace, place: Place) -> Furnished:
+    from elsewhere.api import furnishing
+
+    if asked.software is None:
+        return furnishing.Furnished()
+    found = interpreter(asked.python)
+    version = ".".join(map(str, found.version))
+    return furnishing.furnish(asked.software, place, Path.cwd(), found.path, version, asked.architecture or "")
+
+
+def _files(asked: SimpleNamespace, place: Place, cwd: Path) -> dict[str, Any]:
+    """Inputs and outputs, as fields of a JobSpec."""
+    from elsewhere.api import furnishing
+
+    return furnishing.files(getattr(asked, "input", ()), getattr(asked, "output", ()), place, cwd)
+
+
+def _activated(python: Path) -> dict[str, str]:
+    """As `activate` sets them."""
+    import os
+
+    return {"VIRTUAL_ENV": str(python.parent.parent), "PATH": f"{python.parent}:{os.environ.get('PATH', os.defpath)}"}
+
+
 def spec_of_function(asked: SimpleNamespace, name: str, place: Place) -> JobSpec:
     """The job of a task list; its function is looked for in the interpreter that will call it, before anything runs."""
     from elsewhere.ship import environment
 
-    found = interpreter(asked.python)
-    entry, asked.signature = environment.check_entry(asked.entry, found)
+    furnished = furnish(asked, place)
+    found = interpreter(furnished.python or asked.python)
+    entry, asked.signature = environment.check_entry(asked.entry, found, elsewhere=bool(furnished.fields))
     asked.why = found.why
     return _spec(asked, name, place, entry, found.path, ())
 

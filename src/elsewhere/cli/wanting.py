@@ -5,7 +5,7 @@ Sizes and counts are read here; what they mean together is checked by choose/wan
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -97,55 +97,23 @@ OPTIONS = (
     Option("--budget", value="DOLLARS", parse=dollars, group=MONEY, help="For the whole job."),
 )  # fmt: skip
 
-_PLAIN = {
-    "machine_cpus": "machine_cpus", "machine_memory": "machine_memory", "memory_per_cpu": "memory_per_cpu",
-    "memory_per_task": "memory_per_task", "machine_gpus": "machine_gpus", "local_disk": "local_disk",
-    "local_disk_per_cpu": "local_disk_per_cpu", "local_disk_per_task": "local_disk_per_task",
-    "tasks_per_machine": "tasks_per_machine", "simultaneous": "simultaneous", "machines": "machines",
-    "total_cpus": "total_cpus", "architecture": "architecture", "spot": "spot", "budget": "budget",
-    "max_price_per_task": "price_per_task",
-}  # fmt: skip
-_LISTS = {
-    "zone": "zones", "region": "regions", "machine_types": "machine_types", "cpu_family": "cpu_family",
-    "gpu_types": "gpu_types",
-}  # fmt: skip
-_DISKS = {"boot_disk": "total", "boot_disk_base": "base", "boot_disk_per_cpu": "per_cpu",
-          "boot_disk_per_task": "per_task"}  # fmt: skip
-
 
 def wants(asked: SimpleNamespace, limits: Limits | None = None) -> Wants:
-    """What was typed, over the needs of tasks that settings give, within the limits of a place; checked."""
-    from dataclasses import replace
+    """What was typed, over what settings say (cli/projects.py put it there), within the limits of a place; checked."""
+    from elsewhere.choose import given
 
-    from elsewhere.choose.wants import BootDisk, Span, Wants
-
-    found: dict[str, Any] = {
-        ours: getattr(asked, key) for key, ours in _PLAIN.items() if getattr(asked, key) is not None
-    }
-    for key, ours in _LISTS.items():
-        if given := getattr(asked, key):
-            found[ours] = tuple(name for part in given for name in part)
-    disks = {ours: getattr(asked, key) for key, ours in _DISKS.items() if getattr(asked, key) is not None}
-    found["boot_disk"] = BootDisk(**disks)
-    found["price_per_hour"] = Span(asked.min_price_per_hour, asked.max_price_per_hour)
-    made = Wants(task=_task(asked), **found)
-    if limits is not None:
-        made = replace(
-            made,
-            regions=made.regions or limits.regions,
-            machines=_within(made.machines, limits.machines),
-            price_per_hour=_within(made.price_per_hour, limits.price_per_hour),
-            budget=min((b for b in (made.budget, limits.budget) if b is not None), default=None),
-        )
-    return made.check()
+    found = {option.key: getattr(asked, option.key) for option in OPTIONS}
+    for option in OPTIONS:
+        if option.many:
+            found[option.key] = tuple(name for part in found[option.key] for name in part) or None
+    return given.wants(found, _task(asked), limits)
 
 
-def _within(span: Span, most: Any) -> Span:
-    from elsewhere.choose.wants import Span
-
-    if most is None or (span.most is not None and span.most <= most):
-        return span
-    return Span(span.least, most)
+def settle(asked: SimpleNamespace, known: Mapping[str, Any]) -> None:
+    """What settings ask of machines, where nothing was typed."""
+    for option in OPTIONS:
+        if option.key in known and getattr(asked, option.key, known) in (None, []):
+            setattr(asked, option.key, [known[option.key]] if option.many else known[option.key])
 
 
 def _task(asked: SimpleNamespace) -> Any:

@@ -50,9 +50,9 @@ def main(asked: SimpleNamespace) -> int:
             show.event("summary", **figures, exit_status=status, next=drive.commands(counts, name, None, paid))
         elif not asked.quiet:
             since = _news(ledger) if left else None
-            early, failed = drive.stopped_early(files), drive.failures(files, counts)
+            why, failed = drive.stopped_why(files), drive.failures(files, counts)
             held = session.holder(files) is not None  # it may still be ending its machines
-            last = drive.Last(counts, name, None, False, early, failed, bill.paid(ledger), held, since)
+            last = drive.Last(counts, name, None, False, why, failed, bill.paid(ledger), held, since)
             tell(*drive.receipt(last, _took(ledger)))
     return status
 

@@ -51,6 +51,20 @@ def job_and_tasks(reference: str, tasks: list[str]) -> tuple[JobFiles, list[str]
     return job(name), [task] if slash and task else tasks
 
 
+def machine(files: JobFiles, text: str) -> str:
+    """The place's own name of a machine of the job, of which `text` is a beginning. UsageError names the nearest."""
+    from elsewhere.cli.grammar import nearest
+    from elsewhere.ledger.allocations import allocations
+
+    with opened(files) as ledger:
+        natives = [one.native for one in allocations(ledger) if one.native]
+    found = [native for native in natives if native.startswith(text)]
+    if len(found) == 1 or text in found:
+        return text if text in found else found[0]
+    said = f"{len(found)} machines begin with {text!r}" if found else f"the job has no machine {text!r}"
+    raise UsageError(said + nearest(text, natives), hint="`elsewhere machines JOB` lists them.")
+
+
 def unknown_task(ledger: Questions, task: str) -> UsageError:
     """The error for a task that the job does not have, with the nearest of its first thousand."""
     from elsewhere.cli.grammar import nearest

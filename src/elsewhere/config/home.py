@@ -16,7 +16,7 @@ from pathlib import Path
 
 from elsewhere.errors import StateError
 
-_OURS = ("jobs", "key", "cache", "names")
+_OURS = ("jobs", "key", "cache", "names", "environments")
 
 # fmt: off
 _NETWORK = frozenset((

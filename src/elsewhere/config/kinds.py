@@ -28,6 +28,8 @@ class Kind:
     read: Callable[[Any], Any]
     schema: Mapping[str, Any]
     mapping: bool = False
+    one: Kind | None = None
+    """Of a span: what each of its ends is."""
 
 
 def whole(least: int | None = None) -> Kind:
@@ -109,6 +111,19 @@ def _words(value: Any) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _requirements(value: Any) -> str | tuple[str, ...]:
+    """A list of them, or the name of a file."""
+    if isinstance(value, str):
+        if not value.strip():
+            raise ValueError("must be a list of requirements, or a file of them, not an empty text")
+        return value
+    return _words(value)
+
+
+def _lines(value: Any) -> tuple[str, ...]:
+    return tuple(value.splitlines()) if isinstance(value, str) else _words(value)
+
+
 def _recycle(value: Any) -> tuple[str, int]:
     """A bare number is a count of tasks, with a unit it is a size, as `--recycle` has it."""
     if isinstance(value, int) or (isinstance(value, str) and value.isdigit()):
@@ -174,6 +189,8 @@ LIMIT = Kind("a duration", _positive_duration, _MEASURE)
 SHARE = Kind("a count or a percentage", _share, {"type": ["string", "integer"]})
 MONEY = Kind("dollars", _money, _MEASURE)
 WORDS = Kind("a list of strings", _words, {"type": ["array", "string"], "items": _STRING})
+REQUIREMENTS = Kind("a list of requirements, or a file", _requirements, {"type": ["array", "string"], "items": _STRING})
+LINES = Kind("lines", _lines, {"type": ["array", "string"], "items": _STRING})
 COMMAND = Kind("a list of strings", _command, {"type": "array", "items": _STRING, "minItems": 1})
 STATUSES = Kind("a list of exit statuses", _statuses, {"type": ["array", "integer"], "items": {"type": "integer"}})
 RECYCLE = Kind("a count of tasks, or a size", _recycle, {"type": ["string", "integer"]})

@@ -19,6 +19,7 @@ from elsewhere.errors import ConfigError, UnknownPlace
 
 if TYPE_CHECKING:
     from elsewhere.config.shape import Tree
+    from elsewhere.model.job import Environment
     from elsewhere.model.place import Place
 
 PREFIX = "ELSEWHERE_"
@@ -30,7 +31,8 @@ _NOT_SETTINGS = frozenset(
     )
 )  # fmt: skip
 _OF_AGENTS = PREFIX + "AGENT_"
-_CALL = ("on", "slots", "python", "env", "timeout", "isolate", "priority", "channel", "max_failures")
+_CALL = ("on", "slots", "python", "env", "timeout", "isolate", "priority", "channel", "max_failures", "environment",
+         "inputs", "outputs")  # fmt: skip
 _SPEC = ("slots", "timeout", "grace", "isolate", "max_failures", "priority", "channel", "keep", "recycle_tasks",
          "recycle_memory")  # fmt: skip
 
@@ -101,6 +103,14 @@ class Settings:
             values["resources"] = Resources(**{key: leaf.value for key, leaf in found["resources"].items()})
         return values
 
+    def wants(self, profile: str = "", job: str = "") -> dict[str, Any]:
+        """What `run` asks of machines, by the keys of settings.Machines; only what is set."""
+        if not (found := self.run(profile, job)):
+            return {}  # the usual case, as in `run`
+        from elsewhere.config.shape import MACHINES
+
+        return {key: found[key].value for key in MACHINES if key in found}
+
     def value(self, key: str, profile: str = "", job: str = "") -> Any:
         """One key of `run` (on, python, keep, max_state, ...); None when it is not set."""
         leaf = self.run(profile, job).get(key)
@@ -126,10 +136,25 @@ class Settings:
             entry = self.tree["places"][name]
             limits = {key: leaf.value for key, leaf in entry.get("limits", {}).items()}
             values = {key: leaf.value for key, leaf in entry.get("settings", {}).items()}
+            wants = {key: leaf.value for key, leaf in entry.get("wants", {}).items()}
             backend = entry["backend"].value if "backend" in entry else name
             script = entry["startup_script"].value if "startup_script" in entry else ""
-            found[name] = Place(name, backend, values, Limits(**limits), script)
+            found[name] = Place(name, backend, values, Limits(**limits), script, wants)
         return found
+
+    def environment(self, name: str) -> Environment:
+        """That entry of `environments:`. UnknownPlace: there is none; UsageError: it says what means nothing yet."""
+        from elsewhere.config.settings import LATER_ENVIRONMENT
+        from elsewhere.errors import UsageError
+        from elsewhere.model.job import Environment
+
+        entry = {key: leaf.value for key, leaf in self._entry("environments", name).items()}
+        if later := [key for key in entry if key in LATER_ENVIRONMENT]:
+            raise UsageError(
+                f"environment {name!r} has {' and '.join(later)}, which this version cannot do yet",
+                hint="Nothing was started.",
+            )
+        return Environment(**entry)
 
     def shown(self, profile: str = "", call: Mapping[str, Any] | None = None) -> list[tuple[str, str, str]]:
         """(key, value, where it comes from) of all that is in force: what is built in, files, variables, the call.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from elsewhere.config import settings
+from elsewhere.config.shape import ENDS
 
 DIRECTORY = Path(__file__).parent / "schemas"
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -34,9 +35,11 @@ def settings_file() -> Schema:
     entries = {
         "profiles": run,
         "jobs": {**run, "properties": {**_keys(settings.Job), **run["properties"], **_later()}},
-        "places": {"type": "object", "properties": {**_keys(settings.Place), "limits": _closed(settings.Ceilings)}},
-        "environments": {"type": "object"},
-    }
+        "places": {"type": "object", "properties": {**_machines(), **_keys(settings.Place),
+                                                   "max-machines": _keys(settings.Ceilings)["machines"],
+                                                   "limits": _closed(settings.Ceilings)}},
+        "environments": _closed(settings.Environment),
+    }  # fmt: skip
     sections = {name: {"type": "object", "additionalProperties": entry} for name, entry in entries.items()}
     return {
         "$schema": _DRAFT,
@@ -79,11 +82,19 @@ def _run() -> Schema:
         "resources": _closed(settings.Needs),
         "retries": {"anyOf": [{"type": "integer", "minimum": 0}, _closed(settings.Retries)]},
     }
-    keys = {**_keys(settings.Run), **_keys(settings.Needs)}
+    keys = {**_machines(), **_keys(settings.Run), **_keys(settings.Needs)}
     for name, schema in special.items():
         keys[name] = {**schema, "description": keys[name]["description"]}
     hyphened = {name.replace("_", "-"): schema for name, schema in keys.items()}
     return {"type": "object", "additionalProperties": False, "properties": {**keys, **hyphened}}
+
+
+def _machines() -> Schema:
+    """The keys that ask something of machines, with ends of spans and other names."""
+    own = _keys(settings.Machines)
+    ends = {name: {**kind.schema, "description": f"The {side} of {key}."} for name, (key, side, kind) in ENDS.items()}
+    keys = {**own, **{name: own[key] for name, key in settings.SAME.items()}, **ends}
+    return {**keys, **{name.replace("_", "-"): schema for name, schema in keys.items()}}
 
 
 def _later() -> dict[str, Schema]:

@@ -13,9 +13,11 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+from elsewhere.config import asked_kinds as asked
 from elsewhere.config import kinds
 from elsewhere.config.kinds import Kind
 from elsewhere.config.secret import Secret
+from elsewhere.model.spans import Span
 
 CHANNEL = kinds.choice("calls", "pipe", "spool")
 
@@ -35,6 +37,9 @@ class Run:
     python: str | None = key(kinds.TEXT, "The interpreter that runs tasks; a path is seen from the file's directory.")
     env: Mapping[str, str | Secret] | None = key(kinds.VARIABLES, "Variables for tasks; env:, file:, keyring: refer.")
     resources: Mapping[str, Any] | None = key(kinds.MAPPING, "What one task needs: the keys of Needs.")
+    environment: str | None = key(kinds.TEXT, "An entry of `environments:`, the software that tasks need.")
+    inputs: tuple[str, ...] | None = key(kinds.WORDS, "Files, directories and URLs that each task finds where it runs.")
+    outputs: tuple[str, ...] | None = key(kinds.WORDS, "Globs of files that each task leaves, and that come home.")
     timeout: timedelta | None = key(kinds.LIMIT, "How long a task may run.")
     grace: timedelta | None = key(kinds.DURATION, "Between SIGTERM and SIGKILL.")
     retries: int | Mapping[str, Any] | None = key(kinds.MAPPING, "A count, or a mapping of the keys of Retries.")
@@ -60,6 +65,46 @@ class Needs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Machines:
+    """What is asked of machines that a place sells: as the options of `run` of these names. Beside every key of Run,
+    and in a place, where it holds unless a job says otherwise. `min-` and `max-` before the key of a span set one end
+    of it."""
+
+    task_time: timedelta | None = key(kinds.LIMIT, "About how long one task takes.")
+    spot: str | None = key(asked.SPOT, "Only spot machines; prefer: on demand where there is none.")
+    region: tuple[str, ...] | None = key(asked.PATTERNS, "Only these regions.")
+    zone: tuple[str, ...] | None = key(asked.PATTERNS, "Only these zones.")
+    machine_types: tuple[str, ...] | None = key(asked.PATTERNS, "Only types of these names: globs, or re: before one.")
+    architecture: str | None = key(asked.ARCHITECTURE, "Of their processors.")
+    cpu_family: tuple[str, ...] | None = key(asked.PATTERNS, "Only these processors.")
+    machine_cpus: Span | None = key(asked.COUNTS, "CPUs of each machine.")
+    machine_memory: Span | None = key(asked.SIZES, "Memory of each.")
+    memory_per_cpu: Span | None = key(asked.SIZES, "Its memory for each CPU.")
+    memory_per_task: Span | None = key(asked.SIZES, "Its memory for each task that runs on it at a time.")
+    machine_gpus: Span | None = key(asked.GPUS, "GPUs of each machine.")
+    gpu_types: tuple[str, ...] | None = key(asked.PATTERNS, "Only these GPUs.")
+    local_disk: Span | None = key(asked.SIZES, "Local disks of each machine.")
+    local_disk_per_cpu: Span | None = key(asked.SIZES, "The same for each CPU.")
+    local_disk_per_task: Span | None = key(asked.SIZES, "The same for each task.")
+    boot_disk: int | None = key(kinds.SIZE, "At least so large a boot disk.")
+    boot_disk_base: int | None = key(kinds.SIZE, "Or, where that is more, so large and the next two.")
+    boot_disk_per_cpu: int | None = key(kinds.SIZE, "So much more for each CPU.")
+    boot_disk_per_task: int | None = key(kinds.SIZE, "So much more for each task.")
+    tasks_per_machine: Span | None = key(asked.UPTO, "Tasks at a time on one machine.")
+    simultaneous: Span | None = key(asked.UPTO, "Tasks at a time on all machines.")
+    machines: Span | None = key(asked.UPTO, "How many machines.")
+    total_cpus: Span | None = key(asked.UPTO, "CPUs of all machines.")
+    max_price_per_hour: Decimal | None = key(kinds.MONEY, "Dollars, of all machines together.")
+    min_price_per_hour: Decimal | None = key(kinds.MONEY, "Dollars, of all machines together.")
+    max_price_per_task: Decimal | None = key(kinds.MONEY, "Dollars, of one task; wants task-time.")
+    budget: Decimal | None = key(kinds.MONEY, "Dollars for the whole job.")
+
+
+SAME = {"instances": "machines", "instance_types": "machine_types", "regions": "region", "zones": "zone"}
+"""Other names of some of these keys."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Retries:
     """`retries:` as a mapping. As a number it is the first of these keys."""
 
@@ -72,6 +117,17 @@ class Retries:
     delay: timedelta | None = key(kinds.DURATION, "Before the first new try.")
     factor: float | None = key(kinds.ABOVE_ZERO, "How the delay grows from try to try.")
     max_delay: timedelta | None = key(kinds.DURATION, "What it grows to.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """An entry of `environments:`, what `environment:` names: the software that tasks need."""
+
+    python: str | None = key(kinds.TEXT, 'A minor version such as "3.12"; by default the one that runs here.')
+    pip: str | tuple[str, ...] | None = key(kinds.REQUIREMENTS, "Requirements, or a file of them.")
+    apt: tuple[str, ...] | None = key(kinds.WORDS, "Packages of Debian and Ubuntu, where we are root.")
+    setup: tuple[str, ...] | None = key(kinds.LINES, "Lines for `sh -e`, run once on each machine.")
+    capture: bool | None = key(kinds.FLAG, "Also what the interpreter here has, at the same versions.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,20 +164,10 @@ class Ceilings:
     regions: tuple[str, ...] | None = key(kinds.WORDS, "Only these.")
 
 
-LATER = (
-    "environment",
-    "image",
-    "inputs",
-    "outputs",
-    "mounts",
-    "matrix",
-    "needs",
-    "budget",
-    "spot",
-    "places",
-    "machine",
-)
+LATER = ("image", "mounts", "matrix", "needs", "places", "machine")
 """Keys of jobs that are kept as they stand: what they mean is not built yet."""
+LATER_ENVIRONMENT = ("conda", "image", "mounts", "offline")
+"""The same of environments."""
 SECTIONS = ("default", "profiles", "places", "environments", "jobs")
 
 

@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from elsewhere.config import kinds, settings
 from elsewhere.config.faults import article, nearest
 from elsewhere.config.files import Source
 from elsewhere.config.kinds import Kind
+from elsewhere.model.spans import NO_BOUND
 
-RUN, NEEDS, RETRIES = settings.keys(settings.Run), settings.keys(settings.Needs), settings.keys(settings.Retries)
+NEEDS, RETRIES, MACHINES = (
+    settings.keys(settings.Needs),
+    settings.keys(settings.Retries),
+    settings.keys(settings.Machines),
+)
+RUN = settings.keys(settings.Run) | MACHINES
 JOB, PLACE, CEILINGS = settings.keys(settings.Job), settings.keys(settings.Place), settings.keys(settings.Ceilings)
+ENVIRONMENT = settings.keys(settings.Environment)
+ENDS = {f"{word}_{name}": (name, side, kind.one) for name, kind in MACHINES.items() if kind.one is not None
+        for word, side in (("min", "least"), ("max", "most"))}  # fmt: skip
+"""Keys of one end of a span: whose, which, and what it may be."""
+ASKED = frozenset({*MACHINES, *ENDS, *settings.SAME})
+"""Every key that asks something of machines."""
+_RUNS = {*RUN, *NEEDS, *ASKED}
+_OF_PLACES = {"region", "regions"}
+"""In a place these are its backend's: where it is, not what is asked."""
+_BOTH = {"spot", "architecture", "zones"}
+"""These are asked of machines even where its backend has a key of that name."""
+_CEILINGS = {"budget": "budget", "max_machines": "machines", "max_price_per_hour": "price_per_hour"}
+"""What may stand in a place without `limits:` around it."""
 
 
 class Leaf(NamedTuple):
@@ -44,7 +64,7 @@ class Checker:
     def file(self) -> Tree:
         """The sections. Keys of a run that stand at the top are those of `default:`."""
         tree = self.source.tree
-        known = {*settings.SECTIONS, *RUN, *NEEDS}
+        known = {*settings.SECTIONS, *_RUNS}
         found: Tree = {}
         top = {key: value for key, value in tree.items() if _plain(key) not in settings.SECTIONS}
         found["default"] = self._run(top, tree, "", known)
@@ -56,7 +76,7 @@ class Checker:
 
     def _section(self, section: str, tree: dict[str, Any]) -> Tree:
         if section == "default":
-            return self._run(tree, tree, "default.", {*RUN, *NEEDS})
+            return self._run(tree, tree, "default.", _RUNS)
         entries = {key: value for key, value in tree.items() if self._is_mapping(tree, key, value, section)}
         checked = {key: self._entry(section, key, value) for key, value in entries.items()}
         # `default:` inside a section stands under each of its other entries.
@@ -66,32 +86,67 @@ class Checker:
     def _entry(self, section: str, name: str, tree: dict[str, Any]) -> Tree:
         where = f"{section}.{name}."
         if section == "profiles":
-            return self._run(tree, tree, where, {*RUN, *NEEDS})
+            return self._run(tree, tree, where, _RUNS)
         if section == "jobs":
             own = {key: value for key, value in tree.items() if _plain(key) in JOB}
             kept = {key: value for key, value in tree.items() if _plain(key) in settings.LATER}
             rest = {key: value for key, value in tree.items() if key not in own and key not in kept}
-            known = {*JOB, *RUN, *NEEDS, *settings.LATER}
+            known = {*JOB, *_RUNS, *settings.LATER}
             return {
                 **self._leaves(own, tree, JOB, where), **self._kept(kept, tree), **self._run(rest, tree, where, known),
             }  # fmt: skip
         if section == "places":
             return self._place(name, tree, where)
-        return self._kept(tree, tree)
+        return self._environment(tree, where)
 
     def _place(self, name: str, tree: dict[str, Any], where: str) -> Tree:
         own = {key: value for key, value in tree.items() if _plain(key) in PLACE and _plain(key) != "limits"}
         found = self._leaves(own, tree, PLACE, where)
-        limits = tree.get("limits")
-        if limits is not None and self._is_mapping(tree, "limits", limits, where[:-1]):
-            found["limits"] = self._leaves(limits, limits, CEILINGS, where + "limits.")
-        rest = {key: value for key, value in tree.items() if _plain(key) not in PLACE}
-        backend = found["backend"].value if "backend" in found else name
-        schema = self.backends.get(backend)
+        found.update({} if not (ceilings := self._ceilings(tree, where)) else {"limits": ceilings})
+        rest = {key: value for key, value in tree.items() if _plain(key) not in {*PLACE, *_CEILINGS}}
+        schema = self.backends.get(found["backend"].value if "backend" in found else name)
+        own = {} if schema is None else _fields(schema)
+        asked = ASKED - _OF_PLACES - (own.keys() - _BOTH)
+        asks = {key: value for key, value in rest.items() if _plain(key) in asked}
+        if wants := self._asks(asks, tree, where):
+            found["wants"] = wants
+        left = {key: value for key, value in rest.items() if _plain(key) in own or key not in asks}
         found["settings"] = (
-            self._kept(rest, tree) if schema is None else self._leaves(rest, tree, _fields(schema), where)
+            self._kept(rest, tree) if schema is None else self._leaves(left, tree, own, where, also=ASKED)
         )
         return found
+
+    def _ceilings(self, tree: dict[str, Any], where: str) -> Tree:
+        """Those of a place: under `limits:`, or beside it."""
+        found: Tree = {}
+        limits = tree.get("limits")
+        if limits is not None and self._is_mapping(tree, "limits", limits, where[:-1]):
+            found = self._leaves(limits, limits, CEILINGS, where + "limits.")
+        for key, value in tree.items():
+            if (name := _CEILINGS.get(_plain(key))) is not None:
+                leaves = self._leaves({key: value}, tree, {_plain(key): CEILINGS[name]}, where)
+                found.update(dict.fromkeys([name], leaf) if (leaf := leaves.get(_plain(key))) else {})
+        return found
+
+    def _asks(self, tree: dict[str, Any], lines: dict[str, Any], where: str, under: Tree | None = None) -> Tree:
+        """What is asked of machines, under the name that each key has among ours; ends of spans are put together."""
+        found: Tree = {}
+        for key, value in tree.items():
+            name, side, kind = ENDS.get(plain := _plain(key), (settings.SAME.get(plain, plain), "", None))
+            leaves = self._leaves({key: value}, lines, {plain: kind or MACHINES[name]}, where)
+            if plain in leaves:
+                leaf = leaves[plain]
+                before = found.get(name, (under or {}).get(name, Leaf(NO_BOUND, ""))).value
+                found[name] = leaf if not side else Leaf(replace(before, **{side: leaf.value}), leaf.origin)
+        return found
+
+    def _environment(self, tree: dict[str, Any], where: str) -> Tree:
+        later = {key: value for key, value in tree.items() if _plain(key) in settings.LATER_ENVIRONMENT}
+        own = {key: value for key, value in tree.items() if key not in later}
+        return {
+            **self._leaves(own, tree, ENVIRONMENT, where, also=settings.LATER_ENVIRONMENT),
+            **self._kept(later, tree),
+        }
 
     def _run(self, tree: dict[str, Any], lines: dict[str, Any], where: str, known: set[str]) -> Tree:
         """Keys of a run. `lines` is the mapping of the file that they stand in."""
@@ -105,6 +160,8 @@ class Checker:
                     found[name] = merged(found.get(name, {}), self._nested(name, value, f"{where}{key}."))
             elif name == "retries":
                 found[name] = merged(found.get(name, {}), self._leaves({key: value}, lines, RETRIES, where))
+            elif name in ASKED:
+                found.update(self._asks({key: value}, lines, where, found))
             elif name in NEEDS:
                 inner = self._leaves({key: value}, lines, NEEDS, where)
                 found["resources"] = merged(inner, found.get("resources", {}))
@@ -125,14 +182,15 @@ class Checker:
         return True
 
     def _leaves(
-        self, tree: dict[str, Any], lines: dict[str, Any], known: Mapping[str, Kind], where: str, names: bool = True
-    ) -> Tree:
+        self, tree: dict[str, Any], lines: dict[str, Any], known: Mapping[str, Kind], where: str, names: bool = True,
+        also: Iterable[str] = (),
+    ) -> Tree:  # fmt: skip
         """Keys and values of one level; null counts as absent."""
         found: Tree = {}
         for key, value in tree.items():
             name = _plain(key) if names else key
             if name not in known:
-                self._fault(lines, key, f"unknown key {where}{key}{nearest(key, known)}")
+                self._fault(lines, key, f"unknown key {where}{key}{nearest(key, [*known, *also])}")
                 continue
             if value is None:
                 continue
@@ -141,7 +199,8 @@ class Checker:
             except ValueError as error:
                 self._fault(lines, key, f"{where}{key} {_said(error)}")
                 continue
-            if name == "startup_script" or (name == "python" and os.sep in read):
+            paths = name == "startup_script" or (name == "pip" and isinstance(read, str))
+            if paths or (name == "python" and os.sep in read):
                 read = os.path.normpath(self.source.directory / os.path.expanduser(read))  # noqa: PTH111
             if name == "recycle":
                 name, read = read

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 from elsewhere.config.shape import Leaf, Tree, merged
 from elsewhere.model import units
 from elsewhere.model.job import JobSpec
+from elsewhere.model.spans import Span
 from elsewhere.model.task import RetryPolicy
 
 if TYPE_CHECKING:
     from elsewhere.config.load import Settings
 
 BUILT_IN = "default"
+_SIZES = ("memory", "disk", "max_state")
+"""What is in the names of keys whose numbers are bytes."""
 
 
 def rows(settings: Settings, profile: str, call: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -48,6 +51,8 @@ def _lines(prefix: str, tree: Tree) -> list[tuple[str, str, str]]:
     found = []
     for key in sorted(tree, key=lambda key: (isinstance(tree[key], dict), key)):
         value = tree[key]
+        if key == "wants" and prefix.startswith("places."):
+            continue  # the same keys stand among its settings, as they were written
         if isinstance(value, dict):
             inner = "" if key == "settings" and prefix.startswith("places.") else f"{key}."
             found += _lines(prefix + inner, value)
@@ -64,7 +69,10 @@ def written(key: str, value: Any) -> str:
         return units.show_duration(value)
     if isinstance(value, Decimal) and key == "max_failures":
         return f"{value * 100:f}".rstrip("0").rstrip(".") + "%"
-    if isinstance(value, int) and key in ("memory", "disk", "recycle_memory", "max_state"):
+    if isinstance(value, Span):
+        low, high = ("" if end is None else written(key, end) for end in (value.least, value.most))
+        return low if low == high else f"{low}..{high}"
+    if isinstance(value, int) and any(word in key for word in _SIZES):
         exact = units.show_size(value)
         return exact if units.size(exact) == value else str(value)
     if isinstance(value, list | tuple):

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from elsewhere.backends.base import Backend, Condition, Dialled, Launch, NativeId
 from elsewhere.channels.carried import Sending
+from elsewhere.channels.outputs import Outputs
 from elsewhere.channels.pipe import Pipe
 from elsewhere.channels.streams import Stream
 from elsewhere.config import secret
@@ -62,9 +63,10 @@ def dialled(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.Bas
     pipe = Pipe(charter=pack(Charter(told, "", files.seal_key(), load.roots, load.software)), store=store)
     bounds = _bounds(spec, backend)
     pool = Pool(backend, ledger, bounds, epoch, _order(spec, bounds, cast(Dialled, backend), load, found))
-    line = Sending(cast(Any, pipe), store, files.store, spec.entry.kind == "call")
+    outputs = Outputs(store, files.outputs) if spec.outputs else None
+    line = Sending(cast(Any, pipe), store, files.store, spec.entry.kind == "call", outputs)
     crew = Dialling(ledger, cast(Any, line), pool, pipe.order, selector, epoch)
-    crew.pipe, crew.printed, crew.place = pipe, Printed(store, files.slots), cast(Dialled, backend)
+    crew.pipe, crew.printed, crew.place = pipe, Printed(store, files.slots, files.boots), cast(Dialled, backend)
     crew.lines = {}
     crew.open()
     return crew
@@ -182,7 +184,7 @@ def _order(
     spec: JobSpec, bounds: Bounds, place: Dialled, load: freight.Freight, found: dict[str, Any]
 ) -> Callable[[Ask], Launch]:
     ground, owner = place.ground(), reaper.me()
-    bare = Bare(ground.name, ground.fetch, load.python, load.archives)
+    bare = Bare(ground.name, ground.fetch, load.python, load.archives, load.bringer)
     files = {one.key: one.path for one in found.values()}
 
     def order(ask: Ask) -> Launch:

@@ -19,6 +19,8 @@ from elsewhere.agent.join import OwnKey
 from elsewhere.backends.base import Backend, Condition, Deposit, Distant, Launch, Sighting
 from elsewhere.channels import registry as channels
 from elsewhere.channels.carried import Sending
+from elsewhere.channels.output import BOOTS
+from elsewhere.channels.outputs import Outputs
 from elsewhere.config import secret
 from elsewhere.controller import freight, keeping
 from elsewhere.controller.afar import AGAIN, COMPANY, INSIST, TURN, Afar
@@ -45,7 +47,7 @@ from elsewhere.stores.objects import open_store
 LEASE = timedelta(minutes=2)
 FOLLOW = 30.0
 """Seconds for which a touch of the file holds."""
-BRING = (2.0, 60.0)
+BRING = (1.0, 60.0)
 """Seconds between two looks for output: while somebody follows, and else."""
 HOLD = 30.0
 """Seconds for which collected reports are kept from another controller, at least: if ours is killed they come again."""
@@ -101,11 +103,14 @@ def distant(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.Bas
     terms = channels.Terms(spec.id, own_url, deposit.channel, signer, guests.of, charter, seal.public(),
                            int(ledger.get(TURN, 0)))  # fmt: skip
     home = channels.home(kind, terms)
-    line = Sending(home, store, files.store, spec.entry.kind == "call")
+    outputs = Outputs(store, files.outputs) if spec.outputs else None
+    line = Sending(home, store, files.store, spec.entry.kind == "call", outputs)
     bounds = bounds_of(spec, backend)
-    order = _order(spec, bounds, home.address, _bare(place, load))
+    order = _order(spec, bounds, home.address, _bare(place, load, f"jobs/{spec.id}/{BOOTS}"))
     crew = Crowd(ledger, cast(Any, line), Pool(backend, ledger, bounds, epoch, order), home.order, selector, epoch)
-    crew.guests, crew.printed, crew.followed = guests, Printed(store, files.slots), files.followed
+    printed = Printed(store, files.slots, files.boots)
+    crew.guests, crew.printed, crew.followed = guests, printed, files.followed
+    crew.pool.said = printed.boot
     crew.journal, crew.values, crew.home = corner.journal, files.store, home
     crew.again = max(AGAIN, held_back(crew.age()))
     guests.open()
@@ -160,6 +165,7 @@ class Crowd(Afar):
             self.line.attempt(self.printed.bring)
             if followed:
                 self.line.attempt(self.printed.bring_pages)
+                self.line.attempt(self.printed.bring_boots)
             self._brought = time.monotonic()
 
     def _is_busy(self) -> bool:
@@ -213,6 +219,7 @@ class Crowd(Afar):
 
     def _bring_all(self) -> None:
         self.printed.bring()
+        self.printed.bring_boots()
         keeping.bring_values(self.ledger, self.printed.store, self.values)
 
 
@@ -253,9 +260,9 @@ def _able(spec: JobSpec, backend: Backend) -> Any:
     return backend
 
 
-def _bare(place: Distant, load: freight.Freight) -> tuple[Bare, str]:
+def _bare(place: Distant, load: freight.Freight, log: str) -> tuple[Bare, str]:
     ground = place.ground()
-    return Bare(ground.name, ground.fetch, load.python, load.archives), ground.end
+    return Bare(ground.name, ground.fetch, load.python, load.archives, load.bringer, log), ground.end
 
 
 def _order(spec: JobSpec, bounds: Bounds, address: str, bare: tuple[Bare, str]) -> Callable[[Ask], Launch]:

@@ -69,9 +69,19 @@ class JobFiles:
         return self.directory / "slots"
 
     @property
+    def boots(self) -> Path:
+        """What the boots of machines have said: a file for each, by the place's name for it."""
+        return self.directory / "boots"
+
+    @property
     def followed(self) -> Path:
         """Touched by who reads along, so that output from far away comes soon."""
         return self.directory / "followed"
+
+    @property
+    def outputs(self) -> Path:
+        """What tasks left under the names of their outputs: `<task number>.<attempt>/` each."""
+        return self.directory / "outputs"
 
     @property
     def store(self) -> Path:

@@ -17,12 +17,13 @@ from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import JobSpec
 from elsewhere.ship import bundle, runtime
 from elsewhere.ship.bundle import Bundle
+from elsewhere.ship.inputs import is_url
 from elsewhere.ship.runtime import Target
 from elsewhere.ship.script import Archive
 from elsewhere.ship.startup import FILE
 from elsewhere.stores import Store
 
-RUNTIME, CODE, SOFTWARE, STARTUP = "runtime", "code", "software", "startup"
+RUNTIME, CODE, SOFTWARE, STARTUP, BRINGER, INPUTS = "runtime", "code", "software", "startup", "uv", "inputs"
 """Folders on the machine, below the agent's own directory."""
 
 
@@ -34,6 +35,8 @@ class Freight:
     roots: Mapping[str, str]
     software: tuple[str, ...]
     python: str
+    bringer: Archive | None = None
+    """uv, which brings Python where a machine has none of the right version; None: it is not at hand here."""
 
 
 def load(spec: JobSpec, store: Store, target: Target, also: tuple[str, ...]) -> Freight:
@@ -58,14 +61,26 @@ def packed(spec: JobSpec, target: Target, also: tuple[str, ...]) -> dict[str, Bu
     roots = roots_of(spec)
     if roots:
         found[CODE] = bundle.code({folder.removeprefix(f"{CODE}/"): Path(root) for root, folder in roots.items()})
+    found.update({f"{INPUTS}/{i}": bundle.given(Path(path)) for i, path in enumerate(_given(spec))})
     if spec.software:
         found[SOFTWARE] = runtime.software(spec.software, target)
+    if (uv := runtime.bringer(target)) is not None:
+        found[BRINGER] = uv
     return found
 
 
 def described(spec: JobSpec, target: Target, found: Mapping[str, Bundle]) -> Freight:
-    archives = tuple(Archive(one.key, one.digest, folder) for folder, one in found.items())
-    return Freight(archives, roots_of(spec), (SOFTWARE,) if spec.software else (), target.python)
+    """What a boot text fetches of these, and how paths here read there."""
+    inputs = {path: f"{INPUTS}/{i}/{Path(path).name}" for i, path in enumerate(_given(spec))}
+    archives = {folder: Archive(one.key, one.digest, folder) for folder, one in found.items()}
+    bringer = archives.pop(BRINGER, None)
+    roots = {**roots_of(spec), **inputs}
+    return Freight(tuple(archives.values()), roots, (SOFTWARE,) if spec.software else (), target.python, bringer)
+
+
+def _given(spec: JobSpec) -> list[str]:
+    """Inputs that are files here."""
+    return [one.source for one in spec.inputs if not is_url(one.source)]
 
 
 def of(files: JobFiles, ledger: Ledger, store: Store, target: Target, also: tuple[str, ...]) -> Freight:
@@ -91,12 +106,15 @@ def of(files: JobFiles, ledger: Ledger, store: Store, target: Target, also: tupl
 
 def _plain(load: Freight) -> dict[str, object]:
     return {"archives": [[a.key, a.digest, a.folder] for a in load.archives], "roots": dict(load.roots),
-            "software": list(load.software), "python": load.python}  # fmt: skip
+            "software": list(load.software), "python": load.python,
+            "bringer": load.bringer and [load.bringer.key, load.bringer.digest, load.bringer.folder]}  # fmt: skip
 
 
 def _read(noted: dict[str, Any]) -> Freight:
     archives = tuple(Archive(*words) for words in noted["archives"])
-    return Freight(archives, noted["roots"], tuple(noted["software"]), noted["python"])
+    bringer = noted.get("bringer")
+    return Freight(archives, noted["roots"], tuple(noted["software"]), noted["python"],
+                   Archive(*bringer) if bringer else None)  # fmt: skip
 
 
 def _startup(spec: JobSpec, store: Store) -> Archive:

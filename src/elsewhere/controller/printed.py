@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from elsewhere.channels.output import OUTPUT, PAGES, Segment, page_of, parse
+from elsewhere.channels.output import BOOTS, OUTPUT, PAGES, Segment, boot_of, page_of, parse
+from elsewhere.errors import NotFound
 from elsewhere.hosts import private_directory
 from elsewhere.stores import Store
 
@@ -16,8 +17,8 @@ from elsewhere.stores import Store
 class Printed:
     """Mirrors the output of all agents of a job below `slots`."""
 
-    def __init__(self, store: Store, slots: Path) -> None:
-        self.store, self.slots = store, slots
+    def __init__(self, store: Store, slots: Path, boots: Path) -> None:
+        self.store, self.slots, self.boots = store, slots, boots
         self._have: set[str] = set()
 
     def bring(self, agent: str = "") -> int:
@@ -40,6 +41,27 @@ class Printed:
                 path = self.slots / found[0] / found[1]
                 private_directory(path.parent)
                 path.write_bytes(self.store.get(key))
+
+    def bring_boots(self) -> None:
+        """What the boot of each machine has said so far, as far as it was sent."""
+        for key in self.store.list(BOOTS):
+            if boot_of(key):
+                self._keep_boot(key)
+
+    def boot(self, agent: str) -> bytes:
+        """The same of one machine, now; empty: it has sent nothing. Unreachable, like the others."""
+        try:
+            return self._keep_boot(f"{BOOTS}{agent}")
+        except NotFound:
+            return b""
+
+    def _keep_boot(self, key: str) -> bytes:
+        data = self.store.get(key)
+        private_directory(self.boots)
+        path = self.boots / boot_of(key)
+        path.write_bytes(data)
+        path.chmod(0o600)
+        return data
 
     def _path(self, segment: Segment) -> Path:
         return self.slots / segment.agent / segment.file

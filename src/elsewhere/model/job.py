@@ -14,9 +14,30 @@ from elsewhere.model.task import RetryPolicy
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """The software a task needs. `python` is an interpreter's path; empty: the user's, found by ship/environment."""
+    """The software that tasks need, as an entry of `environments:` says it; here, as a value.
+
+    python   a minor version such as "3.12"; empty: the one that runs here
+    pip      requirements, as pip reads them, or the path of a file of them
+    apt      packages of Debian and Ubuntu, installed where we are root
+    setup    lines for `sh -e`, run once on each machine, in the directory of the code
+    capture  also what the interpreter here has, at the same versions; what it has as source travels as code
+    """
 
     python: str = ""
+    pip: str | tuple[str, ...] = ()
+    apt: tuple[str, ...] = ()
+    setup: tuple[str, ...] = ()
+    capture: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("pip", "apt", "setup"):
+            value = getattr(self, name)
+            if isinstance(value, str) and name != "pip":
+                value = tuple(value.splitlines()) if name == "setup" else (value,)
+            if not isinstance(value, str):
+                if not all(isinstance(one, str) for one in value):
+                    raise ValueError(f"{name} must be text, or a list of it, not {value!r}")
+                object.__setattr__(self, name, tuple(value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +61,14 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Input:
+    """Something that each task finds in its working directory, under `name`; `source` is a path, or a URL."""
+
+    name: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class JobSpec:
     """Everything a controller, here or elsewhere, now or later, needs to know to run the job. Immutable."""
 
@@ -59,7 +88,10 @@ class JobSpec:
     """What was chosen to run on, in order of preference; empty: what the place has."""
     limits: Limits = field(default_factory=Limits)
     software: tuple[str, ...] = ()
-    """Requirements, as pip reads them, of tasks on machines that do not see our files."""
+    """Requirements, resolved, of tasks on machines that do not see our files."""
+    apt: tuple[str, ...] = ()
+    setup: tuple[str, ...] = ()
+    """Of the environment, besides software: packages of the system, and lines that are run once on each machine."""
     python: str = ""
     """The interpreter of the slots."""
     python_version: str = ""
@@ -67,6 +99,10 @@ class JobSpec:
     cwd: str = ""
     path: tuple[str, ...] = ()
     """Directories that are importable in slots, first of all."""
+    inputs: tuple[Input, ...] = ()
+    outputs: tuple[str, ...] = ()
+    """Globs of files that a task leaves in its working directory, and that come home. With inputs or outputs each
+    attempt has a directory of its own."""
     env: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Variables whose values are never written down: name -> where the value is kept (config/secret.py)."""

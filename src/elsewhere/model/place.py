@@ -32,6 +32,8 @@ class Place:
     limits: Limits = field(default_factory=Limits)
     startup_script: str = ""
     """A file: what machines boot for task lists that name no entry."""
+    wants: Mapping[str, object] = field(default_factory=dict)
+    """What is asked of its machines unless a job says otherwise: the keys of settings.Machines."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,8 @@ class Pool:
         self.urgent = False
         """A machine is gone, and reports wait to be recorded that may be its own: they come first."""
         self.silence = ""
+        self.said: Callable[[NativeId], bytes] = lambda native: b""
+        """What a machine's boot has said, where it does not take the place to tell."""
         """Why the place does not answer, or empty."""
         self.barred = ""
         """Why it does not let us look, and has never done so; empty: it does, or may."""
@@ -211,7 +213,7 @@ class Pool:
     def _read(self, native: NativeId) -> str:
         """The last line that a machine printed; empty if the place does not say."""
         try:
-            text = self.backend.logs(native)[-_TAIL:].decode("utf-8", "replace")
+            text = (self.said(native) or self.backend.logs(native))[-_TAIL:].decode("utf-8", "replace")
         except PlaceError:
             return ""
         lines = [line.strip() for line in text.splitlines() if line.strip()]

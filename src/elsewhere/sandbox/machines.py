@@ -47,6 +47,12 @@ with socket.create_connection((host, int(port)), 30) as line:
 """
 
 
+_APT = """#!/bin/sh
+# The machine's own: it installs nothing on the computer that the sandbox runs on.
+echo "this machine of the sandbox installs nothing: apt-get $*"
+"""
+
+
 class Machine:
     """Made with its directory, which is its root. `boot` starts it, `kill` ends it; both may be called again."""
 
@@ -108,6 +114,7 @@ class Machine:
         for word, value in words.items():
             power = power.replace(word, shlex.quote(value))
         programs = {name: power for name in ("shutdown", "poweroff", "halt")}
+        programs["apt-get"] = _APT
         programs["python3"] = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n'
         for name, text in programs.items():
             file = self.root / "bin" / name

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import io
 import os
 import subprocess
 import tarfile
@@ -55,6 +54,11 @@ def pack(files: Mapping[str, Path]) -> Bundle:
         part.unlink(missing_ok=True)
         raise
     return bundle
+
+
+def given(path: Path) -> Bundle:
+    """The archive of a file, or of a directory with all that is in it, under its own name."""
+    return pack(tree(path, f"{path.name}/") if path.is_dir() else {path.name: path})
 
 
 def code(roots: Mapping[str, Path]) -> Bundle:
@@ -121,10 +125,10 @@ def _write(to: gzip.GzipFile, files: Mapping[str, Path]) -> None:
     with tarfile.open(fileobj=to, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for name, path in sorted(files.items()):
             about = tarfile.TarInfo(name)
-            data = path.read_bytes()
-            about.size, about.mtime = len(data), 0
             about.mode = 0o755 if os.access(path, os.X_OK) else 0o644
-            tar.addfile(about, io.BytesIO(data))
+            with path.open("rb") as file:
+                about.size, about.mtime = os.fstat(file.fileno()).st_size, 0
+                tar.addfile(about, file)  # OSError if it has grown shorter meanwhile
 
 
 def _digest(path: Path) -> str:

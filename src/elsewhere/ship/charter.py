@@ -41,7 +41,8 @@ class Charter:
         spec = self.spec
         path = [*map(moved, spec.path), *(str(own / folder) for folder in self.software)]
         entry = replace(spec.entry, target=moved(spec.entry.target))
-        return replace(spec, entry=entry, cwd=moved(spec.cwd), path=tuple(path), python=python)
+        inputs = tuple(replace(one, source=moved(one.source)) for one in spec.inputs)
+        return replace(spec, inputs=inputs, entry=entry, cwd=moved(spec.cwd), path=tuple(path), python=python)
 
 
 _encode = msgspec.json.Encoder().encode

@@ -140,10 +140,13 @@ Signature = list[list[Any]] | None
 """[name, kind, has a default] of each parameter of a function; None: unknown, or those of a worker."""
 
 
-def check_entry(target: str, python: Interpreter, cwd: Path | None = None) -> tuple[Entry, Signature]:
+def check_entry(
+    target: str, python: Interpreter, cwd: Path | None = None, elsewhere: bool = False
+) -> tuple[Entry, Signature]:
     """The entry that `module:function` or `path.py:function` names, and its parameters.
 
-    It is looked for in `python`, as a slot would. UsageError: no such module, file or function (with the nearest), what
+    It is looked for in `python`, as a slot would; `elsewhere`: tasks have software that is not here, so that a module
+    of others may be missing. UsageError: no such module, file or function (with the nearest), what
     the user's code raised (with its own traceback), or parameters that a task's data cannot fill.
     """
     where = cwd or Path.cwd()
@@ -156,10 +159,16 @@ def check_entry(target: str, python: Interpreter, cwd: Path | None = None) -> tu
             raise UsageError(f"there is no file {module}", hint=_nearest_file(file))
         target = f"{file.resolve()}:{name}"
     answer = _ask(target, python, where)
+    if elsewhere and answer.get("error") in ("ModuleNotFoundError", "ImportError") and _is_of_others(answer, module):
+        return Entry("function", target, name=name), None
     if "error" in answer:
         raise _cannot_find(target, module, name, answer)
     _judge(target, name, answer["parameters"])
     return Entry("function", target, name=name), answer["parameters"]
+
+
+def _is_of_others(answer: dict[str, Any], module: str) -> bool:
+    return bool(answer["message"] != f"No module named {module.split('.')[0]!r}")
 
 
 def _nearest_file(file: Path) -> str:

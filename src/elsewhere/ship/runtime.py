@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, distribution, version
@@ -57,35 +57,38 @@ def runtime(target: Target, also: Sequence[str] = ()) -> Bundle:
     installed, and the target is not like this machine. ConfigError: a package has no wheel for it.
     """
     names = sorted({*AGENT, *also})
-    sheet = home() / "cache" / "runtimes" / _mark(target, names)
-    if sheet.exists():
-        digest = sheet.read_text()
-        found = Bundle(digest, home() / "cache" / "bundles" / f"{digest}.tar.gz")
-        if found.path.exists():
-            return found
+    return _kept("runtimes", _mark(target, names), lambda: _runtime(target, names))
+
+
+def _runtime(target: Target, names: Sequence[str]) -> Bundle:
     own_files = tree(Path(elsewhere.__file__).parent, "elsewhere/", _LEFT_OUT)
     if target.ours:
-        bundle = pack({**own_files, **_installed(names)})
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            install([f"{name}=={version(name)}" for name in names], target, Path(folder), closed=True)
-            bundle = pack({**own_files, **{k: v for k, v in tree(Path(folder)).items() if _wanted(k)}})
-    sheet.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    sheet.write_text(bundle.digest)
-    return bundle
+        return pack({**own_files, **_installed(names)})
+    with tempfile.TemporaryDirectory() as folder:
+        install([f"{name}=={version(name)}" for name in names], target, Path(folder), closed=True)
+        return pack({**own_files, **{k: v for k, v in tree(Path(folder)).items() if _wanted(k)}})
 
 
 def software(requirements: Sequence[str], target: Target) -> Bundle:
-    """The archive of these requirements and all that they need, for this target. ConfigError: uv's own last lines."""
-    mark = sha256("\n".join([target.python, target.architecture, *requirements]).encode()).hexdigest()
-    sheet = home() / "cache" / "software" / mark
+    """The archive of these requirements, which are resolved, for this target. ConfigError: uv's own last lines."""
+
+    def make() -> Bundle:
+        with tempfile.TemporaryDirectory() as folder:
+            install(requirements, target, Path(folder))
+            return pack(tree(Path(folder)))
+
+    facts = "\n".join([target.python, target.architecture, *requirements])
+    return _kept("software", sha256(facts.encode()).hexdigest(), make)
+
+
+def _kept(sort: str, mark: str, make: Callable[[], Bundle]) -> Bundle:
+    """That which was made under this mark before, if it is still there; else it is made."""
+    sheet = home() / "cache" / sort / mark
     if sheet.exists():
         found = Bundle(sheet.read_text(), home() / "cache" / "bundles" / f"{sheet.read_text()}.tar.gz")
         if found.path.exists():
             return found
-    with tempfile.TemporaryDirectory() as folder:
-        install(requirements, target, Path(folder))
-        bundle = pack(tree(Path(folder)))
+    bundle = make()
     sheet.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     sheet.write_text(bundle.digest)
     return bundle
@@ -93,24 +96,56 @@ def software(requirements: Sequence[str], target: Target) -> Bundle:
 
 def install(requirements: Sequence[str], target: Target, folder: Path, closed: bool = False) -> None:
     """Put these into a directory, as wheels for the target. `closed`: without what they need beside."""
-    uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
-    if uv is None:
-        raise MissingExtra("software for other machines is put together by uv, which is not installed",
-                           hint="pip install uv")  # fmt: skip
-    machine = {"arm64": "aarch64"}.get(target.architecture, target.architecture)
-    words = [uv, "pip", "install", "--quiet", "--target", str(folder), "--only-binary", ":all:",
+    words = [uv(), "pip", "install", "--quiet", "--target", str(folder), "--only-binary", ":all:",
              "--python", sys.executable, "--python-version", target.python,
-             "--python-platform", f"{machine}-manylinux_2_28"]  # fmt: skip
+             "--python-platform", platform_of(target)]  # fmt: skip
     done = subprocess.run(
         [*words, *(["--no-deps"] if closed else []), "-r", "-"], input="\n".join(requirements), text=True,
         capture_output=True, check=False,
     )  # fmt: skip
     if done.returncode:
-        last = "\n".join(done.stderr.strip().splitlines()[-12:])
         raise ConfigError(
-            f"the environment cannot be put together for Python {target.python} on {target.architecture}:\n{last}",
+            f"the environment cannot be put together for Python {target.python} on {target.architecture}:\n"
+            f"{last_lines(done.stderr)}",
             hint="mend the requirements; nothing was started",
         )
+
+
+def uv() -> str:
+    """The path of uv. MissingExtra: it is not installed."""
+    found = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
+    if found is None:
+        raise MissingExtra("software for other machines is put together by uv, which is not installed",
+                           hint="pip install uv")  # fmt: skip
+    return found
+
+
+def bringer(target: Target) -> Bundle | None:
+    """The archive of uv, which brings Python where an image has none of the target's; None: it is not at hand."""
+    try:
+        found = uv()
+    except MissingExtra:
+        return None
+
+    def make() -> Bundle:
+        if target.architecture == own().architecture and sys.platform == "linux":
+            return pack({"bin/uv": Path(found)})
+        with tempfile.TemporaryDirectory() as folder:
+            install(["uv"], target, Path(folder), closed=True)
+            return pack({"bin/uv": Path(folder) / "bin" / "uv"})
+
+    about = Path(found).stat()
+    facts = f"{target.architecture} {found} {about.st_size} {about.st_mtime_ns}"
+    return _kept("uv", sha256(facts.encode()).hexdigest(), make)
+
+
+def platform_of(target: Target) -> str:
+    """As uv calls it."""
+    return {"arm64": "aarch64"}.get(target.architecture, target.architecture) + "-manylinux_2_28"
+
+
+def last_lines(text: str, count: int = 12) -> str:
+    return "\n".join(text.strip().splitlines()[-count:])
 
 
 def _installed(names: Sequence[str]) -> dict[str, Path]:

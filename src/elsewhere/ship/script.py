@@ -35,13 +35,15 @@ class Bare:
     name: str
     """Shell text that sets ELSEWHERE_MACHINE."""
     fetch: str
-    """Shell text that defines `fetch KEY FILE`."""
+    """Shell text that defines `fetch KEY FILE` and `send FILE KEY`."""
     python: str
     """A minor version: 3.12."""
     archives: tuple[Archive, ...]
     """The first holds our agent, and is all that its interpreter is told of."""
     uv: Archive | None = None
     """With `bin/uv` in it: fetched only where there is no such Python, which it then brings."""
+    log: str = ""
+    """Where `send` puts what the boot has said if it fails: a key in the deposit; the machine's name is added to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ def render(text: BootText) -> str:
     """
     left = min(_seconds(text.boot), _seconds(text.term))
     end = text.end or ":"
+    last = end if text.bare is None else f"{_sent(text.bare)}; {end}"
     return f"""\
 #!/bin/sh
 {_switch(left, text.step, end, _here(text))}
@@ -99,7 +102,7 @@ def render(text: BootText) -> str:
 trap : TERM INT HUP
 umask 077
 mkdir -p "$HERE" && cd "$HERE" || exit 73
-{_work(text, f"{{ {end}; kill -KILL $switch; exit 74; }}")}{end}
+{_kept_log(text)}{_work(text, f"{{ {last}; kill -KILL $switch; exit 74; }}")}{last}
 kill -KILL $switch
 exit $status
 """
@@ -145,6 +148,23 @@ def _options(text: BootText) -> str:
     return " ".join(f"{name} {value}" for name, value in _words(text).items())
 
 
+LOG = "boot.log"
+"""In the agent's directory: what the boot said, which also goes where it went before."""
+
+
+def _sent(bare: Bare) -> str:
+    """What the boot said goes to the deposit if it failed; a living agent sends it by itself."""
+    return f'[ "${{status:-74}}" = 0 ] || send {LOG} {shlex.quote(bare.log)}"$ELSEWHERE_MACHINE"'
+
+
+def _kept_log(text: BootText) -> str:
+    """One line. What copies outlives what ends the others, or their last words would end them."""
+    if text.bare is None:
+        return ""
+    copy = f"(trap '' TERM INT HUP; exec tee -a {LOG} <said) & exec >said 2>&1; rm -f said"
+    return f"send() {{ :; }}; rm -f said; mkfifo -m 600 said && {{ {copy}; }}\n"
+
+
 def _here(text: BootText) -> str:
     if text.bare is not None:  # it has one agent, and its name is known only once its place was asked
         return f'HERE="${{HOME:-/root}}"/{shlex.quote(text.directory)}'
@@ -154,12 +174,13 @@ def _here(text: BootText) -> str:
 _TAKE = """\
 take() {
   [ -e "$3/.whole" ] && return 0
+  mkdir -p "$(dirname "$3")"
   for try in 1 2 3 4 5; do
     fetch "$1" "$3.tar.gz" && [ "$(sha256sum <"$3.tar.gz")" = "$2  -" ] && break
     [ $try -lt 5 ] || { echo "elsewhere: $1 could not be fetched" >&2; return 1; }
     sleep $try
   done
-  mkdir -p "$3" && tar -xzf "$3.tar.gz" -C "$3" && rm -f "$3.tar.gz" && : >"$3/.whole"
+  mkdir -p "$3" && tar -xzf "$3.tar.gz" -C "$3" && rm -f "$3.tar.gz" && : >"$3/.whole" && echo "elsewhere: $3 is here"
 }"""
 
 
@@ -180,6 +201,7 @@ def _brought(bare: Bare, archives: Sequence[Archive], stop: str) -> list[str]:
     lines.append(
         f"[ -n \"$python\" ] || {{ echo 'elsewhere: there is no Python {bare.python} here' >&2; false; }} || {stop}"
     )
+    lines.append('echo "elsewhere: the agent begins, with $python"')
     lines.append(f'export PYTHONPATH="$HERE"/{shlex.quote(archives[0].folder)}')
     return lines
 

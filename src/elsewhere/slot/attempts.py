@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from elsewhere.slot.output import Files
+    from elsewhere.slot.workplace import Workplace
 
 
 async def _nothing() -> None: ...
@@ -37,7 +38,6 @@ _STOPPED = {
     wire.CANCELLED: "it was cancelled",
     wire.OUT_OF_MEMORY: "it used more memory than it may",
 }
-_PRACTICE = 64
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -66,12 +66,15 @@ class Attempts(Calls):
         self.begun = 0.0
         self.directories: Directories | None = None
         self.loop: Any = None
+        self.workplace: Workplace | None = None
         self.commands: Any = None
 
     # -- the ways ways to try
 
     def attempt_here(self, delivery: Any, data: Any, started: float) -> float:
         """Run it in this process and append its record; when it ended (CLOCK_MONOTONIC)."""
+        if self.workplace is not None and (trouble := self.enter(delivery)):
+            return self.finish(delivery, trouble, started)
         if delivery[4] is not None or self.memory:
             if self.has_command(delivery):
                 return self.attempt_command(delivery, data, started)
@@ -83,67 +86,6 @@ class Attempts(Calls):
             self.directories.tidy(succeeded=told[0] == SUCCEEDED)
             self.directories = None
         return self.finish(delivery, told, started)
-
-    def attempt_in_fork(self, delivery: Any, data: Any, started: float) -> float:
-        """Run it in a fork of this process, in which the entry is loaded already."""
-        if self.has_command(delivery):
-            return self.attempt_command(delivery, data, started)
-        before = os.lseek(self.outcomes, 0, os.SEEK_END)
-        self.output.flush()
-        pid = os.fork()
-        if pid == 0:
-            self.in_fork(delivery, data, started)
-        self.child = pid
-        try:
-            os.setpgid(pid, pid)
-        except OSError:
-            pass
-        if self.stopping:
-            self.signal_child(signal.SIGTERM)
-        status = os.waitpid(pid, 0)[1]
-        self.child = 0
-        self.end_children()
-        output = self.output
-        if self.is_recorded(before, status):
-            output.out, output.err = output.ends()
-            return monotonic()
-        if trouble := wire.TROUBLE.unpack_from(self.page, wire.TROUBLE_AT)[0]:
-            self.give_up(trouble)
-        return self.finish(delivery, self.died(status), started)
-
-    def is_recorded(self, before: int, status: int) -> bool:
-        """Whether a fork has left its record. Half a record is cut off: it would hide all that come after it."""
-        size = os.lseek(self.outcomes, 0, os.SEEK_END) - before
-        if size <= 0 or status == 0:
-            return size > 0
-        if size >= 4 and size == 4 + wire.LENGTH.unpack(os.pread(self.outcomes, 4, before))[0]:
-            return True
-        os.ftruncate(self.outcomes, before)
-        return False
-
-    def in_fork(self, delivery: Any, data: Any, started: float) -> None:
-        # As little as can be: each page of memory that is touched here is copied, and that is most of the cost. That
-        # this process ends with its slot is the slot's care (on_orphaned), and the agent's.
-        try:
-            slot, self.pid = self.pid, os.getpid()
-            if os.getppid() == slot:
-                self.attempt_here(delivery, data, started)
-        finally:
-            os._exit(0)
-
-    def practise(self) -> None:
-        """What each fork will do around the user's function, until the interpreter has settled and everything is bound.
-
-        It writes into its own code while it learns, and each page that a fork writes to is copied for it.
-        """
-        outcomes, invoke = self.outcomes, self.invoke
-        self.outcomes, self.invoke = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), lambda _delivery, _data: None
-        try:
-            for _ in range(_PRACTICE):
-                self.attempt_here((0, 0, "", b"null", None), None, monotonic())
-        finally:
-            os.close(self.outcomes)
-            self.outcomes, self.invoke = outcomes, invoke
 
     def has_command(self, delivery: Any) -> bool:
         """Whether the task brings a command of its own, which is run instead of a call of the function."""
@@ -159,6 +101,14 @@ class Attempts(Calls):
 
             self.commands = Commands(self)
         return self.commands.attempt_between(delivery, data, started)  # type: ignore[no-any-return]
+
+    def enter(self, delivery: Any) -> tuple[int, int, bytes] | None:
+        """Into a working directory of this attempt's own. Why that cannot be, if it cannot."""
+        try:
+            self.workplace.enter()  # type: ignore[union-attr]
+        except OSError as error:
+            return ERRORED, FAILURE, wire.failure("OSError", f"its working directory could not be made: {error}")
+        return None
 
     def refuse(self, delivery: Any, _data: Any, started: float) -> float:
         return self.finish(delivery, (REJECTED, FAILURE, self.broken), started)
@@ -262,6 +212,8 @@ class Attempts(Calls):
 
     def finish(self, delivery: Any, told: tuple[int, int, bytes], started: float) -> float:
         """Append the record: after this the attempt cannot be lost by any process's death."""
+        if self.workplace is not None:
+            told = self.workplace.leave(delivery, told)
         output = self.output
         for buffer in output.buffers:
             if buffer.written:

@@ -34,6 +34,8 @@ class Commands:
         from json import loads
 
         slot = self._slot
+        if slot.workplace is not None and (trouble := slot.enter(delivery)):
+            return slot.finish(delivery, trouble, started)
         options = loads(delivery[4]) if delivery[4] is not None else {}
         command = options.get("command") or slot.words["command"]
         directories = Directories(slot.words, delivery[2], self._spare)

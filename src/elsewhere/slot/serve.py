@@ -17,7 +17,7 @@ from time import monotonic, time
 from typing import TYPE_CHECKING
 
 from elsewhere.slot import entry, kernel, task, wire
-from elsewhere.slot.attempts import Attempts
+from elsewhere.slot.forks import Forks
 from elsewhere.slot.output import Files
 from elsewhere.slot.wire import BOOTING, IDLE, ORDER, ORDER_AT, PAGE, RUNNING
 
@@ -50,7 +50,7 @@ def serve(down: int, wake: int) -> None:
         signal.setitimer(signal.ITIMER_REAL, max(slot.words["grace"], 0.1))
 
 
-class Slot(Attempts):
+class Slot(Forks):
     """One process, one task at a time."""
 
     def __init__(self, wake: int) -> None:
@@ -220,6 +220,10 @@ class Slot(Attempts):
     def bind(self) -> None:
         words = self.words
         kind = words["kind"]
+        if words["inputs"] or words["outputs"]:
+            from elsewhere.slot.workplace import Workplace
+
+            self.workplace = Workplace(words)
         if kind == "command" or words["isolate"]:
             self.pace = _SLOW_WAKE
         if kind == "command":

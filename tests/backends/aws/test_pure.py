@@ -341,7 +341,7 @@ def test_settings_are_read_as_they_are_written_in_files() -> None:
         ({"bucket": "my-bucket"}, "bucket must be such as s3://"),
         ({"security_group": "open"}, "security-group must be the id"),
         ({"tags": {"aws:x": "y"}}, "tags has a key"),
-        ({"spot": "yes"}, "spot must be true or false"),
+        ({"spot": "maybe"}, "spot must be true, false or prefer"),
         ({"instance_profile": "arn:aws:iam::1:instance-profile/x"}, "not its ARN"),
     ],
 )

@@ -24,14 +24,16 @@ export AWS_DEFAULT_REGION=$(imds meta-data/placement/region)
 role=$(imds meta-data/iam/security-credentials/)"""
 
 _FETCH = """\
-fetch() {{
+signed() {{
   keys=$(imds "meta-data/iam/security-credentials/$role") || return 1
   word() {{ printf %s "$keys" | sed -n "s/.*\\"$1\\" *: *\\"\\([^\\"]*\\)\\".*/\\1/p" | head -n 1; }}
   printf 'user = "%s:%s"\\nheader = "x-amz-security-token: %s"\\n' \\
     "$(word AccessKeyId)" "$(word SecretAccessKey)" "$(word Token)" |
     curl -sf -m 600 --retry 3 -K - --aws-sigv4 "aws:amz:{region}:s3" -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' \\
-      -o "$2" "${{AWS_ENDPOINT_URL_S3:-${{AWS_ENDPOINT_URL:-https://s3.{region}.amazonaws.com}}}}"/{path}"$1"
-}}"""
+      "$2" "$3" "${{AWS_ENDPOINT_URL_S3:-${{AWS_ENDPOINT_URL:-https://s3.{region}.amazonaws.com}}}}"/{path}"$1"
+}}
+fetch() {{ signed "$1" -o "$2"; }}
+send() {{ signed "$2" -T "$1"; }}"""
 
 
 def ground(region: str, bucket: str, prefix: str) -> Ground:

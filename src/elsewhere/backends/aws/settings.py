@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from elsewhere.config import asked_kinds as asked
 from elsewhere.config import kinds
 from elsewhere.config.kinds import Kind
 from elsewhere.errors import ConfigError
@@ -48,7 +49,7 @@ class AwsSettings:
     image: str = ""
     """An AMI's id, a name with `*` (of yours, Amazon's or Canonical's; the newest), or an SSM parameter (`/aws/...`).
     Empty: the newest Ubuntu LTS, with NVIDIA's driver where there are GPUs."""
-    architecture: str = _key("", kinds.choice("", *ARCHITECTURES))
+    architecture: str = _key("", kinds.choice("", *ARCHITECTURES, "any"))
     """Only machines of this one."""
     instance_profile: str = "elsewhere"
     """The name of the instance profile that machines get: by its role they reach queues and bucket, and prove who they
@@ -56,8 +57,8 @@ class AwsSettings:
     disk: int = _key(20 * GIB, kinds.SIZE)
     """Of the boot disk, at least."""
     disk_type: str = _key("gp3", kinds.choice(*DISK_TYPES))
-    spot: bool = False
-    """Whether `offers` are of the spot market."""
+    spot: bool = _key(False, asked.SPOT)
+    """Whether machines are of the spot market; what is asked of them may say more (prefer)."""
     public_address: bool | None = None
     """None: as the subnet has it. Without one a machine needs another way to the queues (NAT, endpoints)."""
     security_group: str = ""
@@ -87,6 +88,10 @@ class AwsSettings:
 
 
 def _checked(name: str, value: Any) -> Any:
+    if name == "spot":
+        return value == "spot"
+    if name == "architecture" and value == "any":
+        return ""
     if name == "tags":
         return _tags(value)
     if name in _FORMS:

@@ -1,0 +1,155 @@
+"""An agent's life from its first word to its last: join, be furnished, work, leave. One thread, and some beside it."""
+
+from __future__ import annotations
+
+import selectors
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+from elsewhere.agent.claims import Ways
+from elsewhere.agent.furnish import CannotFurnish, furnish
+from elsewhere.agent.join import FarChannel, JobKey, Joining, Process
+from elsewhere.agent.outflow import InTurns, Outflow
+from elsewhere.agent.runner import Boot, Slots, recover
+from elsewhere.channels.door import Lent
+from elsewhere.channels.registry import join
+from elsewhere.errors import ElsewhereError
+from elsewhere.model.reports import BootStep, Ended
+from elsewhere.ship.charter import Charter, unpack
+from elsewhere.ship.script import LOG
+
+
+def serve(
+    joining: Joining, ready: Callable[[Process], None] | None = None, own: Callable[[Charter], Charter] | None = None
+) -> str:  # fmt: skip
+    """Join, work, leave; why it left. ElsewhereError if it could not join. `own`: the job as this machine does it."""
+    born = time.monotonic() - joining.age.total_seconds()
+    channel, charter = meet(joining)
+    if own is not None:
+        charter = own(charter)
+    try:
+        charter = _furnished(joining, charter)
+    except CannotFurnish as error:
+        _send_boot(channel, joining)
+        channel.report([BootStep(joining.agent, error.step, error.said)])
+        leave(channel)
+        return f"it cannot be furnished: {error}"
+    ways = Ways(
+        joining.agent,
+        charter.spec.id,
+        joining.term.total_seconds(),
+        joining.lease.total_seconds(),
+        joining.idle.total_seconds(),
+        retry=charter.spec.retry,
+    )
+    place = joining.directory / "slots" / joining.agent
+    with selectors.DefaultSelector() as selector, ExitStack() as exits:
+        if channel.watch is not None:
+            selector.register(channel.watch, selectors.EVENT_READ, _nothing)
+        if left := _left_behind(place, joining.agent):
+            channel.report(left)
+        slots = Slots(_boot(charter), joining.slots, place, selector, joining.share)
+        process = Process(ways, channel, slots, joining.directory, lambda: time.monotonic() - born)
+        _beside(process, channel, place, exits)
+        if ready is not None:
+            ready(process)
+        try:
+            return process.run()
+        finally:
+            if isinstance(process.outflow, InTurns):
+                process.outflow.close()
+            leave(channel)
+
+
+def _send_boot(channel: FarChannel, joining: Joining) -> None:
+    from elsewhere.channels.output import Upload
+
+    store = getattr(channel, "store", None)
+    if store is not None:
+        with suppress(ElsewhereError, OSError):
+            Upload(store, joining.agent, joining.directory, joining.directory / LOG).send_boot()
+
+
+def _furnished(joining: Joining, charter: Charter) -> Charter:
+    """Where machines do not see our files, what the environment asks for is put there first."""
+    if charter.directory != str(joining.directory):
+        return charter
+    return replace(charter, spec=furnish(charter, joining.directory))
+
+
+def leave(channel: FarChannel) -> None:
+    """What a channel has for us and nobody has begun goes back now, not when its lease is over."""
+    close = getattr(channel, "close", None)
+    if close is not None:
+        close()
+
+
+def _beside(process: Process, channel: FarChannel, place: Path, exits: ExitStack) -> None:
+    """What goes on beside the loop on a machine that is far: its output goes home, its place's notices are heard."""
+    words: Mapping[str, str] = getattr(channel, "words", {})
+    store = getattr(channel, "store", None)
+    if store is not None:
+        from elsewhere.channels.output import Upload
+
+        upload = Upload(store, process.ways.name, place, process.directory / LOG)
+        if isinstance(store, Lent):
+            process.outflow = InTurns(upload)
+            process.between.append(process.outflow.turn)
+        else:
+            process.outflow = Outflow(upload)
+            process.outflow.start()
+        exits.callback(process.outflow.close)
+    if "notice" in words:
+        from elsewhere.agent.notice import Watch, asker
+
+        watch = Watch(asker(words["notice"]), process.notice)
+        watch.start()
+        exits.callback(watch.close)
+
+
+def meet(joining: Joining) -> tuple[FarChannel, Charter]:
+    """The channel's end, and the job as it reads on this machine."""
+    keys = None
+    if "proof=" in joining.address:  # it must prove which machine it is, and signs what it says
+        from elsewhere.ship.letters import Keys
+
+        keys = Keys()
+    channel: Any = join(joining.address, joining.agent, joining.directory, joining.lease, JobKey, keys)
+    charter = unpack(channel.read_charter())
+    from elsewhere.channels.carried import Taking
+    from elsewhere.channels.outputs import Outputs
+
+    if keys is not None:
+        from elsewhere.agent.arrival import arrive
+
+        charter = arrive(channel, keys, charter, joining.agent, joining.directory, sys.executable)
+    elif isinstance(getattr(channel, "store", None), Lent):  # the connection itself says who is at its ends
+        spec = charter.there(joining.directory, sys.executable)
+        charter = replace(charter, spec=spec, directory=str(joining.directory))
+    else:
+        return channel, charter
+    store = joining.directory / "store"
+    outputs = Outputs(channel.store, joining.directory / "outputs") if charter.spec.outputs else None
+    taking = Taking(channel, channel.store, store, charter.spec.entry.kind == "call", outputs)
+    return cast(FarChannel, taking), charter
+
+
+def _boot(charter: Charter) -> Boot:
+    return Boot.of(charter.spec, Path(charter.directory), charter.key)
+
+
+def _left_behind(place: Path, agent: str) -> list[Ended]:
+    """What the slots of an earlier process of this agent finished and it did not report; the ledger knows them by
+    their numbers."""
+    if not place.is_dir():
+        return []
+    return [report._replace(agent=agent) for report in recover(place)]
+
+
+def _nothing() -> None:
+    """The channel is read in each turn anyway."""

@@ -1,0 +1,67 @@
+"""What tasks leave under the names of their outputs, on its way home: one archive for each task, beside its report.
+
+It is in the job's store before the report that speaks of it, and here before that report is recorded.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from elsewhere.errors import NotFound
+from elsewhere.hosts import private_directory
+from elsewhere.model.reports import Ended, Report
+from elsewhere.model.states import Outcome
+from elsewhere.stores import Store
+
+FILES = "files/"
+
+
+class Outputs:
+    """Of one end. `directory` holds a folder `<task number>.<attempt>` for each."""
+
+    def __init__(self, store: Store, directory: Path) -> None:
+        self.store, self.directory = store, directory
+
+    def send(self, reports: Iterable[Report]) -> None:
+        """Put into the store what these have left, and let go of it here. Twice: harmless."""
+        for name in _names(reports):
+            folder = self.directory / name
+            if not folder.is_dir():
+                continue  # it went before, and only the report is said again
+            data = io.BytesIO()
+            with tarfile.open(fileobj=data, mode="w") as tar:
+                for path in sorted(folder.rglob("*")):
+                    if path.is_file():
+                        tar.add(path, str(path.relative_to(folder)), recursive=False)
+            self.store.put(f"{FILES}{name}.tar", data.getvalue())
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def bring(self, reports: Iterable[Report]) -> None:
+        """Fetch what these have left, unless it is here. What nobody has put is none."""
+        for name in _names(reports):
+            target = self.directory / name
+            if target.exists():
+                continue
+            try:
+                data = self.store.get(f"{FILES}{name}.tar")
+            except NotFound:
+                continue
+            private_directory(self.directory)
+            draft = self.directory / f".{name}.{os.getpid()}"
+            shutil.rmtree(draft, ignore_errors=True)
+            with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+                tar.extractall(draft, filter="data")  # nothing outside, no links that lead out, no devices
+            draft.rename(target)
+
+
+def _names(reports: Iterable[Report]) -> list[str]:
+    return [
+        f"{report.n}.{report.attempt}"
+        for report in reports
+        if isinstance(report, Ended) and report.outcome is Outcome.SUCCEEDED
+    ]

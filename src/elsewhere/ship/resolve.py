@@ -1,0 +1,107 @@
+"""SHIP software: from an environment to exact versions, for a target's Python and processors.
+
+uv resolves, before anything is started. What cannot be resolved is said in its own last lines.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from elsewhere.errors import ConfigError, UsageError
+from elsewhere.model.job import Environment
+from elsewhere.ship.runtime import Target, last_lines, platform_of, uv
+
+_MINOR = re.compile(r"3\.\d{1,2}")
+_OURS = frozenset({"elsewhere", "pip", "setuptools", "wheel", "uv"})
+"""What an interpreter has besides the software of a project."""
+_ASK = """
+import importlib.metadata as m, json, sys, sysconfig
+found, roots = {}, []
+for one in m.distributions():
+    name, direct = one.metadata["Name"], one.read_text("direct_url.json")
+    local = json.loads(direct).get("url", "").startswith("file:") if direct else False
+    if name and not local:
+        found.setdefault(name.lower().replace("_", "-"), one.version)
+inside = [sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")]
+inside += [sys.prefix, sys.base_prefix]
+roots = [path for path in sys.path[1:] if path and not path.startswith(tuple(inside)) and not path.endswith(".zip")]
+print(json.dumps({"found": found, "roots": roots}))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """`pins`: `name==version` each. `path`: directories of sources that travel as code."""
+
+    python: str
+    pins: tuple[str, ...]
+    path: tuple[str, ...] = ()
+
+
+def resolve(environment: Environment, target: Target, cwd: Path, interpreter: str) -> Resolved:
+    """For this target; `interpreter` is what `capture` looks at. UsageError, ConfigError: it cannot be.
+
+    Twice: newer versions may be there by then, unless all were named exactly.
+    """
+    captured, roots = capture(interpreter) if environment.capture else ((), ())
+    asked = environment.pip
+    file = _file(cwd / Path(asked).expanduser()) if isinstance(asked, str) else None
+    lines = [*captured, *(asked if not isinstance(asked, str) else ())]
+    pins = _compile(lines, file, target, cwd) if lines or file else ()
+    return Resolved(target.python, pins, roots)
+
+
+def minor(python: str) -> str:
+    """The minor version that an environment asks for; empty: it says nothing. UsageError: it is none."""
+    if python and not _MINOR.fullmatch(python):
+        raise UsageError(
+            f"environment: python must be a minor version such as 3.12, not {python!r}",
+            hint="An interpreter of this machine is named by --python.",
+        )
+    return python
+
+
+def capture(interpreter: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(what is installed for this interpreter, exactly; the directories of what it has as sources)."""
+    done = subprocess.run([interpreter, "-c", _ASK], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UsageError(f"{interpreter} does not say what it has:\n{last_lines(done.stderr)}")
+    told = json.loads(done.stdout)
+    pins = tuple(f"{name}=={version}" for name, version in sorted(told["found"].items()) if name not in _OURS)
+    return pins, tuple(root for root in dict.fromkeys(told["roots"]) if not _is_ours(root))
+
+
+def _is_ours(root: str) -> bool:
+    return (Path(root) / "elsewhere" / "slot").is_dir()
+
+
+def _file(path: Path) -> Path:
+    if not path.is_file():
+        names = [one.name for one in path.parent.glob("*.txt")] if path.parent.is_dir() else []
+        near = difflib.get_close_matches(path.name, names, 1)
+        raise UsageError(
+            f"there is no file of requirements {path}", hint=f"did you mean {near[0]}?" if near else "pip: [numpy]"
+        )
+    return path
+
+
+def _compile(lines: list[str], file: Path | None, target: Target, cwd: Path) -> tuple[str, ...]:
+    words = [uv(), "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--no-emit-index-url",
+             "--python-version", target.python, "--python-platform", platform_of(target),
+             "--only-binary", ":all:"]  # fmt: skip
+    sources = [*([str(file)] if file else []), *(["-"] if lines else [])]
+    done = subprocess.run(
+        [*words, *sources], cwd=cwd, input="\n".join(lines), text=True, capture_output=True, check=False
+    )
+    if done.returncode:
+        raise ConfigError(
+            f"the environment cannot be resolved for Python {target.python} on {target.architecture}:\n"
+            f"{last_lines(done.stderr)}",
+            hint="mend the requirements; nothing was started",
+        )
+    return tuple(line.strip() for line in done.stdout.splitlines() if line.strip() and not line.startswith("#"))

@@ -1,0 +1,103 @@
+"""How soon an agent reads its orders: soon while its work is long, and no oftener than it must while it is short."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from elsewhere.agent.claims import Ways
+from elsewhere.agent.join import IDLE, LONG, Process
+from elsewhere.model.orders import Orders
+from elsewhere.model.reports import Ended, Form
+from elsewhere.model.states import Outcome
+from elsewhere.model.task import Delivery
+
+
+class Slots:
+    """One slot, in which a task runs for as long as it is told."""
+
+    count, trouble = 1, ""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.ends: list[Ended] = []
+
+    def running(self) -> list[tuple[int, int, float]]:
+        return [(1, 1, self.seconds)]
+
+    def turn(self, wait: float) -> list[Ended]:
+        ended, self.ends = self.ends, []
+        return ended
+
+    def room(self) -> int:
+        return 0
+
+    def put(self, deliveries: Any) -> None: ...
+
+    def settled(self) -> None: ...
+
+
+class Channel:
+    """Counts how often orders are read, and how."""
+
+    def __init__(self) -> None:
+        self.read: list[str] = []
+
+    def told(self) -> Orders:
+        self.read.append("told")
+        return Orders("job-1")
+
+    def told_soon(self) -> Orders:
+        self.read.append("soon")
+        return Orders("job-1")
+
+    def report(self, reports: Any, done: Any = ()) -> None: ...
+
+    def renew(self, claims: Any, lease: Any) -> Any:
+        return claims
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> tuple[Process, Slots, Channel, list[float]]:
+    from elsewhere.channels.base import Claim
+
+    now, slots, channel = [0.0], Slots(), Channel()
+    made = Process(Ways("i-1", "job-1", 1e6), channel, slots, tmp_path, lambda: now[0])  # type: ignore[arg-type]
+    made.hands.took([Claim(Delivery(1, 1, "t", b"null"), "r")])
+    made.turn()
+    channel.read.clear()
+    return made, slots, channel, now
+
+
+def reads(scene: tuple[Process, Slots, Channel, list[float]], seconds: int) -> int:
+    """How often orders are read in so many seconds, less than the half of a lease."""
+    made, _, channel, now = scene
+    channel.read.clear()
+    for _ in range(seconds * 2):
+        now[0] += 0.5
+        made.turn()
+    return channel.read.count("soon")
+
+
+def ended(took: float) -> Ended:
+    return Ended(9, 1, Outcome.SUCCEEDED, 0.0, took, Form.NOTHING, b"")
+
+
+def test_who_has_ended_nothing_yet_looks_every_few_seconds(scene: Any) -> None:
+    assert reads(scene, 30) == 30 // IDLE
+
+
+def test_who_does_short_work_does_not_look_for_itself_until_something_takes_long(scene: Any) -> None:
+    _, slots, _, _ = scene
+    slots.ends = [ended(60.0)]
+    assert reads(scene, 30) <= 1, "that of the turn in which it was not known yet"
+    assert reads(scene, 20) == 0
+    slots.seconds = LONG + 1
+    assert reads(scene, 30) >= 9
+
+
+def test_who_does_long_work_looks_between_its_tasks_too(scene: Any) -> None:
+    scene[1].ends = [ended(3600.0)]
+    assert reads(scene, 30) == 30 // IDLE

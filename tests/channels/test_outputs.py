@@ -1,0 +1,47 @@
+"""What tasks leave comes home beside their reports, however often these are said."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from elsewhere.channels.outputs import FILES, Outputs
+from elsewhere.model.reports import Ended, Form
+from elsewhere.model.states import Outcome
+from elsewhere.stores import MemoryStore
+
+
+def ended(n: int, outcome: Outcome = Outcome.SUCCEEDED) -> Ended:
+    return Ended(n, 1, outcome, 0.0, 0.0, Form.NOTHING, b"")
+
+
+def test_files_come_home_once_for_each_task_that_succeeded(tmp_path: Path) -> None:
+    store = MemoryStore()
+    there, here = Outputs(store, tmp_path / "there"), Outputs(store, tmp_path / "here")
+    (tmp_path / "there" / "1.1" / "deep").mkdir(parents=True)
+    (tmp_path / "there" / "1.1" / "deep" / "x").write_text("of one")
+    reports = [ended(1), ended(2), ended(3, Outcome.ERRORED)]
+    there.send(reports)
+    assert not (tmp_path / "there" / "1.1").exists()
+    there.send(reports)
+    assert list(store.list(FILES)) == [f"{FILES}1.1.tar"]
+    for _ in range(2):
+        here.bring(reports)
+    assert (tmp_path / "here" / "1.1" / "deep" / "x").read_text() == "of one"
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["1.1"]
+
+
+def test_an_archive_that_leads_out_is_not_unpacked(tmp_path: Path) -> None:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as tar:
+        about = tarfile.TarInfo("../outside")
+        about.size = 1
+        tar.addfile(about, io.BytesIO(b"x"))
+    store = MemoryStore()
+    store.put(f"{FILES}1.1.tar", data.getvalue())
+    with pytest.raises(tarfile.FilterError):
+        Outputs(store, tmp_path / "here").bring([ended(1)])
+    assert not (tmp_path / "outside").exists() and not (tmp_path / "here" / "1.1").exists()

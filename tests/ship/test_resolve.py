@@ -1,0 +1,111 @@
+"""From an environment to exact versions, and to an interpreter on this machine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from elsewhere.api.furnishing import furnish
+from elsewhere.errors import ConfigError, UsageError
+from elsewhere.model.job import Environment
+from elsewhere.model.place import Place
+from elsewhere.ship import resolve
+from elsewhere.ship.runtime import own
+from ship.wheels import wheel
+
+BETA = "import alpha\ndef main():\n    print('beta', alpha.VALUE)\n"
+FAR, HERE = Place("cloud", "aws"), Place("local", "local")
+
+
+@pytest.fixture(autouse=True)
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of wheels instead of an index."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    wheel(folder, "alpha", "1.0", "VALUE = 1\n")
+    wheel(folder, "alpha", "2.0", "VALUE = 2\n")
+    wheel(
+        folder, "beta", "1.5", "import alpha\ndef main():\n    print('beta', alpha.VALUE)\n", ["alpha<2"], program=True
+    )
+    monkeypatch.setenv("UV_FIND_LINKS", str(folder))
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.setenv("ELSEWHERE_HOME", str(tmp_path / "home"))
+    return folder
+
+
+def test_requirements_become_exact_versions_with_all_that_they_need(tmp_path: Path) -> None:
+    made = furnish(Environment(pip=("beta",)), FAR, tmp_path, sys.executable)
+    assert made.fields["software"] == ("alpha==1.0", "beta==1.5")
+    assert made.fields["python_version"] == own().python
+    assert made.python == ""
+
+
+def test_a_file_of_requirements_may_refer_to_another(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("-r more.txt\n")
+    (tmp_path / "more.txt").write_text("alpha>=2\n")
+    made = furnish(Environment(pip="requirements.txt", python="3.12"), FAR, tmp_path, sys.executable)
+    assert (made.fields["software"], made.fields["python_version"]) == (("alpha==2.0",), "3.12")
+
+
+def test_what_cannot_be_resolved_is_said_in_the_resolvers_last_lines(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="alpha") as caught:
+        furnish(Environment(pip=("beta", "alpha>=2")), FAR, tmp_path, sys.executable)
+    assert caught.value.exit_status == 2
+    assert "cannot be resolved for Python" in caught.value.message
+    assert "beta" in caught.value.message and "alpha" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        (Environment(pip="requirments.txt"), "there is no file of requirements"),
+        (Environment(python="3"), "must be a minor version"),
+        (Environment(apt=("libgomp1; rm -rf /",)), "is no name of a package"),
+    ],
+)
+def test_a_wrong_word_is_answered(environment: Environment, said: str, tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").touch()
+    with pytest.raises(UsageError, match=said) as caught:
+        furnish(environment, FAR, tmp_path, sys.executable)
+    assert said != "there is no file of requirements" or "requirements.txt" in caught.value.hint
+
+
+def test_here_it_is_built_once_and_programs_are_there(tmp_path: Path) -> None:
+    environment = Environment(pip=("beta",), setup=('echo built >> "$VIRTUAL_ENV/count"',))
+    first = furnish(environment, HERE, tmp_path, sys.executable)
+    again = furnish(environment, HERE, tmp_path, sys.executable)
+    assert first.python == again.python and not first.fields
+    folder = Path(first.python).parent.parent
+    assert (folder / "count").read_text() == "built\n"
+    done = subprocess.run([folder / "bin" / "beta"], capture_output=True, text=True, check=True)
+    assert done.stdout == "beta 1\n"
+
+
+def test_a_build_that_fails_here_shows_its_last_lines_each_time(
+    tmp_path: Path,
+) -> None:
+    broken = Environment(setup=("echo first", "echo no compiler >&2; exit 3"))
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="no compiler"):
+            furnish(broken, HERE, tmp_path, sys.executable)
+
+
+def test_packages_of_the_system_are_not_installed_here(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="this machine has no no-such-package-4711") as caught:
+        furnish(Environment(apt=("no-such-package-4711",)), HERE, tmp_path, sys.executable)
+    assert "apt install" in caught.value.hint
+
+
+def test_capture_takes_what_an_interpreter_has_and_its_sources(tmp_path: Path, shop: Path) -> None:
+    made = furnish(Environment(pip=("alpha==2.0",)), HERE, tmp_path, sys.executable)
+    sources = tmp_path / "sources"
+    sources.mkdir()
+    [site] = (Path(made.python).parent.parent / "lib").glob("python*/site-packages")
+    (site / "mine.pth").write_text(f"{sources}\n")
+    pins, roots = resolve.capture(made.python)
+    assert (pins, roots) == (("alpha==2.0",), (str(sources),))
+    far = furnish(Environment(capture=True), FAR, tmp_path, made.python)
+    assert (far.fields["software"], far.path) == (("alpha==2.0",), (str(sources),))
