@@ -6,16 +6,18 @@ A backend takes a script and a shape and gives back handles. Everything else is 
 from __future__ import annotations
 
 import enum
-import subprocess
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from elsewhere.model.catalog import Catalog, Image
 from elsewhere.model.place import Offer, Shape
 from elsewhere.model.resources import Resources
+
+if TYPE_CHECKING:
+    import subprocess
 
 NativeId = str
 
