@@ -49,7 +49,7 @@ class Hosts:
                     f"SetEnv HOME={home}",
                     "MaxStartups 100",
                 ]
-            )  # fmt: skip
+            )
         )
         self.start(name)
         self._write()

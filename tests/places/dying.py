@@ -73,8 +73,8 @@ def watch(points: Points) -> None:
     moving = HandOut.moving
 
     @contextmanager
-    def commit(self: HandOut, sync: bool = True) -> Iterator[None]:
-        with points.around("ledger.commit"), moving(self, sync):
+    def commit(self: HandOut, sync: bool = True, logged: bool = True) -> Iterator[None]:
+        with points.around("ledger.commit"), moving(self, sync, logged):
             yield
             with points.around("ledger.about-to-commit"):
                 pass

@@ -1,4 +1,4 @@
-"""Jobs on hosts behind a real sshd, by the command: connections that break, controllers that die, hosts that restart."""
+"""Jobs on hosts behind a real sshd, by the command: broken connections, controllers that die, hosts that restart."""
 
 from __future__ import annotations
 
