@@ -4,6 +4,7 @@ HERE="${HOME:-/root}"/.elsewhere/job-1; (trap '' TERM INT HUP; left=1200 last=; 
 trap : TERM INT HUP
 umask 077
 mkdir -p "$HERE" && cd "$HERE" || exit 73
+send() { :; }; rm -f said; mkfifo -m 600 said && { (trap '' TERM INT HUP; exec tee -a boot.log <said) & exec >said 2>&1; rm -f said; }
 imds() {
   printf 'header = "X-aws-ec2-metadata-token: %s"' "$token" |
     curl -sf -m 5 --retry 4 --retry-connrefused -K - "$metadata/latest/$1"
@@ -14,24 +15,27 @@ token=$(curl -sf -m 5 --retry 4 --retry-connrefused -X PUT -H 'X-aws-ec2-metadat
 ELSEWHERE_MACHINE=$(imds meta-data/instance-id)
 export AWS_DEFAULT_REGION=$(imds meta-data/placement/region)
 role=$(imds meta-data/iam/security-credentials/)
-fetch() {
+signed() {
   keys=$(imds "meta-data/iam/security-credentials/$role") || return 1
   word() { printf %s "$keys" | sed -n "s/.*\"$1\" *: *\"\([^\"]*\)\".*/\1/p" | head -n 1; }
   printf 'user = "%s:%s"\nheader = "x-amz-security-token: %s"\n' \
     "$(word AccessKeyId)" "$(word SecretAccessKey)" "$(word Token)" |
     curl -sf -m 600 --retry 3 -K - --aws-sigv4 "aws:amz:us-east-1:s3" -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' \
-      -o "$2" "${AWS_ENDPOINT_URL_S3:-${AWS_ENDPOINT_URL:-https://s3.us-east-1.amazonaws.com}}"/'my bucket'"'"'s/elsewhere/'"$1"
+      "$2" "$3" "${AWS_ENDPOINT_URL_S3:-${AWS_ENDPOINT_URL:-https://s3.us-east-1.amazonaws.com}}"/'my bucket'"'"'s/elsewhere/'"$1"
 }
+fetch() { signed "$1" -o "$2"; }
+send() { signed "$2" -T "$1"; }
 take() {
   [ -e "$3/.whole" ] && return 0
+  mkdir -p "$(dirname "$3")"
   for try in 1 2 3 4 5; do
     fetch "$1" "$3.tar.gz" && [ "$(sha256sum <"$3.tar.gz")" = "$2  -" ] && break
     [ $try -lt 5 ] || { echo "elsewhere: $1 could not be fetched" >&2; return 1; }
     sleep $try
   done
-  mkdir -p "$3" && tar -xzf "$3.tar.gz" -C "$3" && rm -f "$3.tar.gz" && : >"$3/.whole"
+  mkdir -p "$3" && tar -xzf "$3.tar.gz" -C "$3" && rm -f "$3.tar.gz" && : >"$3/.whole" && echo "elsewhere: $3 is here"
 }
-take jobs/job-1/startup.tar.gz bb startup || { shutdown -h now; kill -KILL $switch; exit 74; }
+take jobs/job-1/startup.tar.gz bb startup || { [ "${status:-74}" = 0 ] || send boot.log ''"$ELSEWHERE_MACHINE"; shutdown -h now; kill -KILL $switch; exit 74; }
 export HOME="${HOME:-/root}"
 export ELSEWHERE_AGENT_ADDRESS='sqs:us-east-1?job=job-1&it'"'"'s'
 export ELSEWHERE_AGENT_BORN="$(date +%s)"
@@ -52,11 +56,12 @@ if [ ! -e switch ]; then
   (take bundles/aa.tar.gz aa runtime || exit 74
   for python in python3.12 python3 python ""; do [ -n "$python" ] || break; "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null && break; done
   [ -n "$python" ] || { echo 'elsewhere: there is no Python 3.12 here' >&2; false; } || exit 74
+  echo "elsewhere: the agent begins, with $python"
   export PYTHONPATH="$HERE"/runtime
   "$python" -m elsewhere.agent 'sqs:us-east-1?job=job-1&it'"'"'s' --directory "$HERE" --agent "$ELSEWHERE_MACHINE" --slots 4 --term 43200 --lease 120 --idle 60 --failed "$status" --log startup.log) && sleep 30  # whoever was told stops us before
   [ $status != 0 ] || status=70
 fi
 kill $tail
-shutdown -h now
+[ "${status:-74}" = 0 ] || send boot.log ''"$ELSEWHERE_MACHINE"; shutdown -h now
 kill -KILL $switch
 exit $status
