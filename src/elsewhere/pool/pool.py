@@ -39,6 +39,9 @@ from elsewhere.pool.capacity import (
 )
 from elsewhere.pool.reactor import react
 
+LATE = timedelta(seconds=60)
+"""An answer that took longer (a laptop was closed meanwhile) is not acted upon; of two in a row the second is."""
+
 
 def utc() -> datetime:
     return datetime.now(UTC)
@@ -66,6 +69,7 @@ class Pool:
         state = begin(bounds, epoch, self.holdings.allocations())
         self.state: State = replace(state, warned=bool(ledger.get("warned", False)))
         self._busy, self._again = 0, now()
+        self._slept = False
         self.silence = ""
         """Why the place does not answer, or empty."""
 
@@ -126,7 +130,9 @@ class Pool:
                 self._again = asked + pause * (0.5 + self.chance.random() / 2)
             return
         self.silence, self._busy = "", 0
-        self._tell(Listed(asked, sightings))
+        self._slept = not self._slept and self.now() - asked > LATE
+        if not self._slept:  # else what agents said meanwhile is heard before the place is asked again
+            self._tell(Listed(asked, sightings))
 
     def _tell(self, event: Event) -> None:
         state, commands = react(self.state, event, self.now())
