@@ -92,6 +92,7 @@ class Desk:
         self.seat.step()
         world = self.world
         world.judge.old(self.seat, launch.labels["launch"] in world.judge.launches, "submit")
+        world.judge.tries(launch)
         chance = world.rng.random() / (world.evil or 1e-9)
         if chance < 0.15:
             raise Unreachable("no answer, nothing done")

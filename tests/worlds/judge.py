@@ -16,6 +16,7 @@ from elsewhere.model.orders import Orders
 from elsewhere.model.place import Allocation
 from elsewhere.model.reports import Ended, Report
 from elsewhere.model.states import AllocationState, Outcome, TaskState
+from elsewhere.pool.reactor import DOUBT
 from worlds.clockwork import TICK
 from worlds.machine import IDLE, SILENCE, SWITCH, Machine
 
@@ -30,7 +31,7 @@ PACE = 10
 """Ticks within which a controller has decided on what it saw."""
 LOOKS = 12
 """Ticks within which it looks."""
-ENOUGH = 150
+ENOUGH = 120
 """Ticks in which somebody minds a mild world, and it has got everything done."""
 RUNS = {"good": 1, "flaky1": 2, "flaky2": 3, "bad": RETRIES + 1}
 """How often each kind of task is run where nothing goes wrong."""
@@ -67,6 +68,7 @@ class Judge:
         self._nowhere: Counter[tuple[int, int]] = Counter()
         self._over: Counter[str] = Counter()
         self._mute: Counter[str] = Counter()
+        self._unasked: Counter[str] = Counter()
         self._since = 0
         """When the newest controller began: it waits from then on."""
         self._words: dict[str, Launch] = {}
@@ -110,6 +112,10 @@ class Judge:
         """Somebody does this; `known`: it was decided in the log."""
         if seat.epoch < self.epoch and not known:
             raise Broken("an old epoch changes nothing", what)
+
+    def tries(self, launch: Launch) -> None:
+        """Somebody tries to ask for it."""
+        self._unasked[launch.labels["launch"]] = 0
 
     def asks(self, launch: Launch) -> None:
         """A launch is asked for, perhaps again: then in the same words."""
@@ -240,10 +246,16 @@ class Judge:
                 raise Broken("what never speaks is stopped", m.native)
         self._whereabouts(minded)
         self._blame(minded)
+        self._answers(minded)
 
-    def _doubted(self, m: Machine) -> bool:
-        """Is it of a launch that nobody has the answer to? Then its labels decide, and not before they can."""
-        return m.native not in self.held and any(a.launch == m.launch and not a.native for a in self._allocations())
+    def _answers(self, minded: bool) -> None:
+        """A launch that has no answer is asked for again, for as long as that may be."""
+        soon, open_ = self.world.instant(self.world.now + 2), self._allocations() if minded else []
+        waiting = {a.launch for a in open_ if not a.native and a.reason != DOUBT and a.until and a.until > soon}
+        self._unasked = Counter({launch: self._unasked[launch] + 1 for launch in waiting})
+        for launch, since in self._unasked.items():
+            if since > 2 * LOOKS:  # a look may fail
+                raise Broken("what has no answer is asked for again", launch)
 
     def _stopping(self, m: Machine) -> bool:
         """That a stop is asked for until it is heeded is judged where it is asked for."""

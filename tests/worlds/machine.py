@@ -157,8 +157,10 @@ class Machine:
     def _claim(self) -> None:
         room = self.hands.room(self.slots - len(self.hands.claims))
         if room is None:
-            return
+            return None
         claims = self.post.claim(self.native, room, self._lease())
+        if claims and self.world.slips.random() < self.world.slippery:
+            return self.end("crash")
         if claims:  # orders are read before a delivery is run
             self._read_orders()
             self._do(self.hands.took(claims))

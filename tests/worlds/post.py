@@ -128,7 +128,7 @@ class Post:
 
     def collect(self, limit: int) -> Sequence[Receipt]:
         self._step()
-        found = [Receipt(report, token) for token, report in self.home.take(min(limit, 20), 5)]
+        found = [Receipt(report, token) for token, report in self.home.take(min(limit, self.world.portion), 5)]
         self._step()
         return found
 

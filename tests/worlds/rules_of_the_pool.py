@@ -16,7 +16,7 @@ from elsewhere.model.states import AllocationMove, AllocationState
 from elsewhere.pool import capacity, reactor, sizing
 from elsewhere.pool.capacity import Ask, Write
 from elsewhere.pool.pool import Pool
-from worlds import seat
+from worlds import seat, world
 from worlds.rule import patch, rule
 
 _ZERO = timedelta(0)
@@ -169,14 +169,15 @@ def _collected_comes_again() -> Any:
 
 @rule("heard before looked", "what agents have said is heard before what became of them is decided")
 def _heard_before_looked() -> Any:
-    tend = afar.Afar._tend
+    return patch(afar.Afar, "_is_quiet", property(lambda self: True))
 
-    def at_once(self: afar.Afar) -> None:
-        news, self.line.news = self.line.news, False
-        tend(self)
-        self.line.news = news
 
-    return patch(afar.Afar, "_tend", at_once)
+@rule(
+    "a late answer is void",
+    "an answer of the place that took long is not acted upon: what agents said meanwhile is heard first",
+)
+def _late_answer_is_void() -> Any:
+    return patch(world, "SLOW", timedelta(days=365))
 
 
 @rule(

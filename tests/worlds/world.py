@@ -21,6 +21,7 @@ from elsewhere.model.place import Offer
 from elsewhere.model.reports import Report
 from elsewhere.model.resources import Resources
 from elsewhere.model.task import Delivery, NewTask, RetryPolicy
+from elsewhere.pool import pool as pool_module
 from elsewhere.pool.capacity import Bounds, Shape
 from elsewhere.stores import MemoryStore
 from worlds.clockwork import TICK
@@ -35,6 +36,8 @@ DUDS = 6
 NAMES = ["good"] * 8 + ["flaky1", "flaky2", "bad", "killer"]
 """What tasks are like: flaky ones fail once or twice, a killer takes its machine with it."""
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
+SLOW = timedelta(seconds=5 * TICK)
+"""What takes longer is no answer."""
 
 
 def mix(kind: bool, rng: random.Random) -> tuple[Shape, ...]:
@@ -66,6 +69,16 @@ class World:
         """How often controllers are killed and laptops closed."""
         self.presses = self._presses(random.Random(f"Ctrl-C {seed}"))
         """Ticks in which somebody presses Ctrl-C, to go on later."""
+        self.slips = random.Random(f"slip {seed}")
+        self.slippery = 0.15 * self.evil if self.slips.random() < 0.3 else 0.0
+        """How often a machine dies before it has said what it has just taken."""
+        self.nap = range(0)
+        """Also where all is well a laptop may be closed for a while."""
+        if self.kind and self.slips.random() < 0.5:
+            begin = self.slips.randint(5, 20)
+            self.nap = range(begin, begin + self.slips.randint(20, 60))
+        self.portion = 4 if self.nap else 20
+        """So many reports come at a time."""
         names = ["good"] * 9 + ["flaky1", "flaky2", "bad"] if self.kind else NAMES
         self.kinds = {n: rng.choice(names) for n in range(1, rng.randint(1, 14) + 1)}
         self.budget = 4000 if self.kind else rng.choice([60, 150, 400, 1500])
@@ -148,6 +161,8 @@ class World:
         for seat in self.seats:
             if seat.awake and self.now in self.presses:
                 seat.stop.asked = 1
+            if self.now in self.nap:
+                seat.wake = self.nap.stop
             if not seat.gone and self.now >= seat.wake:
                 seat.play(rng.randint(8, 40))
 
@@ -175,7 +190,8 @@ class World:
         """From the first tick to the last. Broken: an invariant does not hold."""
         clock = Clock(self)
         patient = mock.patch.multiple(afar_module, PATIENCE=1e9, OVERDUE=5 * TICK, SELDOM=5 * TICK, HEARING=8 * TICK)
-        with mock.patch.object(controller_module, "time", clock), patient:
+        late = mock.patch.object(pool_module, "LATE", SLOW)
+        with mock.patch.object(controller_module, "time", clock), patient, late:
             try:
                 while self.now < LIMIT and not (self.closed and self.judge.still()):
                     self._tick()

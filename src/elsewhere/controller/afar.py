@@ -42,7 +42,7 @@ LOOK, SELDOM = 1.0, 60.0
 """Seconds between two looks at the place: ten times what a look takes, but at least and at most so many: what must be
 stopped, and terms that end, do not wait for a slow place."""
 OVERDUE = 30.0
-"""Seconds after which the place is looked at even though reports keep coming in."""
+"""Seconds for which a look that is due is put off while reports keep coming in."""
 TELL = 10.0
 """Seconds after which orders are published again though nothing changed."""
 PATIENCE = 1200.0
@@ -76,10 +76,12 @@ class Afar:
     ) -> None:
         self.ledger, self.pool, self.selector, self.epoch = ledger, pool, selector, epoch
         self.clock, self.pause = clock, pause
-        self.line = Line(channel)
+        self.line = Line(channel, clock)
         self.draining = self.over = False
         self._publish, self._told, self._orders = publish, float("-inf"), Orders("", -1)
         self._looked, self._look_cost = float("-inf"), 0.0
+        self._put_off: float | None = None
+        """Since when a look is due."""
         self._muster = Muster()
         self._rate = Rate(clock)
         self._quiet = QUIET[0]
@@ -301,11 +303,16 @@ class Afar:
     def _tend(self) -> None:
         """Now and then: what is needed, what the place says, and what agents are told of it.
 
-        What agents have said is heard before what became of them: else what they have reported would be done again.
+        What agents have said is heard before what became of them: else what they have reported would be done again. So
+        who has just come, or has slept, listens first.
         """
         now = self.clock()
-        passed = now - self._looked
-        if passed >= self._pace and (not self._is_busy() or passed >= OVERDUE):
+        if now - self._looked < self._pace:
+            return
+        if self._put_off is None or self.line.since() > OVERDUE:
+            self._put_off = now
+        if self._is_quiet or now - self._put_off >= OVERDUE:
+            self._put_off = None
             counts = self.ledger.counts
             todo = counts.handed_out if self.draining else counts.total - counts.ended
             self.pool.need(todo, draining=self.draining, idle=self._idle())
@@ -318,6 +325,11 @@ class Afar:
             self._money = self._paid()
             self._looked = self.clock()
             self._look_cost = self._looked - now
+
+    @property
+    def _is_quiet(self) -> bool:
+        """Has everything been heard that was said until a moment ago?"""
+        return not self._is_busy() and self.line.since() <= OVERDUE
 
     @property
     def _pace(self) -> float:

@@ -18,15 +18,20 @@ class Line:
     """The controller's end of a channel. `trouble` says what the last call met; `news` that something waits to be
     recorded, `fresh` that it has just come."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, clock: Callable[[], float]) -> None:
         self.inner, self.address, self.watch = channel, channel.address, channel.watch
         self.trouble = ""
         self.news = self.fresh = False
         self.silent = False
         """All has ended: nothing is expected, and nobody is asked."""
+        self._clock, self._listened = clock, float("-inf")
         self._unsent: list[Delivery] = []
         self._unconfirmed: list[Receipt] = []
         self._collected: dict[str, Receipt] = {}
+
+    def since(self) -> float:
+        """Seconds since it was listened to."""
+        return self._clock() - self._listened
 
     def attempt(self, call: Callable[[], object]) -> bool:
         """Make a call; False, and `trouble`, if it must be made again. What asking again cannot mend is raised."""
@@ -71,6 +76,7 @@ class Line:
     def collect(self, limit: int) -> Sequence[Receipt]:
         """What was collected and not confirmed comes again at once, also from a service that would hold it back."""
         found: list[Receipt] = []
+        self._listened = self._clock()  # an answer is as old as its question
         if len(self._collected) < limit and not self.silent:
             self.attempt(lambda: found.extend(self.inner.collect(limit)))
         self.fresh = self.fresh or any(receipt.token not in self._collected for receipt in found)

@@ -47,6 +47,9 @@ from elsewhere.pool.capacity import (
 )
 from elsewhere.pool.reactor import react
 
+LATE = timedelta(seconds=60)
+"""An answer that took longer (a laptop was closed meanwhile) is not acted upon; of two in a row the second is."""
+
 
 def utc() -> datetime:
     return datetime.now(UTC)
@@ -76,6 +79,7 @@ class Pool:
         self._busy, self._again = 0, now()
         self.urgent = False
         """A machine is gone, and reports wait to be recorded that may be its own: they come first."""
+        self._slept = False
         self.silence = ""
         self.said: Callable[[NativeId], bytes] = lambda native: b""
         """What a machine's boot has said, where it does not take the place to tell."""
@@ -158,10 +162,12 @@ class Pool:
                 self._again = asked + pause * (0.5 + self.chance.random() / 2)
             return
         self.silence, self._busy = "", 0
+        self._slept = not self._slept and self.now() - asked > LATE
+        if self._slept:
+            return  # what agents said meanwhile is heard before the place is asked again
         self.urgent = unheard and self._has_lost(sightings)
-        if self.urgent:
-            return
-        self._tell(Listed(asked, sightings))
+        if not self.urgent:
+            self._tell(Listed(asked, sightings))
 
     def _has_lost(self, sightings: tuple[Sighting, ...]) -> bool:
         seen = {s.native for s in sightings if s.condition in (Condition.PENDING, Condition.RUNNING)}
