@@ -104,7 +104,7 @@ def distant(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.Bas
     crew = Crowd(ledger, cast(Any, line), Pool(backend, ledger, bounds, epoch, order), home.order, selector, epoch)
     crew.guests, crew.printed, crew.followed = guests, Printed(store, files.slots), files.followed
     crew.journal, crew.values, crew.home = corner.journal, files.store, home
-    crew.again = max(AGAIN, held_back(crew.age()))
+    crew.again = max(AGAIN, held_back(crew.age()))  # as the controller before us may have held them back
     guests.open()
     crew.open()
     return crew
@@ -132,10 +132,10 @@ class Crowd(Afar):
     @property
     def patience(self) -> float:
         """Each commit is an append to the job's log, and billed. None where the loss of a machine is to be recorded."""
-        return 0.0 if self.pool.urgent else company(self.age())
+        return 0.0 if self.pool.urgent else company(self.clock() - self._opened)
 
     def turn(self, wait: float) -> None:
-        self.home.hold = held_back(self.age())
+        self.home.hold = held_back(self.clock() - self._opened)
         expected = self.pool.state.alive
         if expected:
             self.line.attempt(lambda: self._let_in(expected))
@@ -211,7 +211,7 @@ class Crowd(Afar):
 
 
 def company(age: float) -> float:
-    """Seconds that reports wait for company in a job of this age: a hundredth of it, at most a minute."""
+    """Seconds that reports wait for company when a controller has had the job so long: a hundredth, at most 60."""
     return min(max(COMPANY, age / 100), 60.0)
 
 
