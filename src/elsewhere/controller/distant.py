@@ -9,7 +9,7 @@ import getpass
 import selectors
 import socket
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -31,6 +31,7 @@ from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import JobSpec
 from elsewhere.model.orders import Orders
 from elsewhere.model.resources import Resources
+from elsewhere.model.task import NewTask
 from elsewhere.pool import reaper
 from elsewhere.pool.capacity import Ask, Bounds
 from elsewhere.pool.pool import Pool, utc
@@ -103,7 +104,7 @@ def distant(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.Bas
     order = _order(spec, bounds, home.address, _bare(place, load))
     crew = Crowd(ledger, cast(Any, line), Pool(backend, ledger, bounds, epoch, order), home.order, selector, epoch)
     crew.guests, crew.printed, crew.followed = guests, Printed(store, files.slots), files.followed
-    crew.journal, crew.values, crew.home = corner.journal, files.store, home
+    crew.journal, crew.values, crew.home, crew.sending = corner.journal, files.store, home, line
     crew.again = max(AGAIN, held_back(crew.age()))  # as the controller before us may have held them back
     guests.open()
     crew.open()
@@ -122,6 +123,7 @@ class Crowd(Afar):
     values: Path
     home: Any
     """The channel itself, as the place has it."""
+    sending: Sending
     _brought = 0.0
     _home = False
 
@@ -133,6 +135,9 @@ class Crowd(Afar):
     def patience(self) -> float:
         """Each commit is an append to the job's log, and billed. None where the loss of a machine is to be recorded."""
         return 0.0 if self.pool.urgent else company(self.clock() - self._opened)
+
+    def deposit(self, tasks: Sequence[NewTask]) -> bool:
+        return self.line.attempt(lambda: self.sending.deposit([task.body for task in tasks]))
 
     def turn(self, wait: float) -> None:
         self.home.hold = held_back(self.clock() - self._opened)
