@@ -60,6 +60,17 @@ def test_a_large_argument_is_in_the_store_before_its_delivery_and_on_the_machine
     assert values.open_pickle(str(there), KEY, stored) == ((b"x" * 100_000,), {})
 
 
+def test_who_goes_on_from_another_machine_sends_what_the_first_one_laid_down(tmp_path: Path) -> None:
+    store = MemoryStore()
+    codec = Codec(tmp_path / "lost", KEY)
+    body, _, stored = codec.call(codec.function(len), [b"x" * 100_000], {})
+    Sending(Straight(store), store, tmp_path / "lost", calls=True).deposit([body])  # type: ignore[arg-type]
+    straight = Straight(store)
+    Sending(straight, store, tmp_path / "other", calls=True).send([Delivery(1, 1, "one", body)])  # type: ignore[arg-type]
+    Taking(straight, store, tmp_path / "there", calls=True).claim("a", Room(1), timedelta(0))  # type: ignore[arg-type]
+    assert values.open_pickle(str(tmp_path / "there"), KEY, stored) == ((b"x" * 100_000,), {})
+
+
 def test_a_large_result_is_in_the_store_before_its_report_and_home_before_it_is_recorded(tmp_path: Path) -> None:
     store = MemoryStore()
     straight, here, there = Straight(store), tmp_path / "here", tmp_path / "there"

@@ -37,6 +37,7 @@ class Crew:
         self.confirmed: list[Report] = []
         self.sent: list[Delivery] = []
         self.drained = 0
+        self.takes, self.deposited = True, list[NewTask]()
 
     def say(self, *reports: Report) -> None:
         self.said += [Receipt(report, f"{len(self.said)}") for report in reports]
@@ -59,6 +60,10 @@ class Crew:
         self.heard += [receipt.report for receipt in receipts]
 
     def turn(self, wait: float) -> None: ...
+
+    def deposit(self, tasks: Sequence[NewTask]) -> bool:
+        self.deposited += tasks if self.takes else []
+        return self.takes
 
     def cancel(self, ns: Collection[int]) -> None: ...
 
@@ -164,6 +169,17 @@ def test_news_for_people_cost_no_append(kept: Kept) -> None:
     kept.controller._told = 0.0
     kept.controller._show()
     assert kept.ledger.live()["running"] == [["t0", 5.0]] and kept.segments == before
+
+
+def test_what_a_new_task_refers_to_lies_in_the_store_before_its_log_knows_of_it(kept: Kept) -> None:
+    kept.crew.takes, before = False, kept.segments
+    task = NewTask("late", b"{}")
+    kept.controller.intake.append(task)
+    kept.controller.turn()
+    assert kept.ledger.count().total == 8 and kept.segments == before
+    kept.crew.takes = True
+    kept.controller.turn()
+    assert kept.ledger.count().total == 9 and kept.crew.deposited == [task]
 
 
 def test_who_was_overtaken_and_is_told_to_stop_drains_nobody(kept: Kept) -> None:

@@ -46,6 +46,9 @@ class FakeCrew:
     def stopped(self) -> str:
         return ""
 
+    def deposit(self, tasks: Sequence[NewTask]) -> bool:
+        return True
+
     def room(self) -> int:
         return 0 if self.draining else 4 - len(self.active)
 

@@ -156,6 +156,27 @@ def test_what_is_changed_between_two_controllers_belongs_into_the_log_too(
     copy.close()
 
 
+def test_what_another_machine_goes_on_with_is_not_changed_here(
+    tmp_path: Path, url: str, store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at("laptop", tmp_path, monkeypatch)
+    files, ledger = begun(url, store)
+    ledger.close()
+    key = seal.export()
+    at("other", tmp_path, monkeypatch)
+    seal.import_(key)
+    copy = Ledger.open(session.bring(url).ledger)
+    keeping.attach(session.find(JOB), copy, url, store)
+    with copy.moving():
+        copy.take_over()
+    at("laptop", tmp_path, monkeypatch)
+    with pytest.raises(JobHeld):
+        session.cancel(files)
+    with copy.moving():
+        copy.note("it goes on")
+    copy.close()
+
+
 def test_a_job_that_was_ended_and_swept_elsewhere_is_not_begun_again(
     tmp_path: Path, url: str, store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

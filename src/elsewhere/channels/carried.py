@@ -70,13 +70,16 @@ class Sending(Carried):
         self._sent: set[str] = set()
 
     def send(self, deliveries: Sequence[Delivery]) -> None:
-        if self._calls:
-            for delivery in deliveries:
-                for key in _referred(delivery.body):
-                    if key not in self._sent:
-                        self.put(key)
-                        self._sent.add(key)
+        self.deposit([delivery.body for delivery in deliveries])
         self.channel.send(deliveries)
+
+    def deposit(self, bodies: Sequence[bytes]) -> None:
+        """What these refer to goes into the store; what is not here came from there, on whichever machine that was."""
+        for body in bodies if self._calls else ():
+            for key in _referred(body):
+                if key not in self._sent and self.is_here(key):
+                    self.put(key)
+                self._sent.add(key)
 
     def collect(self, limit: int) -> Sequence[Receipt]:
         receipts: Sequence[Receipt] = self.channel.collect(limit)

@@ -21,7 +21,7 @@ from elsewhere.model.orders import Orders
 from elsewhere.model.ranges import Ranges
 from elsewhere.model.reports import BootStep, Claimed, Ended, Heartbeat
 from elsewhere.model.states import AllocationState
-from elsewhere.model.task import Delivery
+from elsewhere.model.task import Delivery, NewTask
 from elsewhere.observe.cost import Spending, cost
 from elsewhere.pool.capacity import SURPLUS
 from elsewhere.pool.pool import Pool
@@ -153,6 +153,9 @@ class Afar:
         ahead = min(max(FIRST * slots, int(self._rate.now() * AHEAD)), MOST_AHEAD)
         out = self.ledger.counts.handed_out
         return ahead - out if out <= ahead // 2 else 0
+
+    def deposit(self, tasks: Sequence[NewTask]) -> bool:
+        return True
 
     def turn(self, wait: float) -> None:
         self.line.push()

@@ -176,6 +176,8 @@ class Controller:
         reports = [r[0] for r in receipts if isinstance(r[0], Ended)]
         sync = bool(reports) or self.crew.sync
         new = self.new
+        if new and not self.crew.deposit(new):
+            return
         try:
             # What came in needs no sync of its own: whoever hands tasks to a running job dies of the same power cut,
             # and the record of the first of them syncs it too.

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from elsewhere.channels.base import Channel, Receipt
-from elsewhere.model.task import Delivery
+from elsewhere.model.task import Delivery, NewTask
 from elsewhere.observe.cost import Spending
 
 
@@ -46,6 +46,13 @@ class Crew(Protocol):
 
     def room(self) -> int:
         """How many more deliveries it could use now."""
+        ...
+
+    def deposit(self, tasks: Sequence[NewTask]) -> bool:
+        """Lay down where agents, and whoever goes on with the job, find it what these new tasks refer to.
+
+        Before anybody writes down that there are such tasks. False: it must be asked again. Twice: harmless.
+        """
         ...
 
     def turn(self, wait: float) -> None:

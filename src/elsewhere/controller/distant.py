@@ -9,7 +9,7 @@ import getpass
 import selectors
 import socket
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -33,6 +33,7 @@ from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import JobSpec
 from elsewhere.model.orders import Orders
 from elsewhere.model.resources import Resources
+from elsewhere.model.task import NewTask
 from elsewhere.pool import reaper
 from elsewhere.pool.capacity import Ask, Bounds
 from elsewhere.pool.pool import Pool
@@ -111,8 +112,8 @@ def distant(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.Bas
     printed = Printed(store, files.slots, files.boots)
     crew.guests, crew.printed, crew.followed = guests, printed, files.followed
     crew.pool.said = printed.boot
-    crew.journal, crew.values, crew.home = corner.journal, files.store, home
-    crew.again = max(AGAIN, held_back(crew.age()))
+    crew.journal, crew.values, crew.home, crew.sending = corner.journal, files.store, home, line
+    crew.again = max(AGAIN, held_back(crew.age()))  # as the controller before us may have held them back
     guests.open()
     crew.open()
     return crew
@@ -130,6 +131,7 @@ class Crowd(Afar):
     values: Path
     home: Any
     """The channel itself, as the place has it."""
+    sending: Sending
     _brought = 0.0
     _home = False
 
@@ -140,10 +142,13 @@ class Crowd(Afar):
     @property
     def patience(self) -> float:
         """Each commit is an append to the job's log, and billed. None where the loss of a machine is to be recorded."""
-        return 0.0 if self.pool.urgent else company(self.age())
+        return 0.0 if self.pool.urgent else company(self.clock() - self._opened)
+
+    def deposit(self, tasks: Sequence[NewTask]) -> bool:
+        return self.line.attempt(lambda: self.sending.deposit([task.body for task in tasks]))
 
     def turn(self, wait: float) -> None:
-        self.home.hold = held_back(self.age())
+        self.home.hold = held_back(self.clock() - self._opened)
         expected = self.pool.state.alive
         if expected:
             self.line.attempt(lambda: self._let_in(expected))
@@ -224,7 +229,7 @@ class Crowd(Afar):
 
 
 def company(age: float) -> float:
-    """Seconds that reports wait for company in a job of this age: a hundredth of it, at most a minute."""
+    """Seconds that reports wait for company when a controller has had the job so long: a hundredth, at most 60."""
     return min(max(COMPANY, age / 100), 60.0)
 
 

@@ -11,7 +11,7 @@ from elsewhere.agent.runner import Slots
 from elsewhere.channels.base import Receipt, Room
 from elsewhere.channels.calls import Calls
 from elsewhere.controller.share import Share
-from elsewhere.model.task import Delivery
+from elsewhere.model.task import Delivery, NewTask
 
 
 class Here:
@@ -40,6 +40,9 @@ class Here:
 
     def room(self) -> int:
         return 0 if self.agent.draining else self.slots.room()
+
+    def deposit(self, tasks: Sequence[NewTask]) -> bool:
+        return True
 
     def turn(self, wait: float) -> None:
         if self.share is not None:

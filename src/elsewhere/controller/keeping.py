@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from elsewhere.channels.carried import VALUES, Carried
+from elsewhere.channels.carried import Carried
 from elsewhere.config import secret
 from elsewhere.config.home import location
 from elsewhere.controller.files import JobFiles
@@ -34,11 +34,11 @@ def awake() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
-def attach(files: JobFiles, ledger: Ledger, url: str, store: Store) -> Journal:
+def attach(files: JobFiles, ledger: Ledger, url: str, store: Store, alone: bool = False) -> Journal:
     """The log of a job that is ours, begun if it has none yet: from now on the ledger's commits are appended to it.
 
-    JobHeld: the job was ended elsewhere, and its log is gone. StateError: this file is no copy of that log, or the
-    place speaks of another store than before.
+    JobHeld: the job was ended elsewhere, and its log is gone; or, if we want it `alone`, somebody has gone on with it.
+    StateError: this file is no copy of that log, or the place speaks of another store than before.
     """
     known, position = str(ledger.get(KEPT, "")), int(ledger.get("position", 0))
     if known and known != url:
@@ -57,6 +57,8 @@ def attach(files: JobFiles, ledger: Ledger, url: str, store: Store) -> Journal:
             f"the log at {url} does not go on from what was written down here",
             hint="remove this copy (`elsewhere rm`) and take the job over anew (`elsewhere resume --from`)",
         )
+    if alone:
+        journal.check(position + 1, within=0.0)
     journal.attach(ledger)
     if str(ledger.get(KEPT, "")) != url:
         with ledger.moving():
@@ -65,9 +67,12 @@ def attach(files: JobFiles, ledger: Ledger, url: str, store: Store) -> Journal:
 
 
 def attach_again(files: JobFiles, ledger: Ledger) -> None:
-    """For a change of ours between two controllers: it, too, belongs into the job's log, if there is one."""
+    """For a change of ours between two controllers: it, too, belongs into the job's log, if there is one.
+
+    JobHeld: another machine has gone on with the job, so that it must be changed there, or taken over first.
+    """
     if url := str(ledger.get(KEPT, "")):
-        attach(files, ledger, url, open_store(url))
+        attach(files, ledger, url, open_store(url), alone=True)
 
 
 def forget(ledger: Ledger) -> None:
@@ -147,11 +152,14 @@ def bring_values(
     rows = ledger.db.execute(
         "SELECT value FROM done WHERE form IN (?, ?)", (int(Form.STORED_JSON), int(Form.STORED_PICKLE))
     )
+    said = False
     for (value,) in rows:
         key = bytes(value).decode("ascii", "replace")
         try:
             if not carried.is_here(key):
-                told(f"fetching {VALUES}{key}")
+                if not said:
+                    told("fetching large results")
+                said = True
                 carried.fetch(key)
         except (NotFound, ValueError):
             pass  # reading the result says so

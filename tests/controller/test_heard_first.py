@@ -1,0 +1,95 @@
+"""What agents have said is heard, and recorded, before what became of their machines is decided."""
+
+from __future__ import annotations
+
+import selectors
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from elsewhere.backends.base import Condition, Sighting
+from elsewhere.channels.calls import Calls
+from elsewhere.controller.afar import Afar
+from elsewhere.ledger.ledger import Ledger
+from elsewhere.model.job import Entry, JobSpec
+from elsewhere.model.reports import Ended, Form
+from elsewhere.model.states import Outcome
+from elsewhere.model.task import NewTask
+from elsewhere.pool.capacity import Bounds
+from elsewhere.pool.pool import Pool
+
+
+class Place:
+    """One machine, `m1`, which is there until it is `gone`."""
+
+    def __init__(self) -> None:
+        self.looks, self.gone = 0, False
+
+    def owned(self) -> list[Sighting]:
+        self.looks += 1
+        condition = Condition.FAILED if self.gone else Condition.RUNNING
+        labels = {"job": "job-1", "launch": "job-1-1-1"}
+        return [Sighting("m1", condition, labels, started=datetime.now(UTC))]
+
+    def submit(self, launch: Any) -> list[str]:
+        return ["m1"]
+
+    def cancel(self, ids: Any) -> None: ...
+
+    def logs(self, native_id: str) -> bytes:
+        return b""
+
+
+class Scene:
+    def __init__(self) -> None:
+        self.ledger = Ledger.create(":memory:", JobSpec("job-1", "fit", Entry("function", "a:b")))
+        with self.ledger.moving():
+            self.ledger.add([NewTask("t1", b"{}")])
+            self.ledger.complete()
+            self.ledger.take(1)
+        self.place, self.agents, self.selector = Place(), Calls(), selectors.DefaultSelector()
+        bounds = Bounds("job-1", pause=timedelta(0))
+        self.pool = Pool(self.place, self.ledger, bounds, 1, lambda ask: ask)  # type: ignore[arg-type, return-value]
+        self.now = 0.0
+        self.crew = Afar(self.ledger, self.agents, self.pool, lambda orders: None, self.selector, 1, lambda: self.now)
+        self.crew.open()
+
+    def turn(self) -> int:
+        """How often the place was looked at in a turn some seconds later."""
+        before, self.now = self.place.looks, self.now + 5
+        self.crew.turn(0.0)
+        return self.place.looks - before
+
+    @property
+    def held(self) -> int:
+        return len(self.pool.state.allocations)
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    made = Scene()
+    yield made
+    made.selector.close()
+
+
+def test_while_there_is_news_to_record_the_place_is_not_looked_at(scene: Scene) -> None:
+    assert scene.turn() == 1
+    scene.agents.report([Ended(1, 1, Outcome.SUCCEEDED, 1.0, 1.0, Form.JSON, b"1", agent="m1")])
+    receipts = scene.crew.line.collect(10)
+    assert scene.turn() == 0
+    scene.crew.line.confirm(receipts)
+    assert scene.turn() == 1
+
+
+def test_reports_that_wait_are_no_hindrance_unless_a_machine_is_gone(scene: Scene) -> None:
+    scene.turn()
+    scene.pool.look(unheard=True)
+    assert scene.held == 1 and not scene.pool.urgent
+    scene.place.gone = True
+    scene.pool.look(unheard=True)
+    assert scene.held == 1 and scene.pool.urgent
+    scene.pool.need(0)
+    scene.pool.look()
+    assert scene.held == 0 and not scene.pool.urgent
