@@ -125,6 +125,20 @@ def test_a_lapse_is_what_a_reader_saw_by_its_own_clock_not_what_clocks_or_files_
     assert holder.renew(claims, LEASE) == []
 
 
+def test_a_claim_of_a_segment_that_others_have_finished_and_swept_is_not_renewed() -> None:
+    """Given an agent that slept through the claim of another, and through the sweep that took that claim away."""
+    store, clock = MemoryStore(), FakeClock()
+    end(store, clock).send(deliveries(1))
+    sleeper, other = end(store, clock), end(store, clock)
+    [claim] = sleeper.claim("sleeper", Room(1), LEASE)
+    assert other.claim("other", Room(1), LEASE) == []
+    clock.advance(LEASE + timedelta(seconds=2))
+    [taken] = other.claim("other", Room(1), LEASE)
+    other.report([ended(1)], [taken])
+    assert not [key for key in store.list() if key.startswith("claims/")]
+    assert sleeper.renew([claim], LEASE) == []
+
+
 def test_what_an_earlier_process_of_an_agent_held_lapses_though_a_later_one_lives() -> None:
     store, clock = MemoryStore(), FakeClock()
     end(store, clock).send(deliveries(2))

@@ -141,6 +141,19 @@ def test_region_zone_image_and_disk_go_to_the_place(read: Any) -> None:
         jobs.place(read("provider: aws\naws:\n  boot_disk_types: pd-ssd\n"))
 
 
+def test_what_elsewhere_yaml_says_of_the_place_holds_and_its_limits_are_not_passed(read: Any, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.yaml").write_text(
+        "places:\n  aws:\n    region: us-west-2\n    instance-profile: mine\n"
+        "    limits: {machines: 2, budget: 3, price-per-hour: 4}\n"
+    )
+    asked = read(AWS + "  region: us-east-2\n  budget: 9\n")
+    where = jobs.place(asked)
+    assert dict(where.settings) == {"region": "us-east-2", "instance_profile": "mine"}
+    wants = jobs.wants(asked, where)
+    assert (wants.machines.most, wants.budget, wants.ceiling) == (2, 3, 1)
+    assert jobs.wants(read("provider: aws\n"), where).ceiling == 4
+
+
 def test_memory_for_a_task_may_cost_cpus_if_that_is_allowed(read: Any) -> None:
     text = "provider: aws\naws:\n  min_memory_per_task: 8\n  allow_cpu_wasting: true\n"
     wants = jobs.wants(asked := read(text), jobs.place(asked))

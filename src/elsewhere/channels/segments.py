@@ -138,7 +138,7 @@ class Shelf:
             return False
         # It may have been finished and swept since we read it, claims and all; the sweep goes from the segment upward,
         # so that what comes before our claim is gone by the time our number is free again.
-        if not self._there(f"{folder}{log.read}" if log.read else SEGMENTS + segment.name):
+        if not self.stands(segment):
             self.store.delete([key])
             self._known.pop(segment.name, None)
             return False
@@ -146,6 +146,11 @@ class Shelf:
         if log.finished:
             self.sweep(segment)
         return True
+
+    def stands(self, segment: Segment) -> bool:
+        """Whether what we read of it last is there; else it was finished and swept, with claims that we never saw."""
+        read = segment.log.read
+        return self._there(f"{CLAIMS}{segment.name}/{read}" if read else SEGMENTS + segment.name)
 
     def sweep(self, segment: Segment) -> None:
         """Remove a finished segment: itself first, then its claims upward (see `append`). Twice: harmless."""

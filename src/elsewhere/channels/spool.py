@@ -162,9 +162,10 @@ class Spool:
             if segment is None:
                 continue
             self._shelf.catch_up(segment)
+            stands = self._shelf.stands(segment)
             for claim, number, i in places:
                 agents.add(segment.log.agent(number))
-                if segment.log.holds(number, i):
+                if stands and segment.log.holds(number, i):
                     kept.append(claim)
         for agent in agents - {""}:
             self._pulse(agent)

@@ -38,6 +38,7 @@ from elsewhere.errors import (
     Unreachable,
 )
 from elsewhere.model.catalog import Extras
+from elsewhere.model.place import Offer
 from elsewhere.model.resources import Resources
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -135,6 +136,8 @@ def test_the_disk_holds_what_the_task_needs_and_what_the_image_brings() -> None:
     assert size(launch(), 8) == 20
     assert size(launch(), 45) == 45
     assert size(launch(shape=Resources(disk=100 * GIB)), 8) == 108
+    priced = Offer("c7g.large", Resources(2, disk=50 * GIB), "us-east-1a")
+    assert size(launch(offer=priced), 8) == 50
 
 
 # --- errors

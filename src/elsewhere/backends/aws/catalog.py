@@ -117,7 +117,7 @@ def offers(catalog: Catalog, need: Resources, settings: AwsSettings, disk: int) 
 
 def _resources(kind: MachineType, disk: int) -> Resources:
     cpus = kind.cpus * kind.baseline
-    return Resources(cpus, kind.memory, kind.gpus, kind.gpu_type, disk + kind.local_disk)
+    return Resources(cpus, kind.memory, kind.gpus, kind.gpu_type, disk)
 
 
 def _fits(kind: MachineType, need: Resources, settings: AwsSettings) -> bool:

@@ -22,7 +22,7 @@ from elsewhere.model.place import Place
 
 if TYPE_CHECKING:
     from elsewhere.backends.base import Inventory
-    from elsewhere.choose.wants import Wants
+    from elsewhere.choose.wants import Span, Wants
     from elsewhere.model.task import NewTask
 
 MACHINES = 10
@@ -67,7 +67,16 @@ def wants(asked: Asked, where: Place) -> Wants:
         made = seed_names.wants(given)
     budgets = [b for b in (asked.get("budget"), where.limits.budget) if b is not None]
     regions = (str(where.settings["region"]),) if where.settings.get("region") else where.limits.regions
-    return replace(made, regions=regions, budget=min(budgets, default=None)).check()
+    limits = where.limits
+    return replace(
+        made, regions=regions, budget=min(budgets, default=None), machines=_within(made.machines, limits.machines),
+        price_per_hour=_within(made.price_per_hour, limits.price_per_hour),
+    ).check()  # fmt: skip
+
+
+def _within(span: Span, most: Any) -> Span:
+    """A bound that is no wider than the place's own."""
+    return span if most is None or (span.most is not None and span.most <= most) else replace(span, most=most)
 
 
 def terms(asked: Asked) -> argparse.Namespace:
