@@ -38,9 +38,10 @@ AGAIN = 2.0
 HEARING = 45.0
 """Seconds that agents get to hear that they shall take nothing more, and to say what they have, before what seems to be
 in nobody's hands is taken back. They look at their orders each half minute at the least."""
-LOOK, SELDOM = 1.0, 60.0
-"""Seconds between two looks at the place: ten times what a look takes, but at least and at most so many: what must be
-stopped, and terms that end, do not wait for a slow place."""
+LOOK, CALL, SELDOM = 1.0, 2.5, 60.0
+"""Seconds between two looks at the place, and where a look is a call to a cloud, which counts them; ten times as long
+as the place took to answer, if that is more, but no longer than the last: what must be stopped, and terms that end, do
+not wait for a slow place. What is asked for besides does not count: a launch takes seconds."""
 OVERDUE = 30.0
 """Seconds for which a look that is due is put off while reports keep coming in."""
 TELL = 10.0
@@ -79,7 +80,7 @@ class Afar:
         self.line = Line(channel, clock)
         self.draining = self.over = False
         self._publish, self._told, self._orders = publish, float("-inf"), Orders("", -1)
-        self._looked, self._look_cost = float("-inf"), 0.0
+        self._looked = float("-inf")
         self._put_off: float | None = None
         """Since when a look is due."""
         self._muster = Muster()
@@ -168,7 +169,7 @@ class Afar:
             self._quiet = QUIET[0] if self._is_busy() else min(self._quiet * 1.5, QUIET[1])
             wait = min(wait, self._quiet)
         self.line.news = self.line.fresh = False
-        due = self._looked + self._pace
+        due = self._looked + self.pace
         for key, _ in self.selector.select(max(0.0, min(wait, due - self.clock()))):
             key.data()
 
@@ -276,6 +277,12 @@ class Afar:
             else:
                 self.ledger.note("left behind", why=self.line.trouble)
 
+    @property
+    def pace(self) -> float:
+        """Seconds between two looks."""
+        least = CALL if self.pool.state.bounds.lag else LOOK
+        return max(least, min(10 * self.pool.took.total_seconds(), SELDOM))
+
     def fetch(self) -> None:
         """What lies with the machines' store and is wanted here comes now: it may go the next moment."""
 
@@ -310,7 +317,7 @@ class Afar:
         who has just come, or has slept, listens first.
         """
         now = self.clock()
-        if now - self._looked < self._pace:
+        if now - self._looked < self.pace:
             return
         if self._put_off is None or self.line.since() > OVERDUE:
             self._put_off = now
@@ -327,16 +334,11 @@ class Afar:
                 self._tell()
             self._money = self._paid()
             self._looked = self.clock()
-            self._look_cost = self._looked - now
 
     @property
     def _is_quiet(self) -> bool:
         """Has everything been heard that was said until a moment ago?"""
         return not self._is_busy() and self.line.since() <= OVERDUE
-
-    @property
-    def _pace(self) -> float:
-        return max(LOOK, min(10 * self._look_cost, SELDOM))
 
     def _is_busy(self) -> bool:
         """Is there more to hear at once?"""

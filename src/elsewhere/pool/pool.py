@@ -80,10 +80,12 @@ class Pool:
         self.urgent = False
         """A machine is gone, and reports wait to be recorded that may be its own: they come first."""
         self._slept = False
+        self.took = timedelta(0)
+        """How long the place took to say what there is, the last time it did."""
         self.silence = ""
+        """Why the place does not answer, or empty."""
         self.said: Callable[[NativeId], bytes] = lambda native: b""
         """What a machine's boot has said, where it does not take the place to tell."""
-        """Why the place does not answer, or empty."""
         self.barred = ""
         """Why it does not let us look, and has never done so; empty: it does, or may."""
 
@@ -161,7 +163,7 @@ class Pool:
                 pause = min(bounds.pause * 2 ** min(self._busy, 30), longest)
                 self._again = asked + pause * (0.5 + self.chance.random() / 2)
             return
-        self.silence, self._busy = "", 0
+        self.silence, self._busy, self.took = "", 0, self.now() - asked
         self._slept = not self._slept and self.now() - asked > LATE
         if self._slept:
             return  # what agents said meanwhile is heard before the place is asked again
