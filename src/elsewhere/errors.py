@@ -20,6 +20,11 @@ class ElsewhereError(Exception):
     def message(self) -> str:
         return str(self.args[0]) if self.args else ""
 
+    @property
+    def notice(self) -> str:
+        """For a line that says why work waits."""
+        return self.message
+
 
 class UsageError(ElsewhereError):
     """Change your call: nothing has been created, changed or run."""
@@ -118,6 +123,10 @@ class CredentialsExpired(PlaceError):
     """The credentials were good and are no longer; the hint is the command that logs in again, and work goes on."""
 
     transient = True
+
+    @property
+    def notice(self) -> str:
+        return f"{self.message}. {self.hint}" if self.hint else self.message
 
 
 class Unreachable(PlaceError):

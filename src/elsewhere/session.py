@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = ["Counts", "Holder", "JobFiles", "Stop", "View",
-           "cancel", "create", "detach", "find", "hold", "holder", "inventory", "listing", "remove", "retry",
-           "run_here", "settle"]
+           "cancel", "create", "detach", "find", "hold", "holder", "inventory", "is_put_away", "listing", "remove",
+           "retry", "run_here", "settle"]
 # fmt: on
 
 
@@ -285,8 +285,13 @@ def cancel(files: JobFiles, tasks: Sequence[str] | None = None) -> int:
                 if tasks is None:
                     ledger.complete()
                 ledger.note("cancelled", "" if tasks is None else ", ".join(tasks[:20]))
-            return ledger.counts.cancelled - before
-    raise read_holder_error(files)
+            cancelled, over = ledger.counts.cancelled - before, ledger.counts.over
+            break
+    else:
+        raise read_holder_error(files)
+    if over and not is_put_away(files):
+        detach(files)  # nobody has told its machines yet, nor stopped them
+    return cancelled
 
 
 def read_holder_error(files: JobFiles) -> JobHeld:
@@ -319,6 +324,19 @@ def remove(files: JobFiles) -> None:
     for name in (home() / "names").glob("*"):
         if name.is_symlink() and name.readlink().name == files.id:
             name.unlink(missing_ok=True)
+
+
+def is_put_away(files: JobFiles) -> bool:
+    """Is nothing of the job left at its place? Its ledger says so once all was seen gone."""
+    from elsewhere.controller.afar import PUT_AWAY
+    from elsewhere.controller.drive import is_far
+
+    ledger = files.open()
+    try:
+        begun = int(ledger.get("epoch", 0)) > 0
+        return not (begun and is_far(ledger.spec)) or bool(ledger.get(PUT_AWAY, False))
+    finally:
+        ledger.close()
 
 
 def holder(files: JobFiles) -> Holder | None:

@@ -100,6 +100,8 @@ class Terms:
     charter: bytes
     key: bytes
     """The job's public key."""
+    turn: int = 0
+    """How often the job was put away before: a queue that was removed may not be made again at once."""
 
 
 def needs(kind: str) -> tuple[str, ...]:
@@ -117,7 +119,8 @@ def home(kind: str, terms: Terms) -> Sqs:
 
 def _home_sqs(terms: Terms) -> Sqs:
     also = {name: value for name, value in terms.words.items() if name != "region"}
-    return sqs_in(terms.words["region"], f"elsewhere-{terms.job}", terms.store, terms.job, terms.signer,
+    prefix = f"elsewhere-{terms.job}" + (f"-{terms.turn}" if terms.turn else "")
+    return sqs_in(terms.words["region"], prefix, terms.store, terms.job, terms.signer,
                   terms.charter, terms.key, also, agents=terms.agents, labels={"elsewhere:job": terms.job})  # fmt: skip
 
 

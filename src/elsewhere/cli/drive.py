@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from elsewhere.ledger.views import Counts
     from elsewhere.session import JobFiles
 
-SUCCEEDED, SOME_FAILED, INTERRUPTED = 0, 1, 130
+SUCCEEDED, SOME_FAILED, REFUSED, INTERRUPTED = 0, 1, 3, 130
 
 
 class Asked:
@@ -78,7 +78,8 @@ def drive(files: JobFiles, *, show: live.Quiet, results: Path | None = None, qui
             counts = _run(files, shown(show), stop, results)
     finally:
         show.close()
-    status = status_of(counts, asked.status)
+    why = "" if counts.over else given_up(files)
+    status = REFUSED if why and not counts.ended and not asked.status else status_of(counts, asked.status)
     took = time.monotonic() - began
     if isinstance(show, live.JsonLines):
         paid = money(files)
@@ -87,7 +88,7 @@ def drive(files: JobFiles, *, show: live.Quiet, results: Path | None = None, qui
         show.event("summary", **figures, seconds=round(took, 3), exit_status=status, next=following)
     elif not quiet:
         early, failed = stopped_early(files), failures(files, counts)
-        last = Last(counts, name, results, bool(asked.signal), early, failed, money(files))
+        last = Last(counts, name, results, bool(asked.signal), early, failed, money(files), why=why)
         tell(*receipt(last, took, counts.ended - before.ended))
     return status
 
@@ -143,6 +144,20 @@ def stopped_early(files: JobFiles) -> bool:
     return bool(ends) and kinds[ends[-1]] == "stopped early"
 
 
+def given_up(files: JobFiles) -> str:
+    """Why its last controller gave the job up: the place refuses for good. Empty too if the budget was spent."""
+    from elsewhere.observe.safe import one_line
+
+    with which.opened(files) as ledger:
+        for event in reversed(ledger.events()):
+            if event.kind == "gave up":
+                why = str(event.detail.get("why") or "")
+                return "" if why.startswith("the budget") else one_line(why, 600)
+            if event.kind in ("resumed", "created", "retried"):
+                break
+    return ""
+
+
 def status_of(counts: Counts, interrupted: int = 0) -> int:
     """0 all succeeded, 1 some failed or were cancelled, or the job stopped early; 128+n interrupted by signal n."""
     if interrupted and not counts.over:
@@ -166,6 +181,8 @@ class Last(NamedTuple):
     running: bool = False
     """Somebody still has the job."""
     since: float | None = None
+    why: str = ""
+    """It was given up for this."""
 
 
 def failures(files: JobFiles, counts: Counts) -> list[tuple[str, str]]:
@@ -205,6 +222,8 @@ def receipt(last: Last, took: float, ended: int = 0) -> list[str]:
     lines += [f"  failed {one_line(task, 60)}: {why}" for task, why in last.failures]
     if left and last.early:
         lines.append("It stopped early, for too many tasks had failed.")
+    if left and last.why:
+        lines.append(f"It was given up: {last.why}")
     if last.paid is not None:
         lines += bill.lines(last.paid, last.running)
     following = next_steps(counts, last.name, last.results, last.paid)

@@ -79,6 +79,9 @@ def follow(files: JobFiles, asked: SimpleNamespace) -> int:
         cost = bill.paid(ledger)
     if passing.cut:
         session.cancel(files)
+    elif not counts.over and not heard.status and (why := drive.given_up(files)):
+        status = OUR_FAILURE
+        complain(why, hint=f"`elsewhere resume {name}` tries again.")
     elif not counts.over:
         status = heard.status or OUR_FAILURE
         tell(f"Interrupted. `elsewhere resume {name}{cost.more}` runs it again.")

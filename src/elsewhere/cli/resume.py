@@ -26,7 +26,7 @@ DETACH = Option("--detach", "-d", help="Print the job's id and return at once; i
 COMMAND = Command(
     "resume",
     about="Goes on with a job that was interrupted, killed or left unfinished. What is recorded stays recorded; only\n"
-    "tasks that were running are run again. A job that is over is left as it is.",
+    "tasks that were running are run again. Of a job that is over, what may be left at its place is put away.",
     arguments=[which.JOB],
     options=[
         DETACH,
@@ -67,9 +67,11 @@ def _grant(files: JobFiles, budget: Decimal) -> None:
 
 def go_on(asked: SimpleNamespace, files: JobFiles) -> int:
     """Run the job in the foreground, or give it to a controller of its own."""
+    from elsewhere import session
+
     with which.opened(files) as ledger:
         counts, name = ledger.count(), which.called(files, ledger)
-    if counts.over:
+    if counts.over and session.is_put_away(files):
         return _over(asked, files, name)
     if asked.detach:
         return drive.begin_detached(files, json=asked.json)

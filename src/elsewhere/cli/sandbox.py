@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from elsewhere.sandbox.state import Found
 
 ON_MACHINES = ("preempt", "kill", "freeze", "thaw", "partition", "heal")
-ACTIONS = ("up", "env", "status", "machines", "bill", *ON_MACHINES, "stock", "quota", "price", "fault", "down")
+ON_RIGHTS = ("deny", "allow", "expire", "renew")
+ORDERS = (*ON_MACHINES, "stock", "quota", "price", "fault", *ON_RIGHTS)
+ACTIONS = ("up", "env", "status", "machines", "bill", *ORDERS, "down")
 
 
 def _number(text: str) -> float:
@@ -50,6 +52,9 @@ COMMAND = Command(
                group="Of up"),
         Option("--lag", value="SECONDS", parse=_number, help="How far answers may lag behind what happened, at most.",
                default=5.0, group="Of up"),
+        Option("--isolation", value="HOW", choices=("none", "netns", "auto"), default="none", group="Of up",
+               help="netns: each machine in a network namespace of its own, with its own address and 169.254.169.254 "
+               "(needs root); auto: so where it can be."),
         Option("--notice", value="TIME", parse=duration, help="Between notice and end (preempt): 2m unless said.",
                group="Of orders"),
         Option("--times", value="N", parse=count, help="How many requests a fault hits: 1, or all with --for.",
@@ -59,16 +64,20 @@ COMMAND = Command(
         which.JSON,
     ],
     usage=[
-        "elsewhere sandbox up [--detach] [--speed N] [--seed N] [--region REGION] [--lag SECONDS]",
+        "elsewhere sandbox up [--detach] [--speed N] [--seed N] [--region REGION] [--lag SECONDS]\n"
+        "                     [--isolation none|netns|auto]",
         "elsewhere sandbox env | status | machines | bill | down [--json]",
         "elsewhere sandbox preempt ID... [--notice TIME]",
         "elsewhere sandbox kill | freeze | thaw | partition | heal ID...",
         "elsewhere sandbox stock TYPE[@ZONE]=N | quota NAME=VCPUS | price TYPE[@ZONE]=DOLLARS",
         "elsewhere sandbox fault ACTION=refuse|throttle|error|error-after|lose|lose-after [--times N] [--for TIME]",
+        "elsewhere sandbox deny | allow SERVICE:ACTION...",
+        "elsewhere sandbox expire | renew",
     ],
     examples=[
         ('elsewhere sandbox up --detach && eval "$(elsewhere sandbox env)"', "begin, and point this shell at it"),
         ("elsewhere sandbox preempt i-0c5 --notice 30s", "take a spot machine back"),
+        ("elsewhere sandbox deny ec2:RunInstances", "your key may not do this any more"),
         ("elsewhere sandbox fault RunInstances=lose-after", "the next one starts machines and is never answered"),
     ],
 )  # fmt: skip
@@ -78,12 +87,13 @@ def main(asked: SimpleNamespace) -> int:
     if asked.action not in ACTIONS:
         raise UsageError(f"the sandbox has no {asked.action!r}" + nearest(asked.action, ACTIONS),
                          hint="`elsewhere sandbox --help` lists what it has.")  # fmt: skip
-    if asked.action not in (*ON_MACHINES, "stock", "quota", "price", "fault") and asked.what:
+    if (asked.action not in ORDERS or asked.action in ("expire", "renew")) and asked.what:
         raise UsageError(
             f"`sandbox {asked.action}` takes no {asked.what[0]!r}", hint="`elsewhere sandbox --help` says more."
         )
     act = {"up": _up, "env": _env, "status": _status, "machines": _machines, "bill": _bill, "down": _down,
-           "stock": _set, "quota": _set, "price": _set, "fault": _fault}.get(asked.action, _order)  # fmt: skip
+           "stock": _set, "quota": _set, "price": _set, "fault": _fault,
+           **dict.fromkeys(ON_RIGHTS, _rights)}.get(asked.action, _order)  # fmt: skip
     return act(asked)
 
 
@@ -121,7 +131,8 @@ def _serve(asked: SimpleNamespace) -> int:
     from elsewhere.sandbox.cloud import Settings
     from elsewhere.sandbox.serve import serve
 
-    serve(Settings(asked.speed, asked.seed, asked.region, asked.lag), lambda found: _say_up(asked, found))
+    settings = Settings(asked.speed, asked.seed, asked.region, asked.lag, isolation=asked.isolation)
+    serve(settings, lambda found: _say_up(asked, found))
     return 0
 
 
@@ -143,7 +154,7 @@ def _detached(asked: SimpleNamespace) -> int:
 
     from elsewhere.sandbox import state
 
-    words = [f"--{name}={getattr(asked, name)}" for name in ("speed", "seed", "region", "lag")]
+    words = [f"--{name}={getattr(asked, name)}" for name in ("speed", "seed", "region", "lag", "isolation")]
     log = state.made() / "log"
     with state.held(state.made()) as free:
         if not free:
@@ -193,6 +204,10 @@ def _status(asked: SimpleNamespace) -> int:
     for fault in reply["faults"]:
         left = "all" if fault["times"] is None else fault["times"]
         say(f"Fault: {fault['action']} {fault['kind']} {fault['code']}".rstrip() + f", {left} more.")
+    if reply["denied"]:
+        say(f"Denied: {', '.join(reply['denied'])}.")
+    if reply["expired"]:
+        say("Expired: your key; `elsewhere sandbox renew` makes it good again.")
     say(f"${reply['dollars']} so far.")
     return 0
 
@@ -292,6 +307,19 @@ def _fault(asked: SimpleNamespace) -> int:
         words |= {"seconds": length.total_seconds()} if length is not None else {}
         for action, kind in _pairs(asked, "fault RunInstances=lose-after"):
             reply = _ask("fault", action=action, kind=kind, code=asked.code, **words)
+    if asked.json:
+        say_json(reply)
+    return 0
+
+
+def _rights(asked: SimpleNamespace) -> int:
+    """What the user's key may do, and whether it is good."""
+    if asked.action in ("deny", "allow") and not asked.what:
+        raise UsageError(
+            f"sandbox {asked.action}: what?", hint="Write for example: elsewhere sandbox deny ec2:RunInstances"
+        )
+    reply = _ask(asked.action, actions=asked.what)
+    reply.pop("secret", None)
     if asked.json:
         say_json(reply)
     return 0

@@ -8,11 +8,13 @@ from __future__ import annotations
 import selectors
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 
 from elsewhere.channels.base import Channel, Receipt
 from elsewhere.controller.line import Line
+from elsewhere.errors import PlaceError
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.orders import Orders
 from elsewhere.model.ranges import Ranges
@@ -37,6 +39,10 @@ TELL = 10.0
 """Seconds after which orders are published again though nothing changed."""
 PATIENCE = 1200.0
 """Seconds that are waited for machines to be seen gone, after their stop was asked for; their terms end them anyway."""
+INSIST = 60.0
+"""Seconds for which what a job leaves at its place is removed: a busy place is no reason to leave it there."""
+PUT_AWAY, TURN = "put away", "turn"
+"""Facts of a ledger: that nothing of its job is left at its place, and how often that has been so."""
 QUIET = (0.005, 0.2)
 """Seconds between two looks at a channel that does not call: at first, and when nothing has come for long."""
 
@@ -73,13 +79,32 @@ class Afar:
         self._opened, self._orphans = clock(), set[tuple[int, int]]()
 
     def open(self) -> None:
-        """Make the channel, and note what was handed out before us and is in nobody's hands as far as we know."""
-        self.line.create()
+        """Make the channel, and note what was handed out before us and is in nobody's hands as far as we know.
+
+        Of a job that is over nothing is made: only what may be left of it is put away.
+        """
+        if self.ledger.counts.over:
+            self.line.silent = True
+        else:
+            if self.ledger.get(PUT_AWAY, False):
+                with self.ledger.moving():
+                    self.ledger.set(PUT_AWAY, False)
+            self._create()
         now = self._opened = self.clock()
         self._held = {n: (attempt, now) for n, attempt, _ in self.pool.holdings.held()}
         self._orphans = {d[:2] for page in self.pool.holdings.unclaimed() for d in page}
         if self.line.watch is not None:
             self.selector.register(self.line.watch, selectors.EVENT_READ, _nothing)
+
+    def _create(self) -> None:
+        """Whole or, as long as no machine knows it, not at all."""
+        try:
+            self.line.create()
+        except PlaceError:
+            if not self.pool.ever:
+                with suppress(PlaceError):
+                    self.line.destroy()
+            raise
 
     # --- what a controller sees -----------------------------------------------------------------------------------
 
@@ -195,8 +220,31 @@ class Afar:
         left = 0 if self.pool.settled else max(len(self.pool.state.allocations), len(self.pool.state.alive))
         with self.ledger.moving():
             self.ledger.note("settled" if self.pool.settled else "left running", machines=left)
-        if self.ledger.counts.over:
-            self.line.destroy()
+        if not left and (self.ledger.counts.over or not self.pool.ever):
+            self._tidy()
+
+    def _put_away(self) -> bool:
+        """The channel goes: all has ended, and no machine is left that would ask it. Whether it is gone."""
+        return self._insist(self.line.destroy, INSIST)
+
+    def _insist(self, call: Callable[[], object], length: float) -> bool:
+        """Make a call again, for so many seconds, until it has been made. Whether it was."""
+        deadline = self.clock() + length
+        while not self.line.attempt(call):
+            if self.clock() >= deadline:
+                return False
+            self.pause(0.5)
+        return True
+
+    def _tidy(self) -> None:
+        """Whoever resumes a job of which something is left has that to do, though it is over."""
+        done = self._put_away()
+        with self.ledger.moving():
+            if done:
+                self.ledger.set(PUT_AWAY, True)
+                self.ledger.set(TURN, int(self.ledger.get(TURN, 0)) + 1)
+            else:
+                self.ledger.note("left behind", why=self.line.trouble)
 
     def fetch(self) -> None:
         """What lies with the machines' store and is wanted here comes now: it may go the next moment."""

@@ -21,7 +21,7 @@ from elsewhere.channels import registry as channels
 from elsewhere.channels.carried import Sending
 from elsewhere.config import secret
 from elsewhere.controller import freight
-from elsewhere.controller.afar import Afar
+from elsewhere.controller.afar import INSIST, TURN, Afar
 from elsewhere.controller.files import JobFiles
 from elsewhere.controller.guests import Guests
 from elsewhere.controller.printed import Printed
@@ -64,7 +64,8 @@ def distant(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.Bas
         store, place, spec.id, signer, signer, lambda: Contents(files.seal_key(), secret.revealed(spec.secrets))
     )
     charter = pack(Charter(spec, "", b"", load.roots, load.software))
-    terms = channels.Terms(spec.id, own_url, deposit.channel, signer, guests.of, charter, seal.public())
+    terms = channels.Terms(spec.id, own_url, deposit.channel, signer, guests.of, charter, seal.public(),
+                           int(ledger.get(TURN, 0)))  # fmt: skip
     home = channels.home(kind, terms)
     line = Sending(home, store, files.store, spec.entry.kind == "call")
     bounds = bounds_of(spec, backend)
@@ -123,8 +124,9 @@ class Crowd(Afar):
         while self.clock() < deadline and self.line.attempt(self._tell) and self._are_there():
             self.pause(0.5)
         super()._end()
-        if self.ledger.counts.over and self._home:
-            self.line.attempt(self._sweep)
+
+    def _put_away(self) -> bool:
+        return super()._put_away() and self._home and self._insist(self._sweep, INSIST)
 
     def _sweep(self) -> None:
         """The job's corner of the deposit is emptied: all that was wanted of it is here."""
@@ -138,7 +140,7 @@ class Crowd(Afar):
         return any(one.condition in (Condition.PENDING, Condition.RUNNING) for one in seen)
 
     def fetch(self) -> None:
-        self._home = self.line.attempt(self.printed.bring)
+        self._home = self._insist(self.printed.bring, INSIST)
 
 
 def target(spec: JobSpec) -> Target:

@@ -21,6 +21,8 @@ class Line:
         self.inner, self.address, self.watch = channel, channel.address, channel.watch
         self.trouble = ""
         self.news = False
+        self.silent = False
+        """All has ended: nothing is expected, and nobody is asked."""
         self._unsent: list[Delivery] = []
         self._unconfirmed: list[Receipt] = []
         self._collected: dict[str, Receipt] = {}
@@ -30,12 +32,12 @@ class Line:
         try:
             call()
         except StateError as error:
-            self.trouble = error.message
+            self.trouble = error.notice
             return False
         except PlaceError as error:
             if not error.transient:
                 raise
-            self.trouble = error.message
+            self.trouble = error.notice
             return False
         self.trouble = ""
         return True
@@ -63,7 +65,7 @@ class Line:
     def collect(self, limit: int) -> Sequence[Receipt]:
         """What was collected and not confirmed comes again at once, also from a service that would hold it back."""
         found: list[Receipt] = []
-        if len(self._collected) < limit:
+        if len(self._collected) < limit and not self.silent:
             self.attempt(lambda: found.extend(self.inner.collect(limit)))
         self._collected.update({receipt.token: receipt for receipt in found})
         self.news = self.news or bool(found)
@@ -78,7 +80,7 @@ class Line:
             self._unconfirmed = []
 
     def destroy(self) -> None:
-        self.attempt(self.inner.destroy)
+        self.inner.destroy()
 
     def close(self) -> None:
         """Let go of descriptors, where the channel has any; what waits in it stays there. Twice: harmless."""

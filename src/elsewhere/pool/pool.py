@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from elsewhere.backends.base import Backend, Launch, NativeId
-from elsewhere.errors import NoCapacity, PlaceError, QuotaExceeded, StateError, Unreachable
+from elsewhere.errors import CredentialsExpired, NoCapacity, PlaceError, QuotaExceeded, StateError, Unreachable
 from elsewhere.ledger.allocations import Holdings
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.pool.capacity import (
@@ -82,6 +82,11 @@ class Pool:
         return self.state.stopped if self.state.todo and not self.state.allocations else ""
 
     @property
+    def ever(self) -> bool:
+        """Was there ever a machine of this job?"""
+        return any(a.native for a in self.holdings.allocations())
+
+    @property
     def slots(self) -> int:
         """Of the machines that were seen in the last answer."""
         return sum(a.slots for a in self.state.allocations.values() if a.native in self.state.alive)
@@ -118,11 +123,12 @@ class Pool:
         try:
             sightings = tuple(self.backend.owned())
         except PlaceError as error:
-            self.silence = error.message
+            self.silence = error.notice
             if not isinstance(error, Unreachable):  # asked too often, or refused: less often from here on
                 self._busy += 1
                 bounds = self.state.bounds
-                pause = min(bounds.pause * 2 ** min(self._busy, 30), bounds.longest_pause)
+                longest = _LOGIN if isinstance(error, CredentialsExpired) else bounds.longest_pause
+                pause = min(bounds.pause * 2 ** min(self._busy, 30), longest)
                 self._again = asked + pause * (0.5 + self.chance.random() / 2)
             return
         self.silence, self._busy = "", 0
@@ -157,18 +163,22 @@ class Pool:
         try:
             return Accepted(ask.launch, tuple(self.backend.submit(self.order(ask))))
         except (Unreachable, StateError) as error:  # StateError: this machine has no room for another just now
-            self.silence = error.message
+            self.silence = error.notice
             return Unanswered(ask.launch)
         except PlaceError as error:
             scope = _scope(error)
-            hopeless = not error.transient and scope is Scope.SHAPE
-            return Refused(ask.launch, error.message, self.chance.random(), hopeless, scope)
+            if not error.transient and (
+                scope is Scope.SHAPE or not self.ever
+            ):  # no quota for a first machine: for none
+                why = f"{error.message}. {error.hint}" if error.hint else error.message
+                return Refused(ask.launch, why, self.chance.random(), True, Scope.SHAPE)
+            return Refused(ask.launch, error.message, self.chance.random(), False, scope)
 
     def _stop(self, stop: Stop) -> None:
         try:
             self.backend.cancel(stop.natives)
         except PlaceError as error:
-            self.silence = error.message  # asked again at the next look, until each is seen gone
+            self.silence = error.notice  # asked again at the next look, until each is seen gone
 
     def _read(self, native: NativeId) -> str:
         """The last line that a machine printed; empty if the place does not say."""
@@ -181,6 +191,8 @@ class Pool:
 
 
 _TAIL = 4000
+_LOGIN = timedelta(seconds=10)
+"""Between two looks while somebody is expected to log in again: who has done so shall not wait."""
 
 
 def _scope(error: PlaceError) -> Scope:

@@ -9,7 +9,7 @@ import secrets
 import shutil
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from elsewhere.sandbox.bill import Meter
@@ -33,6 +33,7 @@ from elsewhere.sandbox.quotas import ServiceQuotas
 from elsewhere.sandbox.server import Server
 from elsewhere.sandbox.state import Found
 from elsewhere.sandbox.sts import Sts
+from elsewhere.sandbox.walls import Walls, lacking
 
 _NOTICE = 120.0
 
@@ -47,6 +48,8 @@ class Settings:
     """Seconds of the sandbox, at most, by which answers may lag behind what happened."""
     throttle: bool = True
     """Whether the published buckets are held to."""
+    isolation: str = "none"
+    """none: machines are plain processes; netns: each in a network namespace; auto: netns where it can be."""
 
 
 class Cloud:
@@ -69,6 +72,7 @@ class Cloud:
         self.over = threading.Event()
         self.control = Control(self)
         self.server = Server(self.answer)
+        self.walls = self._walls()
         self.fleet.ended = lambda instance: self.keys.forget(instance.id)
 
     def _services(self) -> dict[str, Service]:
@@ -84,8 +88,14 @@ class Cloud:
             services["sqs"] = queues
         return services
 
+    def _walls(self) -> Walls | None:
+        how = self.settings.isolation
+        return Walls(self.mark) if how == "netns" or (how == "auto" and not lacking()) else None
+
     def start(self) -> None:
         self.server.start()
+        if self.walls is not None:
+            self.walls.open(self.server.port, self.answer, self._tell_machine)
         self.moto.load()
         self._watch_prices()
 
@@ -110,16 +120,27 @@ class Cloud:
         for service in self.front.services.values():
             service.close()
         self.server.close()
+        if self.walls is not None:
+            self.walls.close()
         shutil.rmtree(self.directory / "machines", ignore_errors=True)
 
-    def _machine(self, id: str, secret: str) -> Machine:
-        variables = {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.server.port}",
-            "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{self.server.port}{PREFIX}{secret}",
-            "AWS_METADATA_ENDPOINT": f"http://127.0.0.1:{self.server.port}{PREFIX}{secret}",
-        }
+    def _tell_machine(self, request: Request) -> Response | None:
+        """What comes to 169.254.169.254: whose it is, its address tells."""
+        instance = self.fleet.at(request.peer)
+        if instance is None:
+            return None
+        return self.metadata.answer(replace(request, path=PREFIX + instance.secret + request.path))
+
+    def _machine(self, id: str, secret: str, address: str) -> Machine:
+        endpoint = f"http://127.0.0.1:{self.server.port}"
+        variables = {"AWS_ENDPOINT_URL": endpoint}
+        if self.walls is None:
+            variables["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = f"{endpoint}{PREFIX}{secret}"
+            variables["AWS_METADATA_ENDPOINT"] = f"{endpoint}{PREFIX}{secret}"
         place = ("127.0.0.1", self.server.port, PREFIX + secret)
-        return Machine(id, self.directory / "machines" / id, f"{self.mark}-{id}", variables, place)
+        wall = None if self.walls is None else self.walls.wall(id, address, self.server.port)
+        home = self.directory / "machines" / id
+        return Machine(id, home, f"{self.mark}-{id}", variables, place, wall, self.metadata.answer)
 
     def _cut_off(self, machine: str) -> bool:
         instance = self.fleet.instances.get(machine)

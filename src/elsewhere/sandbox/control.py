@@ -43,6 +43,10 @@ class Control:
             "quota": self._quota,
             "price": self._price,
             "fault": self._fault,
+            "deny": lambda words: self._policy(words, cloud.front.policy.deny),
+            "allow": lambda words: self._policy(words, cloud.front.policy.allow),
+            "expire": lambda words: self._keys(cloud.keys.expire),
+            "renew": lambda words: self._keys(lambda: cloud.keys.renew(bool(words.get("new")))),
             "down": self._down,
         }
 
@@ -94,6 +98,8 @@ class Control:
             "stock": cloud.limits.stock(),
             "throttled": cloud.limits.throttled,
             "faults": [_fault_words(fault) for fault in cloud.faults.orders()],
+            "denied": cloud.front.policy.denied(),
+            "expired": cloud.keys.user.expired,
             "dollars": self._bill({})["total"],
         }
 
@@ -154,6 +160,18 @@ class Control:
             self.cloud.faults.add(Fault(words["action"], words["kind"], words.get("code") or "", times, until))
         return {"faults": [_fault_words(fault) for fault in self.cloud.faults.orders()]}
 
+    def _policy(self, words: Words, change: Callable[[str], None]) -> Words:
+        for action in words["actions"]:
+            if ":" not in action and action != "*":
+                raise UsageError(f"{action!r} is no action of a policy", hint="Such as ec2:RunInstances, or s3:*.")
+            change(action)
+        return {"denied": self.cloud.front.policy.denied()}
+
+    def _keys(self, change: Callable[[], object]) -> Words:
+        change()
+        user = self.cloud.keys.user
+        return {"expired": user.expired, "access_key": user.access_key, "secret": user.secret}
+
     def _down(self, words: Words) -> Words:
         self.cloud.over.set()
         return {"down": True}
@@ -184,6 +202,8 @@ def _json(status: int, value: object) -> Response:
 
 def _cut(instance: Instance, off: bool) -> None:
     instance.partitioned = off
+    if instance.machine.wall is not None:
+        instance.machine.wall.cut(off)
 
 
 def _money(amount: Decimal) -> str:

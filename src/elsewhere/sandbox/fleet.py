@@ -110,9 +110,12 @@ class Instance:
 
 
 class Fleet:
-    """`make` builds the machine of an instance. All methods may be called from any thread."""
+    """`make` builds the machine of an instance, of its id, the path of its metadata and its address.
 
-    def __init__(self, clock: Clock, make: Callable[[str, str], machines.Machine], lag: float, seed: int):
+    All methods may be called from any thread.
+    """
+
+    def __init__(self, clock: Clock, make: Callable[[str, str, str], machines.Machine], lag: float, seed: int):
         self.clock, self.lag, self._make = clock, lag, make
         self.lock = threading.RLock()
         self.instances: dict[str, Instance] = {}
@@ -139,7 +142,7 @@ class Fleet:
         id, secret, serial = "i-" + secrets.token_hex(9)[:17], secrets.token_urlsafe(24), len(self.instances)
         private = f"172.31.{serial // 250 % 250}.{serial % 250 + 4}"
         public = f"198.18.{serial // 250 % 250}.{serial % 250 + 4}" if order.public else ""
-        machine = self._make(id, secret)
+        machine = self._make(id, secret, private)
         instance = Instance(id, order, reservation, number, now, machine, secret, private, public, dict(tags))
         self._move(instance, PENDING)
         self.instances[id] = self.by_secret[secret] = instance
@@ -209,6 +212,10 @@ class Fleet:
     def _switch_off(self, instance: Instance, asked: int) -> None:
         if instance.off == asked:
             self.end([instance.id], BY_ITSELF)
+
+    def at(self, address: str) -> Instance | None:
+        """The living machine of this private address."""
+        return next((i for i in self.known() if i.private == address and i.move.state != TERMINATED), None)
 
     def known(self) -> list[Instance]:
         """All, in the order in which they were asked for."""

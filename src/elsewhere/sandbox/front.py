@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs
 
-from elsewhere.sandbox import replies
+from elsewhere.sandbox import replies, signature
 from elsewhere.sandbox.bill import Meter
 from elsewhere.sandbox.faults import Fault, Faults
 from elsewhere.sandbox.http import Caller, Request, Response, Service
-from elsewhere.sandbox.keys import Keys
+from elsewhere.sandbox.keys import Key, Keys
+from elsewhere.sandbox.policy import Policy
 
 _SCOPE = re.compile(r"Credential=([^/,\s]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")
 _UNKNOWN = {
@@ -31,6 +32,7 @@ _THROTTLED = {
 class Front:
     def __init__(self, keys: Keys, faults: Faults, meter: Meter, cut_off: Callable[[str], bool], log: Path) -> None:
         self.keys, self.faults, self.meter, self.cut_off, self.log = keys, faults, meter, cut_off, log
+        self.policy = Policy()
         self.services: dict[str, Service] = {}
         self.otherwise: Service | None = None
 
@@ -40,9 +42,9 @@ class Front:
         caller = request.caller
         if caller.machine and self.cut_off(caller.machine):
             return None
-        stranger = self._stranger(request)
-        if stranger:
-            return stranger
+        refused = self._stranger(request) or (None if caller.machine else self.policy.refusal(request))
+        if refused:
+            return refused
         action = replies.action(request)
         fault = self.faults.take(caller.service, action)
         if fault and not fault.kind.endswith("-after"):
@@ -86,7 +88,17 @@ class Front:
         if key.expired:
             code = "ExpiredToken" if caller.service in ("s3", "sts") else "ExpiredTokenException"
             return replies.refused(request, code, "The security token included in the request is expired", 403)
-        return None
+        return self._forged(request, key)
+
+    def _forged(self, request: Request, key: Key) -> Response | None:
+        """Not of S3, whose bodies may be unsigned, nor of STS, which says it in its own words."""
+        service = request.caller.service
+        if service in ("s3", "sts"):
+            return None
+        fault = signature.fault(request, key)
+        if fault is None:
+            return None
+        return replies.refused(request, *(_UNKNOWN["ec2"] if service == "ec2" else (*fault, 403)))
 
     def _fail(self, request: Request, fault: Fault) -> Response | None:
         if fault.kind.startswith("lose"):

@@ -31,6 +31,8 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
     caller: Caller = field(default_factory=Caller)
+    peer: str = ""
+    """The address that it came from."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import secrets
 import string
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _LETTERS = string.ascii_uppercase + string.digits
 _VALID = 6 * 3600
@@ -53,6 +53,19 @@ class Keys:
     def find(self, access_key: str) -> Key | None:
         with self._lock:
             return self._known.get(access_key)
+
+    def expire(self) -> None:
+        """The user's key is good no longer, as that of somebody whose login has run out. Again: harmless."""
+        with self._lock:
+            self.user = self._known[self.user.access_key] = replace(self.user, expires=1.0)
+
+    def renew(self, new: bool = False) -> Key:
+        """The user has logged in again: the same key is good, or a `new` one, and the old one stays what it is."""
+        with self._lock:
+            same = replace(self.user, expires=0.0)
+            self.user = Key("AKIA" + _letters(16), secrets.token_urlsafe(30)) if new else same
+            self._known[self.user.access_key] = self.user
+            return self.user
 
     def forget(self, machine: str) -> None:
         """A machine is gone: as in the cloud, what was given to it stays good until it expires, but nothing new is."""

@@ -20,6 +20,8 @@ from pathlib import Path
 import psutil
 
 from elsewhere.sandbox import userdata
+from elsewhere.sandbox.server import Answer
+from elsewhere.sandbox.walls import Wall
 
 MARK = "ELSEWHERE_SANDBOX_MACHINE"
 """In the environment of every process of a machine: how those that left their session are found."""
@@ -48,10 +50,13 @@ with socket.create_connection((host, int(port)), 30) as line:
 class Machine:
     """Made with its directory, which is its root. `boot` starts it, `kill` ends it; both may be called again."""
 
-    def __init__(self, id: str, home: Path, mark: str, variables: Mapping[str, str], metadata: tuple[str, int, str]):
+    def __init__(self, id: str, home: Path, mark: str, variables: Mapping[str, str], metadata: tuple[str, int, str],
+                 wall: Wall | None = None, power: Answer = lambda _: None):  # fmt: skip
+        """`metadata`: where it says that it ends itself; behind a `wall`, `power` answers that on its own loopback."""
         self.id, self.home, self.mark = id, home, mark
         self.root, self.console_file = home / "root", home / "console"
         self._variables, self._metadata = dict(variables), metadata
+        self.wall, self._power = wall, power
         self._lock = threading.Lock()
         self._over = False
         self.frozen = False
@@ -61,6 +66,8 @@ class Machine:
         with self._lock:
             if self._over:
                 return
+            if self.wall is not None:
+                self._metadata = (self._metadata[0], self.wall.up(self._power), self._metadata[2])
             self._lay_out()
             with self.console_file.open("ab") as console:
                 console.write(f"[elsewhere sandbox] {self.id} boots\n".encode())
@@ -81,7 +88,7 @@ class Machine:
         line = "; ".join(f'{name} || echo "cloud-init: {Path(name).name} ended with status $?"' for name in names)
         with self.console_file.open("ab") as console:
             process = subprocess.Popen(  # the texts are files, and their names are quoted
-                ["/bin/sh", "-c", line],
+                [*(self.wall.entered if self.wall is not None else ()), "/bin/sh", "-c", line],
                 cwd=self.root,
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,
@@ -142,6 +149,8 @@ class Machine:
         with self._lock:
             self._over = True
         kill([self.mark])
+        if self.wall is not None:
+            self.wall.down()
         shutil.rmtree(self.root, ignore_errors=True)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from elsewhere.errors import UsageError
 from elsewhere.sandbox import machines, state
 from elsewhere.sandbox.cloud import Cloud, Settings
+from elsewhere.sandbox.walls import Walls
 
 
 def serve(settings: Settings, ready: Callable[[state.Found], None]) -> None:
@@ -38,4 +39,5 @@ def sweep(path: Path) -> None:
     found = state.find(path)
     if found and folder.is_dir():
         machines.kill([f"{found.mark}-{home.name}" for home in folder.iterdir()])
+        Walls(found.mark).close()
     state.remove(path)

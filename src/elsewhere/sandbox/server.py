@@ -26,10 +26,10 @@ class Server(socketserver.ThreadingTCPServer):
     # Threads are not waited for at the end: a long poll must not keep the sandbox alive.
     block_on_close = False
 
-    def __init__(self, answer: Answer) -> None:
-        """Bound to a free port of 127.0.0.1; `start` begins to answer."""
+    def __init__(self, answer: Answer, address: tuple[str, int] = ("127.0.0.1", 0)) -> None:
+        """Bound to a free port of 127.0.0.1, or to `address`; `start` begins to answer."""
         self.answer = answer
-        super().__init__(("127.0.0.1", 0), _Connection)
+        super().__init__(address, _Connection)
         self.port: int = self.server_address[1]
 
     def start(self) -> None:
@@ -56,7 +56,7 @@ class _Connection(http.server.BaseHTTPRequestHandler):
             return
         path, _, query = self.path.partition("?")
         headers = {name.lower(): value for name, value in self.headers.items()}
-        answer = self.server.answer(Request(self.command, path, query, headers, body))
+        answer = self.server.answer(Request(self.command, path, query, headers, body, peer=self.client_address[0]))
         if answer is None:
             self.close_connection = True
             with contextlib.suppress(OSError):
