@@ -32,7 +32,7 @@ from elsewhere.model.orders import Orders
 from elsewhere.model.resources import Resources
 from elsewhere.pool import reaper
 from elsewhere.pool.capacity import Ask, Bounds
-from elsewhere.pool.pool import Pool, utc
+from elsewhere.pool.pool import Pool
 from elsewhere.ship import seal
 from elsewhere.ship.charter import Charter, pack
 from elsewhere.ship.letters import Contents
@@ -180,7 +180,7 @@ def _order(spec: JobSpec, bounds: Bounds, address: str, bare: tuple[Bare, str]) 
     def order(ask: Ask) -> Launch:
         text = BootText(address, f".elsewhere/{spec.id}", "", ask.term, ask.start_by, slots=ask.slots,
                         lease=LEASE, end=bare[1], bare=bare[0])  # fmt: skip
-        labels = reaper.labels(bounds.job, ask.launch, owner, utc() + ask.term + bounds.asking + bounds.boot)
+        labels = reaper.labels(bounds.job, ask.launch, owner, ask.start_by + ask.term)  # the same each time it is asked
         need = Resources(disk=spec.resources.disk)
         return Launch(ask.launch, ask.count, render(text), need, ask.term, ask.start_by, labels, ask.offer)
 

@@ -26,7 +26,7 @@ from elsewhere.model.orders import Orders
 from elsewhere.model.place import HERE, Place
 from elsewhere.pool import reaper
 from elsewhere.pool.capacity import Ask, Bounds, Shape
-from elsewhere.pool.pool import Pool, utc
+from elsewhere.pool.pool import Pool
 from elsewhere.ship import seal
 from elsewhere.ship.charter import Charter, pack
 from elsewhere.ship.script import BootText, render
@@ -102,7 +102,7 @@ def _order(files: JobFiles, bounds: Bounds, address: str) -> Callable[[Ask], Lau
     def order(ask: Ask) -> Launch:
         text = BootText(address, str(directory), sys.executable, ask.term, ask.start_by,
                         slots=ask.slots, lease=lease)  # fmt: skip
-        labels = reaper.labels(bounds.job, ask.launch, owner, utc() + ask.term + bounds.asking + bounds.boot)
+        labels = reaper.labels(bounds.job, ask.launch, owner, ask.start_by + ask.term)
         return Launch(ask.launch, ask.count, render(text), ask.offer.resources, ask.term, ask.start_by, labels,
                       ask.offer)  # fmt: skip
 

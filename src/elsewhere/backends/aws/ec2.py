@@ -20,7 +20,7 @@ from elsewhere.backends.aws.settings import ARCHITECTURES, AwsSettings
 from elsewhere.backends.aws.sightings import ID, sighting
 from elsewhere.backends.aws.types import burstable, machine_type
 from elsewhere.backends.base import Condition, Deposit, Finding, Ground, Launch, NativeId, Sighting, Traits
-from elsewhere.errors import InternalError, NotFound, Refused
+from elsewhere.errors import InternalError, NotFound, Refused, Unreachable
 from elsewhere.model.catalog import Catalog, Image, MachineType
 from elsewhere.model.place import Offer
 from elsewhere.model.resources import Resources
@@ -101,11 +101,13 @@ class Aws:
         try:
             with self.clients.talking("ec2:RunInstances", region):
                 answer = self.clients.get("ec2", region, once=True).run_instances(**words)
-        except InternalError:
+        except InternalError as error:
+            if "IdempotentParameterMismatch" not in error.message:
+                raise
             # The token is known with other words: an image or subnet that changed meanwhile. The labels have the set.
             found = self._launched(launch.id, region)
-            if not found:
-                raise
+            if not found:  # it was made all the same; a moment later they are shown
+                raise Unreachable(f"the launch {launch.id} is not shown yet", hint="it is asked again") from None
             return found
         except Refused as error:
             if "IdempotentInstanceTerminated" not in error.message:
