@@ -120,6 +120,28 @@ def test_a_machine_that_stood_still_past_its_lease_is_not_heard(
         nobody_is_forgotten(cloud, files)
 
 
+def test_what_lay_unbegun_with_a_machine_that_died_is_not_waited_for(far_home: Path, tmp_path: Path) -> None:
+    """A portion of several deliveries goes to a machine as one message, whose lease is two minutes."""
+    with world(far_home) as cloud:
+        data = [{"x": i, "place": str(tmp_path)} for i in range(6)]
+        files = make(tmp_path / "project", "wait", data, shape(2), slots=2, limits=Limits(1, budget=Decimal(5)))
+        killed: list[str] = []
+
+        def watch(view: session.View) -> None:
+            if not killed and len(began(tmp_path)) == 2:
+                killed.extend(running(cloud, files))
+                cloud.kill(*killed)
+                (tmp_path / "go").touch()
+
+        session.run_here(files, watch=watch)
+        recorded_once(files, 6)
+        with closing(files.open()) as ledger:
+            freed = [event for event in ledger.events() if event.kind == "taken back"]
+        assert len(freed) == 1 and int(str(freed[0].detail["tasks"])) >= 1
+        nothing_is_left(cloud, files)
+        nobody_is_forgotten(cloud, files)
+
+
 def began(place: Path) -> list[tuple[int, str, int]]:
     """(which task, on which machine, in which process)."""
     words = [path.name.removeprefix("began-") for path in place.glob("began-*")]

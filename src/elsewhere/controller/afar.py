@@ -29,6 +29,9 @@ AHEAD = 5.0
 """Seconds of work, at the rate that was measured, that are handed out ahead of the agents."""
 FIRST, MOST_AHEAD = 8, 20_000
 """Deliveries: for each slot while no rate is known; in all."""
+STUCK = 5.0
+"""Seconds without a claim, though there are deliveries and slots for them, after which those are taken to lie with a
+machine that is gone: whole portions travel, and their lease would hold them for minutes."""
 AGAIN = 2.0
 """Seconds that agents get to say what they have, before what seems to be in nobody's hands is sent again."""
 LOOK = 1.0
@@ -77,6 +80,7 @@ class Afar:
         self._money = self._paid()
         self._closed = False
         self._opened, self._orphans = clock(), set[tuple[int, int]]()
+        self._alive, self._lost, self._claimed = frozenset[str](), False, clock()
 
     def open(self) -> None:
         """Make the channel, and note what was handed out before us and is in nobody's hands as far as we know.
@@ -159,6 +163,8 @@ class Afar:
             elif isinstance(report, BootStep) and report.error:
                 self.pool.cannot_boot(report.agent, f"{report.step}: {report.error}")
         ended = [report for report in reports if isinstance(report, Ended)]
+        if ended or any(isinstance(report, Claimed) for report in reports):
+            self._claimed = now
         holdings.heard(ended)
         for report in ended:
             self._held.pop(report.n, None)
@@ -270,6 +276,7 @@ class Afar:
             self.pool.need(todo, draining=self.draining, idle=self._idle())
             self.pool.look()
             self._forget_the_gone()
+            self._free_the_stuck(now)
             if self._word() != self._orders or now - self._told >= TELL:
                 self._tell()
             self._money = self._paid()
@@ -278,7 +285,22 @@ class Afar:
 
     def _forget_the_gone(self) -> None:
         alive = self.pool.state.alive
+        if self._alive - alive:
+            self._lost, self._claimed = True, self.clock()
+        self._alive = alive
         self._running = {agent: pairs for agent, pairs in self._running.items() if agent in alive}
+
+    def _free_the_stuck(self, now: float) -> None:
+        """A machine went, and what it had not begun is in nobody's hands: handed out again, under its next number."""
+        if not self._lost or self.draining or now - self._claimed < STUCK:
+            return
+        held = len(self.pool.holdings.held())
+        if held < self.pool.ready and held < self.ledger.counts.handed_out:
+            self._lost = False
+            pages = list(self.pool.holdings.unclaimed())
+            with self.ledger.moving():
+                given = sum(self.ledger.interrupt([d.n for d in page]) for page in pages)
+                self.ledger.note("taken back", tasks=given)
 
     def _paid(self) -> Spending | None:
         state, now = self.pool.state, self.pool.now()

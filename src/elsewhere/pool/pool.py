@@ -92,6 +92,13 @@ class Pool:
         return sum(a.slots for a in self.state.allocations.values() if a.native in self.state.alive)
 
     @property
+    def ready(self) -> int:
+        """Slots of the machines among them whose agents have spoken."""
+        state = self.state
+        return sum(a.slots for a in state.allocations.values()
+                   if a.native in state.alive and (a.spoke is not None or a.native in state.heard))  # fmt: skip
+
+    @property
     def settled(self) -> bool:
         """Nothing of ours is left there."""
         return settled(self.state)
