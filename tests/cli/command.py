@@ -36,6 +36,7 @@ class Shell:
         for name in ("VIRTUAL_ENV", "CONDA_PREFIX", "NO_COLOR"):
             kept.pop(name, None)
         self.env = {**kept, "ELSEWHERE_HOME": str(self.home), "HOME": str(directory), "TERM": "xterm"}
+        self.patience = PATIENCE
 
     def __call__(self, *words: str, input: bytes | None = None, env: dict[str, str] | None = None) -> Ran:
         ran = subprocess.run(
@@ -45,7 +46,7 @@ class Shell:
             input=input,
             stdin=subprocess.DEVNULL if input is None else None,
             capture_output=True,
-            timeout=PATIENCE,
+            timeout=self.patience,
         )
         return Ran(ran.returncode, ran.stdout.decode("utf-8", "replace"), ran.stderr.decode("utf-8", "replace"))
 

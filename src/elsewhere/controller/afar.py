@@ -219,7 +219,7 @@ class Afar:
         self._tell()
         while self.clock() < deadline:
             self.pool.look()
-            if self.pool.settled:
+            if self.pool.settled or self.pool.barred:
                 break
             self.pause(0.1)
         self.fetch()

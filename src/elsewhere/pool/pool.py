@@ -11,7 +11,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from elsewhere.backends.base import Backend, Launch, NativeId
-from elsewhere.errors import CredentialsExpired, NoCapacity, PlaceError, QuotaExceeded, StateError, Unreachable
+from elsewhere.errors import (
+    AccessDenied,
+    CredentialsExpired,
+    NoCapacity,
+    PlaceError,
+    QuotaExceeded,
+    StateError,
+    Unreachable,
+)
 from elsewhere.ledger.allocations import Holdings
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.pool.capacity import (
@@ -68,6 +76,8 @@ class Pool:
         self._busy, self._again = 0, now()
         self.silence = ""
         """Why the place does not answer, or empty."""
+        self.barred = ""
+        """Why it does not let us look, and has never done so; empty: it does, or may."""
 
     @property
     def trouble(self) -> str:
@@ -79,7 +89,7 @@ class Pool:
     @property
     def stopped(self) -> str:
         """Why there is no machine and will be none, however long one waits; empty: there is, or may be."""
-        return self.state.stopped if self.state.todo and not self.state.allocations else ""
+        return self.barred or (self.state.stopped if self.state.todo and not self.state.allocations else "")
 
     @property
     def ever(self) -> bool:
@@ -101,7 +111,7 @@ class Pool:
     @property
     def settled(self) -> bool:
         """Nothing of ours is left there."""
-        return settled(self.state)
+        return settled(self.state) or (bool(self.barred) and not self.state.allocations)
 
     def need(
         self,
@@ -131,6 +141,8 @@ class Pool:
             sightings = tuple(self.backend.owned())
         except PlaceError as error:
             self.silence = error.notice
+            if isinstance(error, AccessDenied) and not self.state.looked:
+                self.barred = _whole(error)
             if not isinstance(error, Unreachable):  # asked too often, or refused: less often from here on
                 self._busy += 1
                 bounds = self.state.bounds
@@ -174,12 +186,9 @@ class Pool:
             return Unanswered(ask.launch)
         except PlaceError as error:
             scope = _scope(error)
-            if not error.transient and (
-                scope is Scope.SHAPE or not self.ever
-            ):  # no quota for a first machine: for none
-                why = f"{error.message}. {error.hint}" if error.hint else error.message
-                return Refused(ask.launch, why, self.chance.random(), True, Scope.SHAPE)
-            return Refused(ask.launch, error.message, self.chance.random(), False, scope)
+            lasting = not error.transient and (not isinstance(error, QuotaExceeded) or not self.ever)
+            why = _whole(error) if lasting else error.message  # a quota that lets no machine be had lets none
+            return Refused(ask.launch, why, self.chance.random(), lasting, scope)
 
     def _stop(self, stop: Stop) -> None:
         try:
@@ -202,9 +211,14 @@ _LOGIN = timedelta(seconds=10)
 """Between two looks while somebody is expected to log in again: who has done so shall not wait."""
 
 
+def _whole(error: PlaceError) -> str:
+    """With what to do next: nothing goes on by itself."""
+    return f"{error.message}. {error.hint}" if error.hint else error.message
+
+
 def _scope(error: PlaceError) -> Scope:
-    """A quota is of a market, want of capacity of a shape; what passes by itself is the place's own trouble."""
-    if isinstance(error, QuotaExceeded):
+    """Quotas and rights are of a market, want of capacity of a shape; what passes by itself is of the place."""
+    if isinstance(error, QuotaExceeded | AccessDenied):
         return Scope.MARKET
     if error.transient and not isinstance(error, NoCapacity):
         return Scope.PLACE
