@@ -145,11 +145,16 @@ def until(true: Callable[[], Any], what: str = "") -> Any:
 
 @contextlib.contextmanager
 def sandbox(
-    speed: float = 1.0, lag: float = 0.0, seed: int = 0, region: str = "us-east-1", throttle: bool = False
+    speed: float = 1.0,
+    lag: float = 0.0,
+    seed: int = 0,
+    region: str = "us-east-1",
+    throttle: bool = False,
+    isolation: str = "none",
 ) -> Iterator[Sandbox]:
     """A sandbox of its own, up for as long as the block lasts; its machines are gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="sandbox-") as directory:
-        cloud = Cloud(Path(directory), Settings(speed, seed, region, lag, throttle))
+        cloud = Cloud(Path(directory), Settings(speed, seed, region, lag, throttle, isolation))
         cloud.start()
         made = Sandbox(cloud)
         try:

@@ -88,12 +88,27 @@ def test_bad_orders_are_answered_and_change_nothing(up: Shell) -> None:
         (("quota", "gpus=3"), "no quota gpus"),
         (("price", "zz9.huge=1"), "no machine type"),
         (("fault", "RunInstances=explode"), "no fault explode"),
+        (("deny", "RunInstances"), "is no action of a policy"),
+        (("allow",), "what?"),
+        (("renew", "all"), "takes no 'all'"),
         (("statsu",), "did you mean status"),
     ):
         ran = up("sandbox", *words)
         assert ran.status == 2 and said in ran.err, (words, ran)
     status = up("sandbox", "status", "--json").json()
     assert (status["stock"], status["faults"]) == ({}, [])
+
+
+def test_rights_are_taken_and_given_and_the_status_says_so(up: Shell) -> None:
+    assert up("sandbox", "deny", "ec2:RunInstances", "s3:*").status == 0
+    assert up("sandbox", "expire").status == 0
+    said = up("sandbox", "status").out
+    assert "Denied: ec2:RunInstances, s3:*." in said and "Expired: your key" in said
+    up("sandbox", "allow", "*")
+    told = up("sandbox", "renew", "--json")
+    assert "secret" not in told.json()
+    said = up("sandbox", "status").out
+    assert "Denied" not in said and "Expired" not in said
 
 
 def test_without_a_sandbox_its_orders_say_how_to_begin(shell: Shell) -> None:

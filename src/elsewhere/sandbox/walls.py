@@ -49,8 +49,9 @@ class Walls:
         hub = self.prefix + "hub"
         try:
             _ip("netns", "add", hub)
-            _ip("-n", hub, "-b", "-", text=f"link set lo up\nlink add br type bridge\naddr add {HUB}/16 dev br\n"
-                f"addr add {METADATA}/32 dev br\nlink set br up\n")  # fmt: skip
+            _ip("-n", hub, "-b", "-", text=f"link set lo up\nlink add name hub0 type bridge\n"
+                f"addr add {HUB}/16 dev hub0\n"
+                f"addr add {METADATA}/32 dev hub0\nlink set hub0 up\n")  # fmt: skip
             made = [(HUB, port, answer), (METADATA, 80, metadata)]
             self._servers = [inside(hub, lambda one=one: Server(one[2], one[:2])) for one in made]  # type: ignore[misc]
         except OSError as error:
@@ -86,8 +87,8 @@ class Wall:
     def up(self, power: Answer) -> int:
         """OSError: it could not be made. The port of its loopback where `power` answers, also when it is cut off."""
         _ip("netns", "add", self.name)
-        _ip("-n", self._hub, "-b", "-", text=f"link add {self._wire} type veth peer name eth0 netns {self.name}\n"
-            f"link set {self._wire} master br up\n")  # fmt: skip
+        _ip("-n", self._hub, "-b", "-", text=f"link add name {self._wire} type veth peer name eth0 netns {self.name}\n"
+            f"link set {self._wire} master hub0 up\n")  # fmt: skip
         _ip("-n", self.name, "-b", "-", text=f"link set lo up\naddr add {self.address}/16 dev eth0\n"
             f"link set eth0 up\nroute add default via {HUB}\n")  # fmt: skip
         self._gate = Gate(self.name, self._port)
