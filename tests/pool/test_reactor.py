@@ -390,3 +390,11 @@ def test_four_fifths_of_the_budget_are_told_once() -> None:
     assert not [c for c in story.list(79, seen("m1")) if isinstance(c, Warn)]
     assert [c for c in story.list(81, seen("m1")) if isinstance(c, Warn)] == [Warn(Decimal("8.1"))]
     assert not [c for c in story.list(82, seen("m1")) if isinstance(c, Warn)]
+
+
+def test_machines_that_cost_money_may_be_asked_for_without_a_budget() -> None:
+    bounds = Bounds("job-1", most=1, shapes=(Shape(Offer("small", Resources(), price=Decimal("0.05"))),))
+    state, _ = react(begin(bounds, 1, ()), Need(1), T0)
+    _, commands = react(state, Listed(T0, ()), T0)
+    [ask] = [command for command in commands if isinstance(command, Ask)]
+    assert ask.term == bounds.unattended

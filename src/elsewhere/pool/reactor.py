@@ -45,6 +45,7 @@ NOW_OR_NEVER = Decimal(10) ** 12
 """Free money where there is no budget."""
 _ZERO = timedelta(0)
 _HOUR = Decimal(3600)
+_CENTURY = timedelta(days=36500)
 
 
 def react(state: State, event: Event, now: datetime) -> tuple[State, tuple[Command, ...]]:
@@ -376,9 +377,8 @@ DOUBT = "doubt"
 
 def _time(money: Decimal, price: Decimal) -> timedelta:
     """How long that much money lasts."""
-    if price == 0:
-        return timedelta(days=36500)
-    return timedelta(seconds=int(max(Decimal(0), money) / price * _HOUR))
+    seconds = _CENTURY.total_seconds() if price == 0 else max(Decimal(0), money) / price * _HOUR
+    return timedelta(seconds=min(int(seconds), int(_CENTURY.total_seconds())))
 
 
 def _used(allocation: Allocation, seen: Sighting) -> timedelta | None:
