@@ -21,6 +21,9 @@ LABELS = {
     "private": "of it not shared, MB",
     "ms_cpu": "CPU ms",
     "gap": "% above the bound",
+    "calls": "control calls a minute",
+    "share": "% of a core",
+    "throttled": "requests throttled",
 }
 
 

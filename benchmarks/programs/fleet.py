@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from elsewhere.controller.afar import LOOK
+from elsewhere.controller.afar import CALL
 from elsewhere.model import ids
 from elsewhere.model.job import Entry, JobSpec
 from elsewhere.model.place import Offer, Shape
@@ -103,19 +103,18 @@ class Bench:
     def turn(self) -> None:
         """One look, at the controller's own pace."""
         time.sleep(max(0.0, self.due - time.monotonic()))
-        began = time.monotonic()
         self.pool.need(self.count)
         self.pool.look()
         self.pool.heard(self.pool.state.alive)
-        ended = time.monotonic()
-        self.due = ended + max(LOOK, 10 * (ended - began))
+        self.due = time.monotonic() + max(CALL, 10 * self.pool.took.total_seconds())
 
-    def until(self, true: Callable[[], bool]) -> None:
+    def until(self, true: Callable[[], bool], hurry: bool = False) -> None:
         end = time.monotonic() + 600
         while not true():
             if time.monotonic() > end:
                 raise SystemExit(f"it never came true; the place says: {self.pool.silence or self.pool.state.trouble}")
             self.turn()
+            self.due = 0.0 if hurry else self.due
 
     def given(self) -> int:
         return sum(bool(a.native) for a in self.pool.state.allocations.values())
@@ -132,7 +131,7 @@ class Bench:
 
 def steady(bench: Bench, seconds: float) -> dict[str, float]:
     bench.hold(False)
-    bench.until(lambda: len(bench.pool.state.alive) == bench.count)
+    bench.until(lambda: len(bench.pool.state.alive) == bench.count, hurry=True)
     bench.hold(True)
     bench.turn()
     calls, cpu, began = bench.calls(), time.process_time(), time.monotonic()
@@ -150,7 +149,7 @@ def asked(bench: Bench) -> dict[str, float]:
 
 
 def reclaim(bench: Bench, times: int) -> dict[str, float]:
-    bench.until(lambda: len(bench.pool.state.alive) == bench.count)
+    bench.until(lambda: len(bench.pool.state.alive) == bench.count, hurry=True)
     took = []
     for _ in range(times):
         before, victim = bench.calls("RunInstances"), min(bench.pool.state.alive)

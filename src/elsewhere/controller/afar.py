@@ -34,8 +34,9 @@ STUCK = 5.0
 machine that is gone: whole portions travel, and their lease would hold them for minutes."""
 AGAIN = 2.0
 """Seconds that agents get to say what they have, before what seems to be in nobody's hands is sent again."""
-LOOK = 1.0
-"""Seconds between two looks at the place; the time that a look takes, ten times over, if that is more."""
+LOOK, CALL = 1.0, 2.5
+"""Seconds between two looks at the place, and where a look is a call to a cloud, which counts them; ten times as long
+as the place took to answer, if that is more. What is asked for besides does not count: a launch takes seconds."""
 OVERDUE = 30.0
 """Seconds after which the place is looked at even though reports keep coming in."""
 TELL = 10.0
@@ -71,7 +72,7 @@ class Afar:
         self.line = Line(channel)
         self.draining = self.over = False
         self._publish, self._told, self._orders = publish, float("-inf"), Orders("", -1)
-        self._looked, self._look_cost = float("-inf"), 0.0
+        self._looked = float("-inf")
         self._held: dict[int, tuple[int, float]] = {}
         self._running: dict[str, frozenset[tuple[int, int]]] = {}
         self._rate = Rate(clock)
@@ -146,7 +147,7 @@ class Afar:
             self._quiet = QUIET[0] if self.line.news else min(self._quiet * 1.5, QUIET[1])
             wait = min(wait, self._quiet)
         self.line.news = False
-        due = self._looked + max(LOOK, 10 * self._look_cost)
+        due = self._looked + self.pace
         for key, _ in self.selector.select(max(0.0, min(wait, due - self.clock()))):
             key.data()
 
@@ -252,6 +253,11 @@ class Afar:
             else:
                 self.ledger.note("left behind", why=self.line.trouble)
 
+    @property
+    def pace(self) -> float:
+        """Seconds between two looks."""
+        return max(CALL if self.pool.state.bounds.lag else LOOK, 10 * self.pool.took.total_seconds())
+
     def fetch(self) -> None:
         """What lies with the machines' store and is wanted here comes now: it may go the next moment."""
 
@@ -270,7 +276,7 @@ class Afar:
         """
         now = self.clock()
         passed = now - self._looked
-        if passed >= max(LOOK, 10 * self._look_cost) and (not self.line.news or passed >= OVERDUE):
+        if passed >= self.pace and (not self.line.news or passed >= OVERDUE):
             counts = self.ledger.counts
             todo = counts.handed_out if self.draining else counts.total - counts.ended
             self.pool.need(todo, draining=self.draining, idle=self._idle())
@@ -281,7 +287,6 @@ class Afar:
                 self._tell()
             self._money = self._paid()
             self._looked = self.clock()
-            self._look_cost = self._looked - now
 
     def _forget_the_gone(self) -> None:
         alive = self.pool.state.alive

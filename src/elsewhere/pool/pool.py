@@ -74,6 +74,8 @@ class Pool:
         state = begin(bounds, epoch, self.holdings.allocations())
         self.state: State = replace(state, warned=bool(ledger.get("warned", False)))
         self._busy, self._again = 0, now()
+        self.took = timedelta(0)
+        """How long the place took to say what there is, the last time it did."""
         self.silence = ""
         """Why the place does not answer, or empty."""
         self.barred = ""
@@ -150,7 +152,7 @@ class Pool:
                 pause = min(bounds.pause * 2 ** min(self._busy, 30), longest)
                 self._again = asked + pause * (0.5 + self.chance.random() / 2)
             return
-        self.silence, self._busy = "", 0
+        self.silence, self._busy, self.took = "", 0, self.now() - asked
         self._tell(Listed(asked, sightings))
 
     def _tell(self, event: Event) -> None:
