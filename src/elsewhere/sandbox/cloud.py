@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from elsewhere.sandbox import catalog, gpus
 from elsewhere.sandbox.bill import Meter
 from elsewhere.sandbox.clock import Clock
 from elsewhere.sandbox.control import PATH as CONTROL
@@ -70,6 +71,7 @@ class Cloud:
         self.control = Control(self)
         self.server = Server(self.answer)
         self.fleet.ended = lambda instance: self.keys.forget(instance.id)
+        self.fleet.fitted = self._fit
 
     def _services(self) -> dict[str, Service]:
         services: dict[str, Service] = {
@@ -120,6 +122,12 @@ class Cloud:
         }
         place = ("127.0.0.1", self.server.port, PREFIX + secret)
         return Machine(id, self.directory / "machines" / id, f"{self.mark}-{id}", variables, place)
+
+    def _fit(self, instance: Instance) -> None:
+        kind = catalog.types().get(instance.order.type)
+        if kind is not None and kind.gpus:
+            broken = self.faults.take("machine", gpus.ACTION) is not None
+            instance.machine.programs[gpus.ACTION] = gpus.program(kind.gpus, broken)
 
     def _cut_off(self, machine: str) -> bool:
         instance = self.fleet.instances.get(machine)
