@@ -29,7 +29,7 @@ def serve(joining: Joining, ready: Callable[[Process], None] | None = None) -> s
     try:
         charter = _furnished(joining, charter)
     except CannotFurnish as error:
-        _send_boot(channel, joining)
+        _send_boot(channel, joining, f"{error}\n".encode())
         channel.report([BootStep(joining.agent, error.step, error.said)])
         _leave(channel)
         return f"it cannot be furnished: {error}"
@@ -58,13 +58,14 @@ def serve(joining: Joining, ready: Callable[[Process], None] | None = None) -> s
             _leave(channel)
 
 
-def _send_boot(channel: FarChannel, joining: Joining) -> None:
+def _send_boot(channel: FarChannel, joining: Joining, last: bytes) -> None:
+    """What the boot has said so far, and its last words, which may not have come through to its file."""
     from elsewhere.channels.output import Upload
 
     store = getattr(channel, "store", None)
     if store is not None:
         with suppress(ElsewhereError, OSError):
-            Upload(store, joining.agent, joining.directory, joining.directory / LOG).send_boot()
+            Upload(store, joining.agent, joining.directory, joining.directory / LOG).send_boot(last)
 
 
 def _furnished(joining: Joining, charter: Charter) -> Charter:

@@ -199,7 +199,10 @@ class Shells(Protocol):
     """A place that opens a terminal on its machines, by a program of the user's own."""
 
     def shell(self, native_id: NativeId, zone: str = "") -> Sequence[str]:
-        """The words to run for it; `zone`: where it is, if that is known. Asks nobody. UsageError: what is missing here, and how to install it."""
+        """The words to run for it; `zone`: where it is, if that is known. Asks nobody.
+
+        UsageError: what is missing here, and how to install it.
+        """
         ...
 
 
