@@ -144,3 +144,15 @@ def test_they_are_shown_with_their_lines() -> None:
     assert ("machine_cpus", "4..", "elsewhere.yaml:3") in rows
     assert ("places.cloud.machine_types", "c7*", "elsewhere.yaml:2") in rows
     assert ("places.cloud.limits.machines", "5", "elsewhere.yaml:2") in rows
+
+
+def test_inputs_are_part_of_the_boot_disk() -> None:
+    from elsewhere.cli import grammar, run
+
+    with Path("large.bin").open("wb") as file:
+        file.truncate(GIB)
+    plain = wanting.wants(grammar.read(run.COMMAND, ["--boot-disk", "30GiB"]))
+    more = wanting.wants(
+        grammar.read(run.COMMAND, ["--boot-disk", "30GiB", "--input", "large.bin", "--input", "s3://b/x"])
+    )
+    assert (plain.boot_disk.total, more.boot_disk.total) == (30 * GIB, 32 * GIB)

@@ -38,6 +38,7 @@ from elsewhere.errors import (
     Unreachable,
 )
 from elsewhere.model.catalog import Extras
+from elsewhere.model.place import Offer
 from elsewhere.model.resources import Resources
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -359,6 +360,12 @@ def test_a_policy_ends_labelled_machines_only_and_opens_no_door() -> None:
     assert all("aws:ResourceTag/elsewhere:job" in each["Condition"]["Null"] for each in ends)
     machine = {action for each in policy.document(AwsSettings(), "machine")["Statement"] for action in each["Action"]}
     assert machine and not any(action.startswith("ec2:") for action in machine)
+
+
+def test_the_boot_disk_is_the_one_that_was_chosen_and_priced() -> None:
+    chosen = Offer("c5.large", Resources(2, 4 << 30, disk=200 * GIB), "us-east-1a")
+    assert request.disk(replace(launch(), offer=chosen), AwsSettings()) == 200
+    assert request.disk(replace(launch(), offer=chosen), AwsSettings(disk=300 * GIB)) == 300
 
 
 def test_quotas_count_by_family_and_spot_apart() -> None:

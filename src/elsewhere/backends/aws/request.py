@@ -86,8 +86,9 @@ def user_data(script: str) -> bytes:
 
 
 def disk(launch: Launch, settings: AwsSettings) -> int:
-    """GiB of the boot disk."""
-    return -(-max(settings.disk, (launch.shape.disk or 0) + SYSTEM) // GIB)
+    """GiB of the boot disk: what was chosen and priced, and no less than a task and the place want."""
+    chosen = launch.offer.resources.disk if launch.offer is not None else None
+    return -(-max(settings.disk, (launch.shape.disk or 0) + SYSTEM, chosen or 0) // GIB)
 
 
 def _disk(launch: Launch, settings: AwsSettings, image: Found) -> dict[str, Any]:
