@@ -50,14 +50,33 @@ def usable_memory() -> int:
 
 def usable_gpus(environ: Mapping[str, str] | None = None, devices: Path = Path("/dev")) -> tuple[Gpu, ...]:
     """Those that CUDA_VISIBLE_DEVICES names if it is set, else all that NVIDIA's driver shows."""
-    named = (os.environ if environ is None else environ).get("CUDA_VISIBLE_DEVICES")
+    known = os.environ if environ is None else environ
+    named = known.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         ids = [word.strip() for word in named.split(",")]
         bad = next((at for at, word in enumerate(ids) if word in ("", "-1", "NoDevFiles")), len(ids))
         return tuple(Gpu(word) for word in ids[:bad])  # what comes after one that is not there does not count
     found = sorted(int(path.name[6:]) for path in devices.glob("nvidia*") if path.name[6:].isdecimal())
+    if not found:
+        return _told(known)
     models = _models(Path("/proc/driver/nvidia/gpus"))
     return tuple(Gpu(str(number), models.get(number, "")) for number in found)
+
+
+def _told(environ: Mapping[str, str]) -> tuple[Gpu, ...]:
+    """Where there are no devices of theirs to be seen: those that the driver's own program lists, if it is there."""
+    import re
+    import shutil
+    import subprocess
+
+    program = shutil.which("nvidia-smi", path=environ.get("PATH"))
+    if program is None:
+        return ()
+    try:
+        done = subprocess.run([program, "-L"], capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    return tuple(Gpu(*pair) for pair in re.findall(r"^GPU (\d+): (.*?) \(UUID", done.stdout, re.MULTILINE))
 
 
 def shortfall(need: Resources, slots: int = 0) -> list[str]:

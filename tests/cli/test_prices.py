@@ -113,3 +113,25 @@ def test_spot_alone_and_spot_preferred_are_told_apart(market: Shell) -> None:
     assert market("plan", "--tasks", "1", "--on", "market", "--spot=perhaps").status == 2
     facts = market("plan", "--tasks", "1", "--on", "market", "--spot=prefer", "--json").json()
     assert facts["chosen"][0]["spot"] and not facts["alternatives"][-1]["spot"]
+
+
+def test_a_probe_runs_the_first_five_here_and_keeps_nothing(market: Shell) -> None:
+    market.write("m.py", "import time\ndef f(n):\n    open(f'ran-{n}', 'w').close()\n    time.sleep(0.2)\n")
+    market.write("list.jsonl", "".join(f'{{"task_id": "{n}", "data": {{"n": {n}}}}}\n' for n in range(50)))
+    ran = market("plan", "list.jsonl", "--entry", "m:f", "--on", "market", "--probe")
+    assert ran.status == 0, ran.err
+    assert ran.err.startswith("5 tasks took ") and " here (" in ran.err
+    assert sorted(path.name for path in market.directory.glob("ran-*")) == [f"ran-{n}" for n in range(5)]
+    facts = market("plan", "list.jsonl", "--entry", "m:f", "--on", "market", "--probe", "--json").json()
+    assert facts["cost"] > 0
+    assert market("jobs", "--json").json() == []
+
+
+def test_a_probe_of_tasks_that_fail_is_an_answer(market: Shell) -> None:
+    market.write("m.py", "def f(n):\n    raise ValueError('no such thing')\n")
+    market.write("list.jsonl", '{"task_id": "a", "data": {"n": 1}}\n')
+    ran = market("plan", "list.jsonl", "--entry", "m:f", "--on", "market", "--probe")
+    assert (ran.status, "none of the first 5 tasks succeeded here: " in ran.err) == (2, True), ran.err
+    assert "no such thing" in ran.err
+    assert market("plan", "--tasks", "3", "--on", "market", "--probe").status == 2
+    assert market("jobs", "--json").json() == []

@@ -144,3 +144,44 @@ def test_they_are_shown_with_their_lines() -> None:
     assert ("machine_cpus", "4..", "elsewhere.yaml:3") in rows
     assert ("places.cloud.machine_types", "c7*", "elsewhere.yaml:2") in rows
     assert ("places.cloud.limits.machines", "5", "elsewhere.yaml:2") in rows
+
+
+def test_inputs_are_part_of_the_boot_disk() -> None:
+    from elsewhere.cli import grammar, run
+
+    with Path("large.bin").open("wb") as file:
+        file.truncate(GIB)
+    plain = wanting.wants(grammar.read(run.COMMAND, ["--boot-disk", "30GiB"]))
+    more = wanting.wants(
+        grammar.read(run.COMMAND, ["--boot-disk", "30GiB", "--input", "large.bin", "--input", "s3://b/x"])
+    )
+    assert (plain.boot_disk.total, more.boot_disk.total) == (30 * GIB, 32 * GIB)
+
+
+def test_check_names_an_environment_that_nobody_defines() -> None:
+    Path("elsewhere.yaml").write_text("environments:\n  model: {pip: [numpy]}\njobs:\n  a: {environment: modle}\n")
+    with pytest.raises(ConfigError, match=r"elsewhere.yaml:4: there is no environment 'modle'; did you mean 'model'\?"):
+        load.check()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{pips: [a]}", "1: unknown key environments.a.pips; did you mean 'pip'?"),
+        ("{python: 3.12}", '1: environments.a.python must be text, not the number 3.12; write "3.12"'),
+        ("{pip: [1]}", "1: environments.a.pip must be a list of strings"),
+    ],
+)
+def test_a_wrong_key_of_an_environment_has_its_line(text: str, said: str) -> None:
+    Path("elsewhere.yaml").write_text(f"environments: {{a: {text}}}\n")
+    with pytest.raises(ConfigError) as caught:
+        load.current()
+    assert caught.value.faults[0].startswith("elsewhere.yaml:" + said), caught.value.faults
+
+
+def test_an_environment_that_says_what_means_nothing_yet_is_refused_when_it_is_used() -> None:
+    from elsewhere.errors import UsageError
+
+    found = written("environments: {boxed: {image: 'python:3.12'}}\n")
+    with pytest.raises(UsageError, match="has image, which this version cannot do yet"):
+        found.environment("boxed")

@@ -224,3 +224,23 @@ def _words(process: psutil.Process) -> list[str]:
         return process.cmdline()
     except psutil.Error:
         return []
+
+
+def test_a_task_gets_the_gpu_of_its_machine_and_a_broken_driver_is_a_boot_failure(
+    cloud: Sandbox, project: Path
+) -> None:
+    cloud.quota("g", 64)
+    cloud.fault("nvidia-smi", "error")
+    (project / "elsewhere.yaml").write_text(PLACE.replace("c5.*", "g4dn.xlarge") + "default: {on: cloud, gpus: 1}\n")
+    ran = elsewhere(project, "run", "--name", "x", "--", "sh", "-c", 'echo "has $CUDA_VISIBLE_DEVICES"; nvidia-smi -L')
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines()[0] == "has 0"
+    assert "T4" in ran.stdout
+    first, *_ = machines = cloud.machines()
+    assert len(machines) == 2, "the first had a broken driver"
+    told = elsewhere(project, "logs", "x", "--machine", first["id"])
+    assert "NVIDIA-SMI has failed" in told.stdout, told.stderr
+    image = cloud.client("ec2").describe_instances(InstanceIds=[first["id"]])["Reservations"][0]["Instances"][0]
+    [found] = cloud.client("ec2").describe_images(ImageIds=[image["ImageId"]])["Images"]
+    assert "Nvidia Driver" in found["Name"]
+    nothing_is_left(cloud)

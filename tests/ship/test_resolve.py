@@ -74,12 +74,12 @@ def test_a_wrong_word_is_answered(environment: Environment, said: str, tmp_path:
 
 
 def test_here_it_is_built_once_and_programs_are_there(tmp_path: Path) -> None:
-    environment = Environment(pip=("beta",), setup=('echo built >> "$VIRTUAL_ENV/count"',))
+    environment = Environment(pip=("beta",), setup=('echo "built $VIRTUAL_ENV" >> count',))
     first = furnish(environment, HERE, tmp_path, sys.executable)
     again = furnish(environment, HERE, tmp_path, sys.executable)
     assert first.python == again.python and not first.fields
     folder = Path(first.python).parent.parent
-    assert (folder / "count").read_text() == "built\n"
+    assert (tmp_path / "count").read_text() == f"built {folder}\n"
     done = subprocess.run([folder / "bin" / "beta"], capture_output=True, text=True, check=True)
     assert done.stdout == "beta 1\n"
 

@@ -35,7 +35,7 @@ def serve(
     try:
         charter = _furnished(joining, charter)
     except CannotFurnish as error:
-        _send_boot(channel, joining)
+        _send_boot(channel, joining, f"{error}\n".encode())
         channel.report([BootStep(joining.agent, error.step, error.said)])
         leave(channel)
         return f"it cannot be furnished: {error}"
@@ -66,13 +66,14 @@ def serve(
             leave(channel)
 
 
-def _send_boot(channel: FarChannel, joining: Joining) -> None:
+def _send_boot(channel: FarChannel, joining: Joining, last: bytes) -> None:
+    """What the boot has said so far, and its last words, which may not have come through to its file."""
     from elsewhere.channels.output import Upload
 
     store = getattr(channel, "store", None)
     if store is not None:
         with suppress(ElsewhereError, OSError):
-            Upload(store, joining.agent, joining.directory, joining.directory / LOG).send_boot()
+            Upload(store, joining.agent, joining.directory, joining.directory / LOG).send_boot(last)
 
 
 def _furnished(joining: Joining, charter: Charter) -> Charter:

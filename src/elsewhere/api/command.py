@@ -87,7 +87,8 @@ def submit_all(
 def _one(command: Command, shell: bool, cwd: str | os.PathLike[str] | None, terms: OfOne) -> session.JobFiles:
     options = Options.of({**given(terms, OfOne), "slots": 1})
     words = _words(command, shell)
-    if not shell and shutil.which(words[0], path={**dict(options.env), **(terms.get("env") or {})}.get("PATH")) is None:
+    path = {**dict(options.env), **(terms.get("env") or {})}.get("PATH")
+    if not shell and options.environment is None and shutil.which(words[0], path=path) is None:
         raise UsageError(f"there is no program {words[0]!r}" + ("" if "/" in words[0] else " in PATH"))
     label = str(command).split()[0] if shell and str(command).split() else words[0]
     entry = Entry("command", command=tuple(words), name=Path(label).name)

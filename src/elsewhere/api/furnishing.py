@@ -5,6 +5,7 @@ Starts nothing.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,14 @@ class Furnished:
     python: str = ""
     fields: Mapping[str, Any] = field(default_factory=dict)
     path: tuple[str, ...] = ()
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What `activate` would set, where the interpreter is here."""
+        if not self.python:
+            return {}
+        programs = Path(self.python).parent
+        return {"VIRTUAL_ENV": str(programs.parent), "PATH": f"{programs}:{os.environ.get('PATH', os.defpath)}"}
 
 
 def files(inputs: Sequence[str], outputs: Sequence[str], place: Place, cwd: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from elsewhere import machine
 from elsewhere.config import rows
@@ -24,9 +24,6 @@ from elsewhere.model.job import Entry, Environment, JobSpec
 from elsewhere.model.place import Place
 from elsewhere.model.resources import Resources
 from elsewhere.model.task import RetryPolicy
-
-if TYPE_CHECKING:
-    from elsewhere.api.furnishing import Furnished
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _JOB = (
@@ -114,17 +111,16 @@ class Options:
             from elsewhere.config import secret
 
             secret.revealed(dict(self.secrets))  # that they are there is seen before anything is made
-        furnished, directory = self._furnished(place, entry), Path(cwd or Path.cwd())
-        from elsewhere.api import furnishing
-
-        files = furnishing.files(self.inputs, self.outputs, place, directory)
+        directory = Path(cwd or Path.cwd())
+        plain = self.environment is None and not self.inputs and not self.outputs
+        python, more, fields = ("", (), {}) if plain else self._furnished(place, entry, directory)
         spec = JobSpec(
             id=ids.new("job"), name=self.name or name, entry=entry, place=place.name, channel=self.channel,
             backend="" if place.backend == place.name else place.backend, settings=dict(place.settings),
-            slots=self.slots or machine.default_slots()[0], python=furnished.python or self.python or sys.executable,
-            cwd=str(directory), path=(*path, *furnished.path),
+            slots=self.slots or machine.default_slots()[0], python=python or self.python or sys.executable,
+            cwd=str(directory), path=(*path, *more),
             retry=self.retry, isolate=self.isolate, priority=self.priority, exact=exact,
-            env=dict(self.env), secrets=dict(self.secrets), **furnished.fields, **files, **dict(self.terms),
+            secrets=dict(self.secrets), **{"env": dict(self.env), **fields}, **dict(self.terms),
         )  # fmt: skip
         if self.on == "local":
             return spec
@@ -135,11 +131,13 @@ class Options:
         given = {**place.wants, **dict(self.wants), **{key: value for key, value in asked.items() if value is not None}}
         return choosing.of_call(spec, place, need, self.slots, given)
 
-    def _furnished(self, place: Place, entry: Entry) -> Furnished:
+    def _furnished(self, place: Place, entry: Entry, directory: Path) -> tuple[str, tuple[str, ...], dict[str, Any]]:
+        """What environment, inputs and outputs come to: the interpreter, paths, and fields of the job."""
         from elsewhere.api import furnishing
 
+        files = furnishing.files(self.inputs, self.outputs, place, directory)
         if self.environment is None:
-            return furnishing.Furnished()
+            return "", (), files
         python = self.environment.python
         if entry.kind == "call" and python not in ("", furnishing.minor()):
             raise UsageError(
@@ -148,7 +146,8 @@ class Options:
             )
         architecture = str({**place.wants, **dict(self.wants)}.get("architecture", ""))
         interpreter = self.python or sys.executable
-        return furnishing.furnish(self.environment, place, Path.cwd(), interpreter, "", architecture)
+        made = furnishing.furnish(self.environment, place, directory, interpreter, "", architecture)
+        return made.python, made.path, {**files, **made.fields, "env": {**made.env, **dict(self.env)}}
 
     @property
     def pool(self) -> Options:

@@ -235,6 +235,18 @@ class Inventory(Protocol):
 
 
 @runtime_checkable
+class Shells(Protocol):
+    """A place that opens a terminal on its machines, by a program of the user's own."""
+
+    def shell(self, native_id: NativeId, zone: str = "") -> Sequence[str]:
+        """The words to run for it; `zone`: where it is, if that is known. Asks nobody.
+
+        UsageError: what is missing here, and how to install it.
+        """
+        ...
+
+
+@runtime_checkable
 class Permissions(Protocol):
     """A place whose rights are written as a document."""
 

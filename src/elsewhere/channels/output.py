@@ -70,12 +70,12 @@ class Upload:
                 self.store.put(f"{PAGES}{self.agent}/{path.name}", data)
                 self._pages[path.name] = data
 
-    def send_boot(self) -> None:
-        """What the boot has said, if it has said more."""
-        if self.boot is not None and self.boot.is_file() and (size := self.boot.stat().st_size) != self._boot:
+    def send_boot(self, last: bytes = b"") -> None:
+        """What the boot has said, if it has said more; `last` comes after it."""
+        if self.boot is not None and self.boot.is_file() and ((size := self.boot.stat().st_size) != self._boot or last):
             with self.boot.open("rb") as file:
                 file.seek(max(0, size - MOST))
-                self.store.put(f"{BOOTS}{self.agent}", file.read(MOST))
+                self.store.put(f"{BOOTS}{self.agent}", file.read(MOST) + last)
             self._boot = size
 
     def send(self) -> int:

@@ -9,10 +9,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from elsewhere.cli import asking, prices, run, wanting, which
+from elsewhere.cli import asking, prices, probe, run, wanting, which
 from elsewhere.cli.grammar import Command, Option
 from elsewhere.cli.read import positive
 from elsewhere.cli.terminal import coloured, is_terminal, paint, say, say_json, tell
+from elsewhere.errors import UsageError
 
 if TYPE_CHECKING:
     from elsewhere.choose.estimate import Estimate
@@ -27,7 +28,7 @@ COMMAND = Command(
     "Exit status: 0, 2 nothing does or the budget is too small, 3 the place did not tell.",
     arguments=run.COMMAND.arguments,
     options=[
-        *asking.OPTIONS, *wanting.OPTIONS,
+        *asking.OPTIONS, *wanting.OPTIONS, probe.OPTION,
         Option("--tasks", value="N", parse=positive, group="What to run",
                help="Plan for so many tasks, without a list of them."),
         Option("--limit", value="N", parse=positive, default=10, help="Offers that are shown beside the choice."),
@@ -53,7 +54,7 @@ def main(asked: SimpleNamespace) -> int:
     found = prices.catalog(asked, inventory, wants)
     if found is None:
         return _free(place, count, asked)
-    duration = asked.task_time or _asked_for(asked)
+    duration = asked.task_time or (probe.measured(asked) if asked.probe else _asked_for(asked))
     return _show(found, wants, place, count, duration, asked)
 
 
@@ -62,8 +63,10 @@ def _work(asked: SimpleNamespace) -> tuple[int, SimpleNamespace]:
     from elsewhere.cli import projects
 
     if asked.tasks is not None:
+        if asked.probe:
+            raise UsageError("--probe needs a list, of which it takes the first tasks", hint="Say --task-time instead.")
         return asked.tasks, projects.filled(asked)
-    asked.detach, asked.results = False, None
+    asked.detach, asked.results, asked.quiet = False, None, False
     run.refuse_mixtures(asked, asked.tasks_name)
     asked = run.settled(asked)
     if asked.each_line is not None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from elsewhere.cli import asking, drive, live, resume, wanting, which
+from elsewhere.cli import asking, drive, live, probe, resume, wanting, which
 from elsewhere.cli.grammar import Argument, Command
 from elsewhere.cli.terminal import tell
 from elsewhere.errors import InvalidTask, UsageError
@@ -32,7 +33,7 @@ COMMAND = Command(
         Argument("TASKS|NAME", "A task list (.json, .jsonl, .yaml, .csv, .tsv, also .gz and .zst; - for JSON lines on "
                  "standard input), or a job of elsewhere.yaml.", completes="files"),
     ],
-    options=[*asking.OPTIONS, *wanting.OPTIONS, resume.DETACH, *resume.SHOWING],
+    options=[*asking.OPTIONS, *wanting.OPTIONS, probe.OPTION, resume.DETACH, *resume.SHOWING],
     rest="COMMAND...",
     usage=[
         "elsewhere run TASKS --entry MODULE:FUNCTION [OPTIONS]",
@@ -53,6 +54,8 @@ COMMAND = Command(
 def main(asked: SimpleNamespace) -> int:
     refuse_mixtures(asked, asked.tasks_name)
     asked = settled(asked)
+    if asked.probe:
+        asked.task_time = asked.task_time or _probed(asked)
     if asked.each_line is not None:
         return _each_line(asked)
     if asked.rest is not None:
@@ -60,6 +63,12 @@ def main(asked: SimpleNamespace) -> int:
 
         return one_command(asked)
     return _listed(asked)
+
+
+def _probed(asked: SimpleNamespace) -> timedelta:
+    if asked.on == DEFAULT:
+        raise UsageError("--probe is for places that sell machines", hint="What runs here costs nothing: leave it out.")
+    return probe.measured(asked)
 
 
 def settled(asked: SimpleNamespace) -> SimpleNamespace:
@@ -132,7 +141,7 @@ def _listed(asked: SimpleNamespace) -> int:
             asked.startup_script = script
             spec = worker_list_spec(asked)
             return go(spec, tasks.read(source, fit_of(spec), lines), asked)
-        spec = _command_list_spec(asked)
+        spec = command_list_spec(asked)
         return go(spec, _only_commands(tasks.read(source, fit_of(spec), lines), asked.tasks_name), asked)
     except InvalidTask as error:
         raise tasks.located(error, source, lines) from None
@@ -146,7 +155,7 @@ def worker_list_spec(asked: SimpleNamespace) -> JobSpec:
     return spec_of_worker(asked, asked.name or asking.name_from(stem(asked.tasks_name)), place(asked))
 
 
-def _command_list_spec(asked: SimpleNamespace) -> JobSpec:
+def command_list_spec(asked: SimpleNamespace) -> JobSpec:
     """The job of a task list without an entry function: each task brings its own command."""
     from elsewhere.cli.projects import stem
     from elsewhere.cli.surroundings import spec_of_command

@@ -77,8 +77,7 @@ def furnish(asked: SimpleNamespace, place: Place) -> Furnished:
     """What the environment that was asked for comes to, once; what it says to tasks goes to their variables."""
     if not hasattr(asked, "furnished"):
         asked.furnished = _furnish(asked, place)
-        if asked.furnished.python:
-            asked.furnished_env = _activated(Path(asked.furnished.python))
+        asked.furnished_env = asked.furnished.env
     found: Furnished = asked.furnished
     return found
 
@@ -98,13 +97,6 @@ def _files(asked: SimpleNamespace, place: Place, cwd: Path) -> dict[str, Any]:
     from elsewhere.api import furnishing
 
     return furnishing.files(getattr(asked, "input", ()), getattr(asked, "output", ()), place, cwd)
-
-
-def _activated(python: Path) -> dict[str, str]:
-    """As `activate` sets them."""
-    import os
-
-    return {"VIRTUAL_ENV": str(python.parent.parent), "PATH": f"{python.parent}:{os.environ.get('PATH', os.defpath)}"}
 
 
 def spec_of_function(asked: SimpleNamespace, name: str, place: Place) -> JobSpec:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 GROUPS = {
     "Run": ("run", "plan"),
-    "Look": ("jobs", "status", "watch", "logs", "results", "explain", "machines", "offers"),
+    "Look": ("jobs", "status", "watch", "logs", "results", "explain", "machines", "shell", "offers"),
     "Change": ("cancel", "resume", "retry", "rm"),
     "Places": ("places", "config", "key", "queue"),
     "Clean": ("clean", "reap"),
@@ -24,6 +24,7 @@ COMMANDS = {
     "results": ("elsewhere.cli.results", "Write out the results of a job, as JSON lines, JSON or CSV."),
     "explain": ("elsewhere.cli.explain", "Tell the story of a job or a task: what happened, and why it is waiting."),
     "machines": ("elsewhere.cli.machines", "List the machines of a job, and what each has cost."),
+    "shell": ("elsewhere.cli.shell", "Open a terminal on the machine where a task runs."),
     "offers": ("elsewhere.cli.offers", "List what a place sells: types, zones, regions, images, and prices."),
     "cancel": ("elsewhere.cli.cancel", "Cancel a job, or some of its tasks."),
     "resume": ("elsewhere.cli.resume", "Go on with a job that was stopped, where it was."),

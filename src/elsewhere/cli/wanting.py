@@ -5,7 +5,7 @@ Sizes and counts are read here; what they mean together is checked by choose/wan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -101,12 +101,24 @@ OPTIONS = (
 def wants(asked: SimpleNamespace, limits: Limits | None = None) -> Wants:
     """What was typed, over what settings say (cli/projects.py put it there), within the limits of a place; checked."""
     from elsewhere.choose import given
+    from elsewhere.choose.wants import BootDisk
 
     found = {option.key: getattr(asked, option.key) for option in OPTIONS}
     for option in OPTIONS:
         if option.many:
             found[option.key] = tuple(name for part in found[option.key] for name in part) or None
+    if size := _of_inputs(getattr(asked, "input", ())):
+        found["boot_disk"] = (found["boot_disk"] or BootDisk().total) + size
     return given.wants(found, _task(asked), limits)
+
+
+def _of_inputs(sources: Sequence[str]) -> int:
+    """Bytes that inputs take on a machine, as they come and unpacked; what URLs name is not known."""
+    from pathlib import Path
+
+    paths = [Path(text).expanduser() for text in sources if "://" not in text]
+    files = [one for path in paths for one in (path.rglob("*") if path.is_dir() else [path]) if one.is_file()]
+    return 2 * sum(file.stat().st_size for file in files)
 
 
 def settle(asked: SimpleNamespace, known: Mapping[str, Any]) -> None:

@@ -277,7 +277,11 @@ def check(backends: Mapping[str, type] | None = None, installed: Collection[str]
     """
     found, faults, whole = _current(None, None, backends or {})
     if whole:  # else what is looked for may stand in the file that cannot be read
-        faults += [*_missing_profiles(found), *(_missing_places(found, installed) if installed else ())]
+        faults += [
+            *_missing_profiles(found),
+            *_missing_environments(found),
+            *(_missing_places(found, installed) if installed else ()),
+        ]
     if faults:
         message = faults[0] if len(faults) == 1 else f"the settings have {len(faults)} faults"
         raise ConfigError(message, faults=tuple(faults))
@@ -291,6 +295,17 @@ def _missing_profiles(found: Settings) -> Iterator[str]:
     for entry in found.tree.get("jobs", {}).values():
         if "profile" in entry and (name := entry["profile"].value) not in profiles:
             yield f"{entry['profile'].origin}: there is no profile {name!r}{nearest(name, profiles)}"
+
+
+def _missing_environments(found: Settings) -> Iterator[str]:
+    from elsewhere.config.faults import nearest
+
+    environments, tree = found.names("environments"), found.tree
+    runs = [tree.get("default", {}), *tree.get("profiles", {}).values(), *tree.get("jobs", {}).values(), found.environ]
+    for run in runs:
+        if "environment" in run and (name := run["environment"].value) not in environments:
+            origin = run["environment"].origin
+            yield f"{origin}: there is no environment {name!r}{nearest(name, environments)}"
 
 
 def _missing_places(found: Settings, installed: Collection[str]) -> Iterator[str]:

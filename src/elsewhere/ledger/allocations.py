@@ -32,6 +32,12 @@ def allocations(ledger: Questions, open_only: bool = False) -> list[Allocation]:
     return [_from_json(r[0]) for r in ledger._rows(f"SELECT story FROM allocations{which} ORDER BY id")]
 
 
+def holder(ledger: Questions, n: int) -> str:
+    """The machine that is known to have this task in hand; empty: none."""
+    rows = ledger._rows("SELECT agent FROM held WHERE n = ?", (n,))
+    return str(rows[0][0]) if rows else ""
+
+
 class Holdings:
     """The machines of one job, and what each has in its hands, as its ledger has them written down."""
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from elsewhere.sandbox import catalog, gpus
 from elsewhere.sandbox.bill import Meter
 from elsewhere.sandbox.clock import Clock
 from elsewhere.sandbox.control import PATH as CONTROL
@@ -74,6 +75,7 @@ class Cloud:
         self.server = Server(self.answer)
         self.walls = self._walls()
         self.fleet.ended = lambda instance: self.keys.forget(instance.id)
+        self.fleet.fitted = self._fit
 
     def _services(self) -> dict[str, Service]:
         services: dict[str, Service] = {
@@ -141,6 +143,12 @@ class Cloud:
         wall = None if self.walls is None else self.walls.wall(id, address, self.server.port)
         home = self.directory / "machines" / id
         return Machine(id, home, f"{self.mark}-{id}", variables, place, wall, self.metadata.answer)
+
+    def _fit(self, instance: Instance) -> None:
+        kind = catalog.types().get(instance.order.type)
+        if kind is not None and kind.gpus:
+            broken = self.faults.take("machine", gpus.ACTION) is not None
+            instance.machine.programs[gpus.ACTION] = gpus.program(kind.gpus, broken)
 
     def _cut_off(self, machine: str) -> bool:
         instance = self.fleet.instances.get(machine)

@@ -121,6 +121,8 @@ class Fleet:
         self.instances: dict[str, Instance] = {}
         self.by_secret: dict[str, Instance] = {}
         self.ended: Callable[[Instance], None] = lambda _: None
+        self.fitted: Callable[[Instance], None] = lambda _: None
+        """Called before it boots: what machines of its type have."""
         self._chance = random.Random(seed)
         self._boots = ThreadPoolExecutor(_BOOTING, "boot")
         self._dying: queue.SimpleQueue[list[Instance] | None] = queue.SimpleQueue()
@@ -150,6 +152,7 @@ class Fleet:
 
     def _boot(self, instance: Instance) -> None:
         try:
+            self.fitted(instance)
             instance.machine.boot(instance.order.user_data)
         except OSError as error:
             self.end([instance.id], Reason("Server.InternalError", f"The machine could not be booted: {error}"))

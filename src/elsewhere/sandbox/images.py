@@ -1,4 +1,4 @@
-"""The images that the sandbox has beside moto's: Ubuntu's long-term releases, and the parameters that name the newest.
+"""The images that the sandbox has beside moto's: Ubuntu's, and one with a driver for GPUs; and what names them.
 
 What stands on an image does not matter here: a machine runs on this computer's own system.
 """
@@ -13,37 +13,47 @@ _RELEASES = (("22.04", "jammy", "hvm-ssd", "ebs-gp2"), ("24.04", "noble", "hvm-s
 _BUILT = "20261110"
 _ARCHITECTURES = {"amd64": "x86_64", "arm64": "arm64"}
 _GB = 8
+AMAZON = "898082745236"
+_DRIVER = "Deep Learning Base OSS Nvidia Driver GPU AMI (Ubuntu 22.04, {}) " + _BUILT
+_PARAMETER = "/aws/service/deeplearning/ami/{}/base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id"
 
 
 def rows() -> list[dict[str, Any]]:
     """As moto's table of images wants them."""
-    return [
-        {
-            "ami_id": _id(version, word),
-            "state": "available",
-            "public": True,
-            "owner_id": CANONICAL,
-            "image_location": f"amazon/{_name(code, folder, version, word)}",
-            "sriov": "simple",
-            "root_device_type": "ebs",
-            "root_device_name": "/dev/sda1",
-            "description": f"Canonical, Ubuntu, {version}, {word} {code} image (sandbox)",
-            "image_type": "machine",
-            "platform": None,
-            "architecture": architecture,
-            "name": _name(code, folder, version, word),
-            "virtualization_type": "hvm",
-            "hypervisor": "xen",
-            "creation_date": "2026-11-10T08:00:00.000Z",
-        }
+    ubuntu = [
+        _row(_id(version, word), CANONICAL, _name(code, folder, version, word), architecture)
+        | {"description": f"Canonical, Ubuntu, {version}, {word} {code} image (sandbox)"}
         for version, code, folder, _ in _RELEASES
         for word, architecture in _ARCHITECTURES.items()
     ]
+    return ubuntu + [_row(_id("driver", kind), AMAZON, _DRIVER.format(kind), kind) for kind in _ARCHITECTURES.values()]
+
+
+def _row(id: str, owner: str, name: str, architecture: str) -> dict[str, Any]:
+    return {
+        "ami_id": id,
+        "state": "available",
+        "public": True,
+        "owner_id": owner,
+        "image_location": f"amazon/{name}",
+        "description": name,
+        "sriov": "simple",
+        "root_device_type": "ebs",
+        "root_device_name": "/dev/sda1",
+        "image_type": "machine",
+        "platform": None,
+        "architecture": architecture,
+        "name": name,
+        "virtualization_type": "hvm",
+        "hypervisor": "xen",
+        "creation_date": "2026-11-10T08:00:00.000Z",
+    }
 
 
 def parameters() -> dict[str, str]:
-    """SSM's public parameters that name them, as Canonical publishes these."""
-    return {
+    """SSM's public parameters that name them, as Canonical and Amazon publish these."""
+    drivers = {_PARAMETER.format(kind): _id("driver", kind) for kind in _ARCHITECTURES.values()}
+    return drivers | {
         f"/aws/service/canonical/ubuntu/server/{release}/stable/current/{word}/hvm/{disk}/ami-id": _id(version, word)
         for version, code, _, disk in _RELEASES
         for release in (version, code)

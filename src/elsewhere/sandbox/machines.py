@@ -66,6 +66,8 @@ class Machine:
         self._lock = threading.Lock()
         self._over = False
         self.frozen = False
+        self.programs: dict[str, str] = {}
+        """Its own, besides those of all machines: name -> text."""
 
     def boot(self, data: bytes) -> None:
         """Lay out the directory and start the user data. Returns when it runs, or there is nothing to run."""
@@ -116,7 +118,7 @@ class Machine:
         programs = {name: power for name in ("shutdown", "poweroff", "halt")}
         programs["apt-get"] = _APT
         programs["python3"] = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n'
-        for name, text in programs.items():
+        for name, text in {**programs, **self.programs}.items():
             file = self.root / "bin" / name
             file.write_text(text)
             file.chmod(0o700)

@@ -1,4 +1,4 @@
-"""SSM: the public parameters that name the newest Ubuntu images; everything else of SSM is moto's."""
+"""SSM: the public parameters that name the newest images of Ubuntu and of drivers; all else of SSM is moto's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from elsewhere.sandbox.fallback import Moto
 from elsewhere.sandbox.http import Request, Response
 
 _JSON = {"content-type": "application/x-amz-json-1.1"}
-_OURS = "/aws/service/canonical/"
+_OURS = ("/aws/service/canonical/", "/aws/service/deeplearning/")
 
 
 class Parameters:

@@ -364,6 +364,12 @@ def test_a_policy_ends_labelled_machines_only_and_opens_no_door() -> None:
     assert machine and not any(action.startswith("ec2:") for action in machine)
 
 
+def test_the_boot_disk_is_the_one_that_was_chosen_and_priced() -> None:
+    chosen = Offer("c5.large", Resources(2, 4 << 30, disk=200 * GIB), "us-east-1a")
+    assert request.disk(replace(launch(), offer=chosen), AwsSettings()) == 200
+    assert request.disk(replace(launch(), offer=chosen), AwsSettings(disk=300 * GIB)) == 300
+
+
 def test_quotas_count_by_family_and_spot_apart() -> None:
     def one(kind: str, cores: int, **more: str) -> dict[str, Any]:
         return {"State": {"Name": "running"}, "InstanceType": kind, "CpuOptions": {"CoreCount": cores,

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
-from elsewhere.backends.aws import away, catalog, ground, policy, request
+from elsewhere.backends.aws import away, catalog, ground, policy, request, shell
 from elsewhere.backends.aws import images as ami
 from elsewhere.backends.aws.clients import Clients, sdk
 from elsewhere.backends.aws.labels import PREFIX, SIGNATURE, escape, signed
@@ -85,6 +85,9 @@ class Aws:
 
     def identify(self, proof: bytes, claim: bytes) -> NativeId:
         return away.identify(self.clients, proof, claim)
+
+    def shell(self, native_id: NativeId, zone: str = "") -> Sequence[str]:
+        return shell.words(native_id, region_of(zone) or self.clients.region, self.settings.profile)
 
     def policy(self, who: str = "user") -> Mapping[str, Any]:
         return policy.document(self.settings, who)

@@ -55,7 +55,14 @@ _QUEUES = _allow("Queues", [
     "sqs:GetQueueUrl", "sqs:PurgeQueue", "sqs:ReceiveMessage", "sqs:SendMessage", "sqs:SetQueueAttributes",
     "sqs:TagQueue",
 ], QUEUES)  # fmt: skip
-_FIXED = (_LOOK, _IMAGE, _MACHINES, _PARTS, _TAGS, _END, _GROUP, _SPOT, _QUEUES)
+_SHELL = _allow("OpenATerminal", ["ssm:StartSession", "ssm:TerminateSession"],
+                ["arn:aws:ec2:*:*:instance/*", "arn:aws:ssm:*:*:session/*",
+                 "arn:aws:ssm:*:*:document/SSM-SessionManagerRunShell"])  # fmt: skip
+_TERMINAL = _allow("AnswerATerminal", [
+    "ssm:UpdateInstanceInformation", "ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel",
+    "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel",
+])  # fmt: skip
+_FIXED = (_LOOK, _IMAGE, _MACHINES, _PARTS, _TAGS, _END, _GROUP, _SPOT, _QUEUES, _SHELL)
 
 
 def document(settings: AwsSettings, who: str = "user") -> Mapping[str, Any]:
@@ -83,7 +90,7 @@ def _of_user(settings: AwsSettings) -> list[Statement]:
 def _of_machine(settings: AwsSettings) -> list[Statement]:
     queues = _allow("Queues", ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes",
                                "sqs:GetQueueUrl", "sqs:ReceiveMessage", "sqs:SendMessage"], QUEUES)  # fmt: skip
-    return [queues, *_bucket(settings, [])]
+    return [queues, _TERMINAL, *_bucket(settings, [])]
 
 
 def _bucket(settings: AwsSettings, more: list[str]) -> list[Statement]:

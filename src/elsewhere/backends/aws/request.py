@@ -86,9 +86,9 @@ def user_data(script: str) -> bytes:
 
 
 def disk(launch: Launch, settings: AwsSettings) -> int:
-    """GiB of the boot disk: no less than what the offer was priced with."""
-    priced = 0 if launch.offer is None else launch.offer.resources.disk or 0
-    return -(-max(settings.disk, (launch.shape.disk or 0) + SYSTEM, priced) // GIB)
+    """GiB of the boot disk: what was chosen and priced, and no less than a task and the place want."""
+    chosen = launch.offer.resources.disk if launch.offer is not None else None
+    return -(-max(settings.disk, (launch.shape.disk or 0) + SYSTEM, chosen or 0) // GIB)
 
 
 def _disk(launch: Launch, settings: AwsSettings, image: Found) -> dict[str, Any]:

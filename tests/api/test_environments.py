@@ -1,0 +1,83 @@
+"""Environments, inputs and outputs of calls from Python, on this machine."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import elsewhere
+from elsewhere.api.options import Options
+from elsewhere.errors import ConfigError, UsageError
+from elsewhere.model.job import Entry, Environment
+from elsewhere.ship.runtime import own
+from ship.wheels import wheel
+
+
+@pytest.fixture(autouse=True)
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    wheel(folder, "alpha", "1.0", "VALUE = 41\ndef main():\n    print('alpha', VALUE)\n", program=True)
+    monkeypatch.setenv("UV_FIND_LINKS", str(folder))
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def test_a_call_has_the_software_of_its_environment() -> None:
+    @elsewhere.remote(environment=Environment(pip=("alpha",)), slots=1)
+    def look(more: int) -> tuple[int, str]:
+        import sys
+
+        import alpha  # type: ignore[import-not-found]
+
+        return alpha.VALUE + more, sys.prefix
+
+    value, prefix = look(1)
+    assert value == 42
+    assert "/environments/" in prefix
+
+
+def test_a_name_is_that_of_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.yaml").write_text("environments:\n  small: {pip: [alpha], setup: 'true'}\n")
+    options = Options.of({"environment": "small"})
+    assert options.environment == Environment(pip=("alpha",), setup=("true",))
+    with pytest.raises(UsageError, match="there is no environment 'smal'") as caught:
+        Options.of({"environment": "smal"})
+    assert caught.value.hint == "Did you mean small?"
+
+
+def test_what_cannot_be_resolved_is_raised_before_anything_is_made(tmp_path: Path) -> None:
+    before = len(list(elsewhere.jobs()))
+    with pytest.raises(ConfigError, match="alpha"):
+        elsewhere.submit(["true"], environment=Environment(pip=("alpha==9",)))
+    assert len(list(elsewhere.jobs())) == before
+
+
+def test_a_command_has_the_programs_of_its_environment() -> None:
+    assert elsewhere.run(["alpha"], environment=Environment(pip=("alpha",))).stdout == "alpha 41\n"
+
+
+def test_calls_go_to_a_python_of_this_minor_version() -> None:
+    other = "3.11" if own().python != "3.11" else "3.12"
+    options = Options.of({"environment": Environment(python=other)})
+    with pytest.raises(UsageError, match="minor version"):
+        options.spec(Entry("call"), name="x")
+
+
+def test_a_command_finds_inputs_and_leaves_outputs(tmp_path: Path) -> None:
+    (tmp_path / "given.txt").write_text("given")
+    words = [sys.executable, "-c", "open('made', 'w').write(open('given.txt').read() + '!')"]
+    job = elsewhere.run(words, inputs=["given.txt"], outputs=["made"])
+    assert job.ok, job.stderr
+    assert not (tmp_path / "made").exists()
+    [made] = _of(job)
+    assert made.read_text() == "given!"
+
+
+def _of(job: elsewhere.Job) -> list[Path]:
+    from elsewhere import session
+
+    return list(session.find(job.id).outputs.rglob("made"))
