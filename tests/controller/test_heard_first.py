@@ -59,6 +59,7 @@ class Scene:
     def turn(self) -> int:
         """How often the place was looked at in a turn some seconds later."""
         before, self.now = self.place.looks, self.now + 5
+        self.crew.line.collect(1)
         self.crew.turn(0.0)
         return self.place.looks - before
 

@@ -58,6 +58,7 @@ class Scene:
 
     def turn(self, minutes: float = 0) -> None:
         self.clock.advance(timedelta(minutes=minutes, seconds=2))
+        self.crew.line.collect(1)  # as the controller does in each of its turns
         self.crew.turn(0)
 
     def ends(self) -> list[tuple[str, dict[str, object]]]:
@@ -107,6 +108,7 @@ def test_when_the_budget_is_spent_the_job_stops_and_keeps_its_queue() -> None:
         assert controller.turn()
         scene.clock.advance(timedelta(seconds=2))
     scene.clock.advance(timedelta(minutes=26))  # two machines, twenty cents a minute
+    assert controller.turn(), "who has slept listens first"
     assert controller.turn()
     assert scene.crew.money is not None and scene.crew.money.near
     for native in scene.pool.state.alive:
