@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import pytest
@@ -10,5 +11,5 @@ import pytest
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("needs"):
         for program in mark.args:
-            if shutil.which(program) is None:
+            if shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None:
                 pytest.skip(f"needs {program}, which is not installed here")

@@ -14,6 +14,9 @@ from elsewhere.testing.backend_suite import BackendConformance
 from hosts import sshd
 
 
+pytestmark = pytest.mark.needs("sshd", "ssh")
+
+
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sshd.Hosts]:
     with sshd.running(tmp_path_factory.mktemp("sshd"), "node1", "node2") as found:

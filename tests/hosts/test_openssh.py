@@ -35,6 +35,9 @@ AWKWARD = [
 ]
 
 
+pytestmark = pytest.mark.needs("sshd", "ssh")
+
+
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sshd.Hosts]:
     with sshd.running(tmp_path_factory.mktemp("sshd"), "node1") as found:

@@ -17,7 +17,7 @@ import pytest
 
 from hosts import sshd
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.needs("sshd", "ssh"), pytest.mark.slow, pytest.mark.timeout(400)]
 
 WORK = """
 import os, time
