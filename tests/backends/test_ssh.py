@@ -13,7 +13,6 @@ from elsewhere.model.resources import Resources
 from elsewhere.testing.backend_suite import BackendConformance
 from hosts import sshd
 
-
 pytestmark = pytest.mark.needs("sshd", "ssh")
 
 
