@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from elsewhere.model.events import Event
-from elsewhere.model.place import Allocation
+from elsewhere.model.place import HERE, Allocation
 from elsewhere.model.units import show_duration
 from elsewhere.observe.cost import cost, money
 from elsewhere.observe.safe import one_line
@@ -64,9 +64,10 @@ def _asked(state: str, run: Sequence[Event], those: Sequence[Allocation], gone: 
 
 
 def _of(those: Sequence[Allocation]) -> str:
-    """` of c7g.large in us-east-1a, spot, at $0.03 an hour`; nothing, where all machines are alike and free."""
+    """` of c7g.large in us-east-1a, spot, at $0.03 an hour`; ` at node1`, where machines have names of their own;
+    nothing, where all are alike and free."""
     if not those or not those[0].offer.zone:
-        return ""
+        return f" at {one_line(those[0].offer.name, 60)}" if those and those[0].offer.name != HERE.name else ""
     offer = those[0].offer
     price = f", at {money(offer.price)} an hour" + (" each" if len(those) > 1 else "") if offer.price else ""
     return f" of {offer.name} in {offer.zone}, {'spot' if offer.spot else 'on demand'}{price}"
