@@ -40,6 +40,11 @@ def process_task(task_id: str, task_data: Dict[str, Any], worker_data: WorkerDat
         Path(task_data["wait"], f"began-{task_id}").touch()
         while not Path(task_data["wait"], "go").exists():
             time.sleep(0.05)
+    if task_data.get("notice"):
+        Path(task_data["notice"], f"began-{task_id}").touch()
+        while not worker_data.received_termination_notice:
+            time.sleep(0.05)
+        return True, {"key": "was told", "spot": worker_data.is_spot}
     if task_data.get("again") and not (here / f"tried-{task_id}").exists():
         (here / f"tried-{task_id}").touch()
         return False, "not yet"
@@ -205,6 +210,25 @@ def test_a_script_that_fails_shows_its_last_lines_and_leaves_nothing(
     with closing(session.find("my-processing-job").open()) as ledger:
         assert all(one.reason.startswith("it could not boot: startup script: ") for one in allocations(ledger))
     assert project("delete_queue", "--config", "myconfig.yml", "--force").status == 0
+    nothing_is_left(cloud)
+
+
+def test_a_task_hears_that_its_spot_machine_is_taken_back_and_ends_in_time(
+    cloud: Sandbox, project: Project, tmp_path: Path
+) -> None:
+    project.write("my_tasks.json", json.dumps([{"task_id": "task-1", "data": {"notice": str(tmp_path)}}]))
+    words = ("run", "--config", "myconfig.yml", "--tasks", "my_tasks.json", "--use-spot")
+    with subprocess.Popen(
+        project.words(*words), cwd=project.folder, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as running:
+        try:
+            patiently(lambda: (tmp_path / "began-task-1").exists(), "the task runs")
+            cloud.preempt(*[machine["id"] for machine in cloud.machines()], notice=120)
+            assert running.wait(120) == 0
+        finally:
+            running.kill()
+    [row] = project.results()
+    assert (row["attempt"], row["result"]) == (1, {"key": "was told", "spot": True})
     nothing_is_left(cloud)
 
 
