@@ -620,7 +620,9 @@ def test_a_need_larger_than_this_machine_is_refused_before_anything_is_made(
     [(["--startup-script", "s.sh"], "local boots no machines, so there is nobody to run a startup script"),
      (["--startup-script", "s.sh", "--entry", "w:f"], "--startup-script and --entry are one too many"),
      (["--startup-script", "no.sh", "--on", "aws", "--yes"], "the startup script no.sh cannot be read"),
-     (["--startup-script", "e.sh", "--on", "aws", "--yes"], "the startup script e.sh is empty")],
+     (["--startup-script", "e.sh", "--on", "aws", "--yes"], "the startup script e.sh is empty"),
+     (["--startup-script", "s.sh", "--on", "aws", "--yes", "--input", "s.sh"],
+      "inputs and a startup script are one too many")],
 )  # fmt: skip
 def test_a_startup_script_that_cannot_be_run_is_refused_before_anything_is_made(
     shell: Shell, words: list[str], said: str

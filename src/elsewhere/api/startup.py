@@ -61,6 +61,6 @@ def check_place(place: Place) -> None:
 
 def with_startup(spec: JobSpec, text: str, name: str) -> JobSpec:
     """The job of a task list whose function is that of the worker which this script starts."""
-    kept: dict[str, Any] = {"cwd": "", "path": (), "python": "", "software": ()}
+    bare: dict[str, Any] = {"cwd": "", "path": (), "python": "", "software": (), "apt": (), "setup": (), "inputs": ()}
     entry = Entry("function", "", name=f"the worker of {name}")
-    return replace(spec, entry=entry, startup=text, seed_door=True, retry=replace(spec.retry, asks=None), **kept)
+    return replace(spec, entry=entry, startup=text, seed_door=True, retry=replace(spec.retry, asks=None), **bare)

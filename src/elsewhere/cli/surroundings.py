@@ -113,11 +113,18 @@ def spec_of_function(asked: SimpleNamespace, name: str, place: Place) -> JobSpec
 def spec_of_worker(asked: SimpleNamespace, name: str, place: Place) -> JobSpec:
     """The job of a task list whose function is known only to the worker that its startup script starts."""
     from elsewhere.api import startup
+    from elsewhere.errors import UsageError
     from elsewhere.model.job import Entry
 
     path = Path(asked.startup_script)
     startup.check_place(place)
     text = startup.read(path)
+    inputs: Any = getattr(asked, "input", ())
+    if asked.software is not None or inputs:
+        what = "an environment" if asked.software is not None else "inputs"
+        raise UsageError(f"{what} and a startup script are one too many",
+                         hint="The script itself installs and fetches what tasks need.")  # fmt: skip
+    furnish(asked, place)
     return startup.with_startup(_spec(asked, name, place, Entry("function"), "", ()), text, path.name)
 
 

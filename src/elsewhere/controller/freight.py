@@ -46,9 +46,13 @@ def load(spec: JobSpec, store: Store, target: Target, also: tuple[str, ...]) -> 
     cannot be put together; nothing was started.
     """
     if spec.startup:
-        agent = runtime.runtime(target, also)
-        put(store, agent)
-        return Freight((Archive(agent.key, agent.digest, RUNTIME), _startup(spec, store)), {}, (), target.python)
+        agent, uv = runtime.runtime(target, also), runtime.bringer(target)
+        for one in (agent, uv):
+            if one is not None:
+                put(store, one)
+        archives = (Archive(agent.key, agent.digest, RUNTIME), _startup(spec, store))
+        brings = None if uv is None else Archive(uv.key, uv.digest, BRINGER)
+        return Freight(archives, {}, (), target.python, brings)
     found = packed(spec, target, also)
     for one in found.values():
         put(store, one)
