@@ -34,6 +34,8 @@ class CannotFurnish(Exception):
 def furnish(charter: Charter, own: Path) -> JobSpec:
     """The job as it reads where all that its environment asks for is there. CannotFurnish."""
     spec = replace(charter.spec, inputs=_inputs(charter.spec, own))
+    if spec.cwd:
+        Path(spec.cwd).mkdir(parents=True, exist_ok=True)  # an archive of no files makes no directory
     if spec.resources.gpus:
         _run("gpus", ["nvidia-smi"])  # a driver that does not work is seen here, not by each task
     if spec.apt:
