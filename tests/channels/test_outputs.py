@@ -34,6 +34,19 @@ def test_files_come_home_once_for_each_task_that_succeeded(tmp_path: Path) -> No
     assert [path.name for path in (tmp_path / "here").iterdir()] == ["1.1"]
 
 
+def test_what_a_controller_somewhere_else_has_recorded_comes_too(tmp_path: Path) -> None:
+    store = MemoryStore()
+    there, here = Outputs(store, tmp_path / "there"), Outputs(store, tmp_path / "here")
+    (tmp_path / "there" / "7.2").mkdir(parents=True)
+    (tmp_path / "there" / "7.2" / "x").write_text("of seven")
+    there.send([ended(7)._replace(attempt=2)])
+    store.put(f"{FILES}other", b"not one of ours")
+    for _ in range(2):
+        here.bring_all()
+    assert (tmp_path / "here" / "7.2" / "x").read_text() == "of seven"
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["7.2"]
+
+
 def test_an_archive_that_leads_out_is_not_unpacked(tmp_path: Path) -> None:
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w") as tar:

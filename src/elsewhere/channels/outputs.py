@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import tarfile
 from collections.abc import Iterable
@@ -19,6 +20,7 @@ from elsewhere.model.states import Outcome
 from elsewhere.stores import Store
 
 FILES = "files/"
+_KEY = re.compile(r"files/(\d+\.\d+)\.tar")
 
 
 class Outputs:
@@ -44,19 +46,28 @@ class Outputs:
     def bring(self, reports: Iterable[Report]) -> None:
         """Fetch what these have left, unless it is here. What nobody has put is none."""
         for name in _names(reports):
-            target = self.directory / name
-            if target.exists():
-                continue
-            try:
-                data = self.store.get(f"{FILES}{name}.tar")
-            except NotFound:
-                continue
-            private_directory(self.directory)
-            draft = self.directory / f".{name}.{os.getpid()}"
-            shutil.rmtree(draft, ignore_errors=True)
-            with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-                tar.extractall(draft, filter="data")  # nothing outside, no links that lead out, no devices
-            draft.rename(target)
+            self._fetch(name)
+
+    def bring_all(self) -> None:
+        """Fetch all that is there and not here: reports may have been recorded by a controller somewhere else."""
+        for key in self.store.list(FILES):
+            if (found := _KEY.fullmatch(key)) is not None:
+                self._fetch(found[1])
+
+    def _fetch(self, name: str) -> None:
+        target = self.directory / name
+        if target.exists():
+            return
+        try:
+            data = self.store.get(f"{FILES}{name}.tar")
+        except NotFound:
+            return
+        private_directory(self.directory)
+        draft = self.directory / f".{name}.{os.getpid()}"
+        shutil.rmtree(draft, ignore_errors=True)
+        with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+            tar.extractall(draft, filter="data")  # nothing outside, no links that lead out, no devices
+        draft.rename(target)
 
 
 def _names(reports: Iterable[Report]) -> list[str]:

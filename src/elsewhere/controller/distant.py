@@ -114,6 +114,7 @@ def distant(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.Bas
     crew.pool.said = printed.boot
     crew.journal, crew.values, crew.home, crew.sending = corner.journal, files.store, home, line
     crew.again = max(AGAIN, held_back(crew.age()))  # as the controller before us may have held them back
+    crew.outputs = outputs
     guests.open()
     crew.open()
     return crew
@@ -132,6 +133,7 @@ class Crowd(Afar):
     home: Any
     """The channel itself, as the place has it."""
     sending: Sending
+    outputs: Outputs | None
     _brought = 0.0
     _home = False
 
@@ -225,6 +227,8 @@ class Crowd(Afar):
     def _bring_all(self) -> None:
         self.printed.bring()
         self.printed.bring_boots()
+        if self.outputs is not None:
+            self.outputs.bring_all()
         keeping.bring_values(self.ledger, self.printed.store, self.values)
 
 
