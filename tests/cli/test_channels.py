@@ -205,6 +205,7 @@ def test_ctrl_c_at_the_first_moment_runs_nothing_again(shell: Shell, channel: st
     try:
         if channel == "spool":  # its controller hears of nothing until it is told to stop
             until(lambda: any(shell.home.glob("jobs/job-*/spool/segments/*")), "all tasks are handed out")
+            until(lambda: bool(agents(shell)), "a machine starts")
             os.kill(process.pid, signal.SIGSTOP)
         until(lambda: len(list(shell.directory.glob("begun-*"))) >= 1, "one task has begun, heard of or not")
         os.kill(process.pid, signal.SIGINT)
