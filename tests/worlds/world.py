@@ -189,7 +189,9 @@ class World:
     def play(self) -> World:
         """From the first tick to the last. Broken: an invariant does not hold."""
         clock = Clock(self)
-        patient = mock.patch.multiple(afar_module, PATIENCE=1e9, OVERDUE=5 * TICK, SELDOM=5 * TICK, HEARING=8 * TICK)
+        patient = mock.patch.multiple(
+            afar_module, PATIENCE=1e9, OVERDUE=5 * TICK, SELDOM=5 * TICK, HEARING=8 * TICK, STUCK=10 * TICK
+        )
         late = mock.patch.object(pool_module, "LATE", SLOW)
         with mock.patch.object(controller_module, "time", clock), patient, late:
             try:

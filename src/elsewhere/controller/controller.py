@@ -129,14 +129,15 @@ class Controller:
             self.new.append(self.intake.popleft())
 
     def _hear_beats(self, receipts: Sequence[Receipt]) -> list[Receipt]:
-        """Where commits are billed, as in a log, a heartbeat is heard without one: nothing of it is written down."""
+        """Where commits are billed, as in a log, a heartbeat is heard without one: nothing of it is written down, unless
+        it says what an agent has that takes nothing more."""
         if self.ledger.journal is None:
             return list(receipts)
-        beats = [receipt for receipt in receipts if isinstance(receipt[0], Heartbeat)]
+        beats = [r for r in receipts if isinstance(r[0], Heartbeat) and not r[0].draining]
         if beats:
             self.crew.hear(beats)
             self.crew.channel.confirm(beats)
-        return [receipt for receipt in receipts if not isinstance(receipt[0], Heartbeat)]
+        return [r for r in receipts if not isinstance(r[0], Heartbeat) or r[0].draining]
 
     def _wait(self) -> float:
         if self._receipts:
