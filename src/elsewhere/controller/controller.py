@@ -129,8 +129,8 @@ class Controller:
             self.new.append(self.intake.popleft())
 
     def _hear_beats(self, receipts: Sequence[Receipt]) -> list[Receipt]:
-        """Where commits are billed, as in a log, a heartbeat is heard without one: nothing of it is written down, unless
-        it says what an agent has that takes nothing more."""
+        """Where commits are billed, as in a log, a heartbeat is heard without one: nothing of it is written down. That
+        of an agent that takes nothing more is: it says what it has."""
         if self.ledger.journal is None:
             return list(receipts)
         beats = [r for r in receipts if isinstance(r[0], Heartbeat) and not r[0].draining]
