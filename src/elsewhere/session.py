@@ -27,6 +27,7 @@ from elsewhere.model.task import NewTask
 if TYPE_CHECKING:
     from elsewhere.backends.base import Inventory
     from elsewhere.config.fit import Fit, Parameters
+    from elsewhere.controller.controller import Controller
     from elsewhere.controller.live import Live
     from elsewhere.ledger.ledger import Ledger
     from elsewhere.model.place import Place
@@ -249,8 +250,14 @@ def run_here(
     from elsewhere.controller.drive import drive
 
     own = stop or Stop()
+
+    def ready(controller: Controller) -> None:
+        controller.closing = True  # the program that fed it, if there was one, is gone
+        if begun is not None:
+            begun()
+
     try:
-        return drive(files, own, watch=watch, heard=heard, ready=None if begun is None else lambda _: begun())
+        return drive(files, own, watch=watch, heard=heard, ready=ready)
     finally:
         if stop is None:
             own.close()

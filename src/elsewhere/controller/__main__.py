@@ -30,7 +30,8 @@ def main(argv: list[str]) -> int:
             os.close(ready_fd)
             ready_fd = -1
 
-    def ready(_: Controller) -> None:
+    def ready(controller: Controller) -> None:
+        controller.closing = True  # nobody will add to it
         tell(b"+")
 
     try:
