@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -153,9 +154,10 @@ def test_at_the_tail_reports_wait_until_nothing_else_is_out(kept: Kept) -> None:
     assert kept.ledger.count().succeeded == 8
 
 
-def test_a_claim_and_a_refused_report_are_confirmed_by_an_append_only(kept: Kept) -> None:
+def test_a_claim_what_a_draining_machine_has_and_a_refused_report_are_confirmed_by_an_append_only(kept: Kept) -> None:
     kept.crew.patience = 0.0
-    for report in (Claimed("i-1", ((1, 1),)), end(1, attempt=7)):
+    drains = replace(beat(), draining=True)
+    for report in (Claimed("i-1", ((1, 1),)), drains, end(1, attempt=7)):
         before = kept.segments
         kept.crew.say(report)
         kept.controller.turn()
