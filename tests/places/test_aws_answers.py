@@ -49,7 +49,15 @@ def settle_up(cloud: Sandbox, files: session.JobFiles, machines: int) -> None:
     assert float(receipt.spent) == pytest.approx(dollars, rel=0.05)
 
 
-@pytest.mark.parametrize("kind", ["error-after", "lose-after", "error", "lose"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "error-after",
+        "lose-after",
+        pytest.param("error", marks=pytest.mark.soak),
+        pytest.param("lose", marks=pytest.mark.soak),
+    ],
+)
 def test_a_launch_that_was_answered_wrongly_or_not_at_all_is_made_once(
     far_home: Path, tmp_path: Path, kind: str
 ) -> None:

@@ -91,8 +91,8 @@ def test_a_region_that_there_is_not(cloud: Sandbox, shell: Shell) -> None:
 
 
 @pytest.mark.parametrize(
-    "action", ["ec2:RunInstances", "ec2:DescribeInstances", "ec2:DescribeSpotPriceHistory", "sqs:CreateQueue",
-               "s3:PutObject"],
+    "action", ["ec2:RunInstances", "ec2:DescribeInstances", "sqs:CreateQueue", "s3:PutObject",
+               pytest.param("ec2:DescribeSpotPriceHistory", marks=pytest.mark.soak)],
 )  # fmt: skip
 def test_one_call_that_is_not_allowed_is_named_with_the_line_of_the_policy(
     cloud: Sandbox, shell: Shell, action: str

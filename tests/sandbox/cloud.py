@@ -132,9 +132,9 @@ def fetch(request: urllib.request.Request | str) -> tuple[int, str]:
             return error.code, error.read().decode()
 
 
-def until(true: Callable[[], Any], what: str = "") -> Any:
+def until(true: Callable[[], Any], what: str = "", patience: float = PATIENCE) -> Any:
     """The first true answer; fails after a generous while."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + patience
     while time.monotonic() < end:
         found = true()
         if found:
