@@ -93,7 +93,8 @@ class Afar:
         self._drained: float | None = None
         """Since when agents can read that they shall take nothing more."""
         self._taken_back = False
-        self._alive, self._lost, self._claimed = frozenset[str](), False, clock()
+        self._alive, self._claimed = frozenset[str](), clock()
+        self._lost, self._tries = epoch > 1, 0  # a controller before us may have lost some
 
     def open(self) -> None:
         """Make the channel, and note what was handed out before us and is in nobody's hands as far as we know.
@@ -189,7 +190,7 @@ class Afar:
                 self.pool.cannot_boot(report.agent, f"{report.step}: {report.error}")
         ended = [report for report in reports if isinstance(report, Ended)]
         if ended or any(isinstance(report, Claimed) for report in reports):
-            self._claimed = now
+            self._claimed, self._tries = now, 0
         holdings.heard(ended)
         for report in ended:
             self._muster.ended(report)
@@ -354,16 +355,21 @@ class Afar:
         self._alive = alive
 
     def _free_the_stuck(self, now: float) -> None:
-        """A machine went, and what it had not begun is in nobody's hands: handed out again, under its next number."""
-        if not self._lost or self.draining or now - self._claimed < STUCK:
+        """A machine went, and what it had not begun is in nobody's hands: handed out again, under its next number.
+
+        Again, after twice as long, if nobody takes it: the last long poll of a machine that is gone may have done so.
+        """
+        if not self._lost or self.draining or now - self._claimed < STUCK * 2**self._tries:
             return
         held = len(self.pool.holdings.held())
-        if held < self.pool.ready and held < self.ledger.counts.handed_out:
-            self._lost = False
-            pages = list(self.pool.holdings.unclaimed())
+        if held >= self.pool.ready or held >= self.ledger.counts.handed_out:
+            return
+        found = [d for page in self.pool.holdings.unclaimed() for d in page]
+        stuck = [d.n for d in found if not d.alone or not held]
+        self._claimed, self._tries = now, min(self._tries + 1, 6)
+        if stuck:
             with self.ledger.moving():
-                given = sum(self.ledger.interrupt([d.n for d in page]) for page in pages)
-                self.ledger.note("taken back", tasks=given)
+                self.ledger.note("taken back", tasks=self.ledger.interrupt(stuck))
 
     def _paid(self) -> Spending | None:
         state, now = self.pool.state, self.pool.now()
