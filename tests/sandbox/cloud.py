@@ -143,6 +143,15 @@ def until(true: Callable[[], Any], what: str = "", patience: float = PATIENCE) -
     raise AssertionError(f"never came true: {what or true}")
 
 
+def _empty_buckets() -> None:
+    """moto keeps them for the whole process: those of a test before are none of the next one's."""
+    from moto.s3.models import s3_backends
+
+    for account in s3_backends.values():
+        for backend in account.values():
+            backend.buckets.clear()
+
+
 @contextlib.contextmanager
 def sandbox(
     speed: float = 1.0,
@@ -156,6 +165,7 @@ def sandbox(
     with tempfile.TemporaryDirectory(prefix="sandbox-") as directory:
         cloud = Cloud(Path(directory), Settings(speed, seed, region, lag, throttle, isolation))
         cloud.start()
+        _empty_buckets()
         made = Sandbox(cloud)
         try:
             yield made

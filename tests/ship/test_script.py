@@ -175,7 +175,7 @@ def test_a_bare_machine_fetches_checks_and_unpacks_then_starts_the_agent(tmp_pat
 
 
 def test_what_does_not_match_its_digest_is_not_unpacked(tmp_path: Path) -> None:
-    fast = 'sleep() { :; }; fetch() { echo forged >"$2"; }; '
+    fast = 'sleep() { command sleep 0.2; }; fetch() { echo forged >"$2"; }; '
     fast += f'send() {{ cp "$1" {tmp_path}/sent; echo "$2" >{tmp_path}/under; }}'
     status, said = boot(bare(tmp_path, BARE, fast), tmp_path)
     assert status == 74

@@ -52,7 +52,7 @@ def main(asked: SimpleNamespace) -> int:
     if asked.policy:
         return _policy(wanted, places, asked)
     if asked.action == "check" and not asked.place:
-        wanted = [name for name in wanted if not _wants_an_account(name)]
+        wanted = [name for name in wanted if not _is_not_set_up(name)]
     return _check(wanted, places, asked) if asked.action == "check" else _list(wanted, places, asked)
 
 
@@ -75,12 +75,12 @@ def find(name: str, places: dict[str, Place] | None = None) -> Place:
     return places[name]
 
 
-def _wants_an_account(name: str) -> bool:
-    """A paid place that no settings speak of: it is asked when it is named, and not before."""
+def _is_not_set_up(name: str) -> bool:
+    """A place beyond this machine that no settings speak of: it is asked when it is named, and not before."""
     from elsewhere.backends import registry
     from elsewhere.config import load
 
-    return name not in load.current().places() and bool(registry.load(name).traits.prices)
+    return name not in load.current().places() and not registry.load(name).traits.shared_files
 
 
 def _policy(wanted: list[str], places: dict[str, Place], asked: SimpleNamespace) -> int:

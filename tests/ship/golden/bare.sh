@@ -35,15 +35,15 @@ take() {
   done
   mkdir -p "$3" && tar -xzf "$3.tar.gz" -C "$3" && rm -f "$3.tar.gz" && : >"$3/.whole" && echo "elsewhere: $3 is here"
 }
-take bundles/aa.tar.gz aa runtime || { [ "${status:-74}" = 0 ] || send boot.log ''"$ELSEWHERE_MACHINE"; shutdown -h now; kill -KILL $switch; exit 74; }
-take bundles/bb.tar.gz bb code || { [ "${status:-74}" = 0 ] || send boot.log ''"$ELSEWHERE_MACHINE"; shutdown -h now; kill -KILL $switch; exit 74; }
+take bundles/aa.tar.gz aa runtime || { [ "${status:-74}" = 0 ] || { echo 'elsewhere: it ends'; for try in 1 2 3; do grep -qs '^elsewhere: it ends' boot.log && break; sleep 1; done; send boot.log ''"$ELSEWHERE_MACHINE"; }; shutdown -h now; kill -KILL $switch; exit 74; }
+take bundles/bb.tar.gz bb code || { [ "${status:-74}" = 0 ] || { echo 'elsewhere: it ends'; for try in 1 2 3; do grep -qs '^elsewhere: it ends' boot.log && break; sleep 1; done; send boot.log ''"$ELSEWHERE_MACHINE"; }; shutdown -h now; kill -KILL $switch; exit 74; }
 for python in python3.12 python3 python ""; do [ -n "$python" ] || break; "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null && break; done
-[ -n "$python" ] || { take bundles/cc.tar.gz cc uv && uv="$HERE/uv/bin/uv"; "$uv" python install --quiet 3.12 && python=$("$uv" python find 3.12); } || { [ "${status:-74}" = 0 ] || send boot.log ''"$ELSEWHERE_MACHINE"; shutdown -h now; kill -KILL $switch; exit 74; }
-[ -n "$python" ] || { echo 'elsewhere: there is no Python 3.12 here' >&2; false; } || { [ "${status:-74}" = 0 ] || send boot.log ''"$ELSEWHERE_MACHINE"; shutdown -h now; kill -KILL $switch; exit 74; }
+[ -n "$python" ] || { take bundles/cc.tar.gz cc uv && uv="$HERE/uv/bin/uv"; "$uv" python install --quiet 3.12 && python=$("$uv" python find 3.12); } || { [ "${status:-74}" = 0 ] || { echo 'elsewhere: it ends'; for try in 1 2 3; do grep -qs '^elsewhere: it ends' boot.log && break; sleep 1; done; send boot.log ''"$ELSEWHERE_MACHINE"; }; shutdown -h now; kill -KILL $switch; exit 74; }
+[ -n "$python" ] || { echo 'elsewhere: there is no Python 3.12 here' >&2; false; } || { [ "${status:-74}" = 0 ] || { echo 'elsewhere: it ends'; for try in 1 2 3; do grep -qs '^elsewhere: it ends' boot.log && break; sleep 1; done; send boot.log ''"$ELSEWHERE_MACHINE"; }; shutdown -h now; kill -KILL $switch; exit 74; }
 echo "elsewhere: the agent begins, with $python"
 export PYTHONPATH="$HERE"/runtime
 "$python" -m elsewhere.agent 'sqs:us-east-1?job=job-1' --directory "$HERE" --agent "$ELSEWHERE_MACHINE" --slots 4 --term 43200 --lease 120 --idle 60
 status=$?
-[ "${status:-74}" = 0 ] || send boot.log ''"$ELSEWHERE_MACHINE"; shutdown -h now
+[ "${status:-74}" = 0 ] || { echo 'elsewhere: it ends'; for try in 1 2 3; do grep -qs '^elsewhere: it ends' boot.log && break; sleep 1; done; send boot.log ''"$ELSEWHERE_MACHINE"; }; shutdown -h now
 kill -KILL $switch
 exit $status

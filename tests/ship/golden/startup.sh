@@ -35,7 +35,7 @@ take() {
   done
   mkdir -p "$3" && tar -xzf "$3.tar.gz" -C "$3" && rm -f "$3.tar.gz" && : >"$3/.whole" && echo "elsewhere: $3 is here"
 }
-take jobs/job-1/startup.tar.gz bb startup || { [ "${status:-74}" = 0 ] || send boot.log ''"$ELSEWHERE_MACHINE"; shutdown -h now; kill -KILL $switch; exit 74; }
+take jobs/job-1/startup.tar.gz bb startup || { [ "${status:-74}" = 0 ] || { echo 'elsewhere: it ends'; for try in 1 2 3; do grep -qs '^elsewhere: it ends' boot.log && break; sleep 1; done; send boot.log ''"$ELSEWHERE_MACHINE"; }; shutdown -h now; kill -KILL $switch; exit 74; }
 export HOME="${HOME:-/root}"
 export ELSEWHERE_AGENT_ADDRESS='sqs:us-east-1?job=job-1&it'"'"'s'
 export ELSEWHERE_AGENT_BORN="$(date +%s)"
@@ -62,6 +62,6 @@ if [ ! -e switch ]; then
   [ $status != 0 ] || status=70
 fi
 kill $tail
-[ "${status:-74}" = 0 ] || send boot.log ''"$ELSEWHERE_MACHINE"; shutdown -h now
+[ "${status:-74}" = 0 ] || { echo 'elsewhere: it ends'; for try in 1 2 3; do grep -qs '^elsewhere: it ends' boot.log && break; sleep 1; done; send boot.log ''"$ELSEWHERE_MACHINE"; }; shutdown -h now
 kill -KILL $switch
 exit $status
