@@ -143,13 +143,14 @@ def until(true: Callable[[], Any], what: str = "", patience: float = PATIENCE) -
     raise AssertionError(f"never came true: {what or true}")
 
 
-def _empty_buckets() -> None:
+def _empty_buckets(cloud: Cloud) -> None:
     """moto keeps them for the whole process: those of a test before are none of the next one's."""
+    cloud.moto.wait()
     from moto.s3.models import s3_backends
 
     for account in s3_backends.values():
         for backend in account.values():
-            backend.buckets.clear()
+            backend.reset()
 
 
 @contextlib.contextmanager
@@ -165,8 +166,8 @@ def sandbox(
     with tempfile.TemporaryDirectory(prefix="sandbox-") as directory:
         cloud = Cloud(Path(directory), Settings(speed, seed, region, lag, throttle, isolation))
         cloud.start()
-        _empty_buckets()
         made = Sandbox(cloud)
+        _empty_buckets(cloud)
         try:
             yield made
         finally:

@@ -5,6 +5,7 @@ What a place must be able to do for it stands in `Distant` and `Attests` (backen
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import selectors
 import socket
@@ -27,7 +28,7 @@ from elsewhere.controller.afar import AGAIN, COMPANY, INSIST, TURN, Afar
 from elsewhere.controller.files import JobFiles
 from elsewhere.controller.guests import Guests
 from elsewhere.controller.printed import Printed
-from elsewhere.errors import UsageError
+from elsewhere.errors import PlaceError, UsageError
 from elsewhere.ledger.journal import DEED, Journal
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import JobSpec
@@ -69,6 +70,12 @@ class Corner:
     url: str
     store: Store
     journal: Journal
+
+    def abandon(self, ledger: Ledger) -> None:
+        """The place refused the job before anything ran there: nothing of it is left, as far as the place lets us."""
+        with contextlib.suppress(PlaceError):
+            keeping.forget(ledger)
+            self.store.delete(list(self.store.list()))
 
 
 def corner(files: JobFiles, ledger: Ledger, backend: Backend) -> Corner:

@@ -20,7 +20,7 @@ from elsewhere.controller.lock import Lock
 from elsewhere.controller.share import Share
 from elsewhere.controller.stop import Stop
 from elsewhere.controller.view import View
-from elsewhere.errors import JobHeld
+from elsewhere.errors import JobHeld, PlaceError
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.ledger.views import Counts
 from elsewhere.model.job import JobSpec
@@ -56,7 +56,12 @@ def drive(
         epoch = take_over(files, ledger)
         selector = selectors.DefaultSelector()
         exits.callback(selector.close)
-        crew = gather(files, ledger, epoch, selector, corner)
+        try:
+            crew = gather(files, ledger, epoch, selector, corner)
+        except PlaceError:
+            if corner is not None and epoch == 1:  # the place refused before anything ran there
+                corner.abandon(ledger)
+            raise
         exits.callback(_forget_if_over, files, ledger)
         exits.callback(crew.close, now=True)
         controller = Controller(ledger, crew, stop, heard=heard, watch=watch)

@@ -56,13 +56,14 @@ class Moto:
             self._error = error
         self._loaded.set()
 
-    def _wait(self) -> None:
+    def wait(self) -> None:
+        """Until it is loaded."""
         self._loaded.wait()
         if self._error is not None:
             raise RuntimeError(f"moto could not be loaded: {self._error}") from self._error
 
     def answer(self, request: Request) -> Response:
-        self._wait()
+        self.wait()
         said: dict[str, Any] = {}
 
         def start(status: str, headers: list[tuple[str, str]], *_: object) -> None:
@@ -81,26 +82,26 @@ class Moto:
 
     def image(self, region: str, id: str) -> str | None:
         """The image's architecture; None: there is none of that id."""
-        self._wait()
+        self.wait()
         found = self._backends[ACCOUNT][region].amis.get(id)
         return str(found.architecture) if found else None
 
     def subnets(self, region: str) -> list[Subnet]:
         """Those of the default VPC first."""
-        self._wait()
+        self.wait()
         found = self._backends[ACCOUNT][region].describe_subnets()
         found = sorted(found, key=lambda subnet: not subnet.default_for_az)
         return [Subnet(s.id, s.vpc_id, s.availability_zone, s.cidr_block) for s in found]
 
     def lacks_groups(self, region: str, ids: list[str]) -> list[str]:
         """Those of these security groups that do not exist."""
-        self._wait()
+        self.wait()
         known = {group.id for groups in self._backends[ACCOUNT][region].groups.values() for group in groups.values()}
         return [id for id in ids if id not in known]
 
     def role(self, profile: str) -> str | None:
         """The role of an instance profile, by the profile's name; None: there is no such profile, or it has none."""
-        self._wait()
+        self.wait()
         from moto.iam.models import iam_backends
 
         for found in iam_backends[ACCOUNT]["aws"].instance_profiles.values():

@@ -154,7 +154,9 @@ LOG = "boot.log"
 
 def _sent(bare: Bare) -> str:
     """What the boot said, its last word too, goes to the deposit if it failed; a living agent sends it by itself."""
-    last = f"echo 'elsewhere: it ends'; for try in 1 2 3; do grep -qs '^elsewhere: it ends' {LOG} && break; sleep 1; done"
+    last = (
+        f"echo 'elsewhere: it ends'; for try in 1 2 3; do grep -qs '^elsewhere: it ends' {LOG} && break; sleep 1; done"
+    )
     return f'[ "${{status:-74}}" = 0 ] || {{ {last}; send {LOG} {shlex.quote(bare.log)}"$ELSEWHERE_MACHINE"; }}'
 
 
