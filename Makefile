@@ -11,7 +11,7 @@ SHELL := /bin/bash
 
 PYTHON ?= $(shell .ci/python)
 BIN := .venv/bin
-WORKERS ?= 3
+WORKERS ?= 2
 PINS := constraints/dev.txt
 PACKAGE_STAMP := .venv/.installed
 DEV_STAMP := .venv/.installed-dev

@@ -118,9 +118,12 @@ def cpu(*words: str, env: dict[str, str], times: int = 7) -> float:
 @pytest.mark.parametrize("words", [["--version"], ["--help"], ["status"], ["jobs"]])
 def test_the_door_costs_at_most_twelve_bare_interpreters(shell: Shell, words: list[str]) -> None:
     shell("run", "--quiet", "--", "true")
-    bare = cpu(sys.executable, "-c", "pass", env=shell.env)
+    ratios = []
+    for _ in range(9):  # in turns, so that whatever slows the machine slows both
+        bare = cpu(sys.executable, "-c", "pass", env=shell.env, times=1)
+        ratios.append(cpu(sys.executable, "-m", "elsewhere", *words, env=shell.env, times=1) / bare)
 
-    assert cpu(sys.executable, "-m", "elsewhere", *words, env=shell.env) <= 12 * bare
+    assert sorted(ratios)[4] <= 12, ratios
 
 
 def test_a_mistake_of_ours_is_one_sentence_and_a_log(shell: Shell) -> None:

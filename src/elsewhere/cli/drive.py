@@ -164,32 +164,29 @@ def save_results(files: JobFiles, target: Path) -> None:
         save(target, results.write(ledger, files.store, results.form_of(target)))
 
 
+_ENDS = ("stopped early", "gave up", "resumed", "created", "retried")
+
+
 def stopped_why(files: JobFiles) -> str:
     """Why the last controller of the job stopped it before its end, a sentence; empty: it did not."""
-    with which.opened(files) as ledger:
-        ends = [event for event in ledger.events() if event.kind in _ENDS]
-    last = ends[-1] if ends else None
-    if last is not None and last.kind == "gave up":
-        return f"It stopped: {last.detail['why']}" + ("" if "\n" in str(last.detail["why"]) else ".")
-    early = last is not None and last.kind == "stopped early"
-    return "It stopped early, for too many tasks had failed." if early else ""
-
-
-_ENDS = ("stopped early", "gave up", "resumed", "created", "retried")
+    kind, why = _last_end(files)
+    if kind == "gave up":
+        return f"It stopped: {why}" + ("" if "\n" in why else ".")
+    return "It stopped early, for too many tasks had failed." if kind == "stopped early" else ""
 
 
 def given_up(files: JobFiles) -> str:
     """Why its last controller gave the job up: the place refuses for good. Empty too if the budget was spent."""
     from elsewhere.observe.safe import one_line
 
+    kind, why = _last_end(files)
+    return one_line(why, 600) if kind == "gave up" and not why.startswith("the budget") else ""
+
+
+def _last_end(files: JobFiles) -> tuple[str, str]:
     with which.opened(files) as ledger:
-        for event in reversed(ledger.events()):
-            if event.kind == "gave up":
-                why = str(event.detail.get("why") or "")
-                return "" if why.startswith("the budget") else one_line(why, 600)
-            if event.kind in ("resumed", "created", "retried"):
-                break
-    return ""
+        ends = [event for event in ledger.events() if event.kind in _ENDS]
+    return (ends[-1].kind, str(ends[-1].detail.get("why") or "")) if ends else ("", "")
 
 
 def status_of(counts: Counts, interrupted: int = 0) -> int:

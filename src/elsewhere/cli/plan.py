@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -118,21 +117,10 @@ def _free(place: Place, count: int, asked: SimpleNamespace) -> int:
 def _show(
     found: Any, wants: Wants, place: Place, count: int, duration: timedelta | None, asked: SimpleNamespace
 ) -> int:  # fmt: skip
-    from elsewhere.api.solver import solver
-    from elsewhere.choose import estimate as estimating
-    from elsewhere.choose.plan import plan
-    from elsewhere.choose.policy import Remaining, wanted_slots
+    from elsewhere.api import choosing
 
-    if asked.slots:
-        from elsewhere.choose.wants import Span
-
-        least = wants.simultaneous.least
-        wants = replace(wants, simultaneous=Span(least, min(asked.slots, wants.simultaneous.most or asked.slots)))
-    slots = wanted_slots(Remaining(count, duration), wants.simultaneous.most)
-    made = plan(found, wants, slots, duration=duration, solver=solver())
-    estimate = None if duration is None else estimating.estimate(made, count, duration)
-    if estimate is not None:
-        estimating.check_budget(estimate, wants.budget)
+    choice = choosing.choose(found, wants, count, slots=asked.slots, duration=duration)
+    made, estimate = choice.plan, choice.estimate
     if asked.json:
         say_json(_facts(made, estimate, place, count))
     else:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import selectors
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
@@ -15,10 +15,11 @@ from decimal import Decimal
 from elsewhere.channels.base import Channel, Receipt
 from elsewhere.controller.line import Line
 from elsewhere.controller.muster import Muster
+from elsewhere.controller.rate import Rate
 from elsewhere.errors import PlaceError
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.orders import Orders
-from elsewhere.model.ranges import Ranges
+from elsewhere.model.ranges import Ranges, merged
 from elsewhere.model.reports import BootStep, Claimed, Ended, Heartbeat
 from elsewhere.model.states import AllocationState
 from elsewhere.model.task import Delivery, NewTask
@@ -403,45 +404,10 @@ class Afar:
     def _ended(self) -> Ranges:
         """The numbers of finished tasks; those below the first unfinished one are one range and read once."""
         rows = self.pool.holdings.ended(self._floor)
-        parts = list(_merged(rows, self._floor))
+        parts = list(merged(rows, self._floor))
         if parts and parts[0][0] == 1:
             self._floor = parts[0][1] - 1
         return tuple(parts)
-
-
-class Rate:
-    """How many attempts end per second: of the last seconds, the younger ones counting more."""
-
-    def __init__(self, clock: Callable[[], float], over: float = 5.0) -> None:
-        self.clock, self.over = clock, over
-        self._value, self._at = 0.0, clock()
-        self._since = 0
-
-    def add(self, count: int) -> None:
-        self._since += count
-
-    def now(self) -> float:
-        """Per second. A second or so old at most."""
-        passed = self.clock() - self._at
-        if passed >= 0.5:
-            weight = min(1.0, passed / self.over)
-            self._value += (self._since / passed - self._value) * weight
-            self._at, self._since = self.clock(), 0
-        return self._value
-
-
-def _merged(rows: Iterator[tuple[int, int]], floor: int) -> Iterator[tuple[int, int]]:
-    """`1..floor`, then what follows; ranges that touch become one."""
-    start, stop = 1, floor + 1
-    for first, last in rows:
-        if first == stop:
-            stop = last
-        else:
-            if stop > start:
-                yield start, stop
-            start, stop = first, last
-    if stop > start:
-        yield start, stop
 
 
 def _nothing() -> None:

@@ -33,3 +33,17 @@ def numbers(parts: Iterable[tuple[int, int]]) -> Iterator[int]:
     """Every number in these ranges."""
     for start, stop in parts:
         yield from range(start, stop)
+
+
+def merged(rows: Iterator[tuple[int, int]], floor: int) -> Iterator[tuple[int, int]]:
+    """`1..floor`, then what follows; ranges that touch become one."""
+    start, stop = 1, floor + 1
+    for first, last in rows:
+        if first == stop:
+            stop = last
+        else:
+            if stop > start:
+                yield start, stop
+            start, stop = first, last
+    if stop > start:
+        yield start, stop
