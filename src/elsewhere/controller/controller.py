@@ -234,7 +234,7 @@ class Controller:
     def endure(self, error: PlaceError) -> bool:
         """The store that holds the job's log does not answer: everything waits for it, unless we shall end now."""
         self._enduring = True
-        said = "the job's store gives no answer" if isinstance(error, Unreachable) else error.message
+        said = "the job's store gives no answer" if isinstance(error, Unreachable) else error.notice.rstrip(".")
         self.note = f"{said}; it is asked again (Ctrl-C twice leaves the job as it is)"
         if self.watch is not None:
             self.watch(self.view())

@@ -45,10 +45,11 @@ class OpenSsh:
         with process, err:
             try:
                 out, _ = process.communicate(input, timeout.total_seconds() if timeout else None)
-            except subprocess.TimeoutExpired:
+            except subprocess.TimeoutExpired as late:
                 process.kill()
                 limit = timeout.total_seconds() if timeout else 0
-                raise Unreachable(f"{argv[0]} on {self.name} did not end within {limit:g} s") from None
+                ended = "" if self._end(mark, late.output or b"") else "; it may go on there"
+                raise Unreachable(f"{argv[0]} on {self.name} did not end within {limit:g} s{ended}") from None
             except BaseException:
                 process.kill()
                 raise
@@ -58,6 +59,20 @@ class OpenSsh:
         if not begun:
             raise self._failure(process.returncode, said, noise)
         return self._ran(argv, process.returncode, answer, said.partition(mark + b"\n")[2])
+
+    def _end(self, mark: bytes, out: bytes) -> bool:
+        """End the command of this mark with all of its process group; sshd, told that nobody listens, leaves it be."""
+        said = re.search(rb"(\d+) " + mark, out)
+        if said is None:
+            return False
+        kill = ["sh", "-c", 'kill -s KILL -- "-$1"', "sh", said[1].decode()]
+        process, err = self._start(_told(kill, {}, mark), subprocess.PIPE)
+        with process, err:
+            try:
+                process.communicate(timeout=CONNECT)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        return process.returncode == 0
 
     def _ran(self, argv: Sequence[str], status: int, out: bytes, err: bytes) -> Ran:
         """As Here has it: minus the signal's number; a shell says 128 more, and 126 and 127 for what cannot be run."""
@@ -168,7 +183,7 @@ def _told(argv: Sequence[str], env: Mapping[str, str], mark: bytes) -> str:
     sets = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in env.items())
     words = " ".join(shlex.quote(word) for word in argv)
     mark_text = mark.decode()
-    text = f"echo {mark_text}; echo {mark_text} >&2\n{sets}exec {words}"
+    text = f"echo $$ {mark_text}; echo {mark_text} >&2\n{sets}exec {words}"
     return 'exec sh -c \'eval "$(printf "' + _folded(text) + '")"\''
 
 
