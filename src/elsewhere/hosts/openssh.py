@@ -12,6 +12,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -45,10 +46,9 @@ class OpenSsh:
         with process, err:
             try:
                 out, _ = process.communicate(input, timeout.total_seconds() if timeout else None)
-            except subprocess.TimeoutExpired as late:
-                process.kill()
+            except subprocess.TimeoutExpired:
                 limit = timeout.total_seconds() if timeout else 0
-                ended = "" if self._end(mark, late.output or b"") else "; it may go on there"
+                ended = "" if self._end(process, mark) else "; it may go on there"
                 raise Unreachable(f"{argv[0]} on {self.name} did not end within {limit:g} s{ended}") from None
             except BaseException:
                 process.kill()
@@ -60,12 +60,21 @@ class OpenSsh:
             raise self._failure(process.returncode, said, noise)
         return self._ran(argv, process.returncode, answer, said.partition(mark + b"\n")[2])
 
-    def _end(self, mark: bytes, out: bytes) -> bool:
+    def _end(self, process: subprocess.Popen[bytes], mark: bytes) -> bool:
         """End the command of this mark with all of its process group; sshd, told that nobody listens, leaves it be."""
-        said = re.search(rb"(\d+) " + mark, out)
-        if said is None:
+        given_up = time.monotonic() + CONNECT
+        while True:  # it may only just be connecting
+            try:
+                out, _ = process.communicate(timeout=0.05)
+            except subprocess.TimeoutExpired as late:
+                out = late.output or b""
+            begun = re.search(rb"(\d+) " + mark, out)
+            if begun or process.returncode is not None or time.monotonic() > given_up:
+                break
+        process.kill()
+        if begun is None:
             return False
-        kill = ["sh", "-c", 'kill -s KILL -- "-$1"', "sh", said[1].decode()]
+        kill = ["sh", "-c", 'kill -s KILL -- "-$1"', "sh", begun[1].decode()]
         process, err = self._start(_told(kill, {}, mark), subprocess.PIPE)
         with process, err:
             try:
