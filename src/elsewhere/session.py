@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from elsewhere.config.home import home, is_network
-from elsewhere.controller import control
-from elsewhere.controller.files import JobFiles, local_directory
+from elsewhere.controller import control, directory
+from elsewhere.controller.directory import find, listing
+from elsewhere.controller.files import JobFiles
 from elsewhere.controller.lock import Holder, Lock
 from elsewhere.controller.lock import read as read_lock
 from elsewhere.controller.stop import Stop
 from elsewhere.controller.view import View
-from elsewhere.errors import InvalidTask, JobHeld, StateError, UnknownJob, UsageError
+from elsewhere.errors import InvalidTask, JobHeld, StateError, UsageError
 from elsewhere.ledger.views import Counts
 from elsewhere.model.job import JobSpec
 from elsewhere.model.reports import Ended
@@ -39,7 +37,7 @@ __all__ = ["Counts", "Holder", "JobFiles", "Stop", "View",
 # fmt: on
 
 
-# --- making and finding -------------------------------------------------------------------------------------------
+# --- making -------------------------------------------------------------------------------------------
 
 
 def create(spec: JobSpec, tasks: Iterable[NewTask], *, complete: bool = True) -> JobFiles:
@@ -48,27 +46,14 @@ def create(spec: JobSpec, tasks: Iterable[NewTask], *, complete: bool = True) ->
     InvalidTask: two tasks of one id, or what the iterable raises. UsageError: this machine lacks what each task needs.
     `complete` False: more may be added later.
     """
-    import shutil
-
     from elsewhere import machine
 
     if runs_here(spec) and (short := machine.shortfall(spec.resources, spec.slots)):
         raise UsageError("; ".join(short), hint="Ask for less, or for a place that has it (--on).")
-    jobs = _jobs()
-    draft = jobs / f".new-{spec.id}"
-    draft.mkdir(mode=0o700)
-    try:
-        _fill(_ledger_of(draft, spec.id), spec, tasks, complete)
-        draft.rename(jobs / spec.id)
-    except BaseException:
-        if (where := JobFiles(spec.id, draft).elsewhere()) is not None:
-            shutil.rmtree(where[1], ignore_errors=True)
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
-    _sync(jobs)
-    files = JobFiles(spec.id, jobs / spec.id)
-    _name(spec)
-    return files
+    with directory.fresh(spec.id) as draft:
+        _fill(directory.new_ledger(draft), spec, tasks, complete)
+    directory.call(spec.id, spec.name)
+    return directory.files_of(spec.id)
 
 
 def bring(url: str, told: Callable[[str], None] = lambda _: None) -> JobFiles:
@@ -77,30 +62,16 @@ def bring(url: str, told: Callable[[str], None] = lambda _: None) -> JobFiles:
     UsageError: it is here already, our key does not open it, or a secret of its tasks is not to be had here.
     UnknownJob: there is none. StateError: somebody else has written into its log. On any error nothing of it is left.
     """
-    import shutil
-
     from elsewhere.controller import keeping
 
     job = keeping.job_of(url)
-    jobs = _jobs()
-    if (jobs / job).exists():
+    files = directory.files_of(job)
+    if files.directory.exists():
         raise UsageError(f"{job} is here already", hint=f"Go on with it: elsewhere resume {job}")
-    draft = jobs / f".new-{job}"
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(mode=0o700)
-    files = JobFiles(job, draft)
-    try:
-        keeping.bring(url.rstrip("/"), files, _ledger_of(draft, job), told)
-        draft.rename(jobs / job)
-    except BaseException:
-        if (where := files.elsewhere()) is not None:
-            shutil.rmtree(where[1], ignore_errors=True)
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
-    _sync(jobs)
-    files = JobFiles(job, jobs / job)
+    with directory.fresh(job) as draft:
+        keeping.bring(url.rstrip("/"), draft, directory.new_ledger(draft), told)
     with contextlib.closing(files.open()) as ledger:
-        _name(ledger.spec)
+        directory.call(job, ledger.spec.name)
     return files
 
 
@@ -134,15 +105,6 @@ def fit_of(spec: JobSpec, parameters: Parameters | None = None) -> Fit:
     return Fit(parameters, (spec.resources, spec.slots) if runs_here(spec) else None)
 
 
-def _ledger_of(draft: Path, job: str) -> Path:
-    """Where the ledger of a new job goes: beside its files, or, if those lie on a network, on this host's own disk."""
-    if not is_network(draft):
-        return draft / "ledger.db"
-    path = local_directory(job)
-    (draft / "where").write_text(json.dumps({"host": socket.gethostname(), "path": str(path)}))
-    return path / "ledger.db"
-
-
 def _fill(path: Path, spec: JobSpec, tasks: Iterable[NewTask], complete: bool) -> None:
     from elsewhere.ledger.ledger import Ledger
 
@@ -170,66 +132,6 @@ def _with_twice(wrong: InvalidTask, ledger: Ledger) -> InvalidTask:
     except InvalidTask as more:
         return InvalidTask(wrong.message, hint=wrong.hint, faults=wrong.faults, twice=more.twice, numbers=more.numbers)
     return wrong
-
-
-def find(ref: str = "@last") -> JobFiles:
-    """The job of that name, of that unique beginning of an id, or the newest (`@last`). UnknownJob: the nearest."""
-    jobs = _jobs()
-    if ref in ("@last", ""):
-        for files in listing():
-            return files
-        raise UnknownJob("there is no job yet", hint="make one with `elsewhere run`")
-    named = jobs.parent / "names" / ref
-    if "/" not in ref and named.is_symlink():
-        target = jobs / named.readlink().name
-        if target.is_dir():
-            return JobFiles(target.name, target)
-    for start in (ref, f"job-{ref}"):
-        found = [path for path in jobs.glob(f"{_literal(start)}*") if path.is_dir()]
-        if len(found) == 1:
-            return JobFiles(found[0].name, found[0])
-        if found:
-            raise UnknownJob(
-                f"{len(found)} jobs begin with {ref!r}", hint="give more of the id; `elsewhere jobs` lists them"
-            )
-    import difflib
-
-    names = [path.name for path in _jobs().parent.glob("names/*")] + [files.id for files in listing()]
-    nearest = difflib.get_close_matches(ref, names, 1)
-    hint = f"did you mean {nearest[0]}?" if nearest else "`elsewhere jobs` lists them"
-    raise UnknownJob(f"there is no job {ref!r}", hint=hint)
-
-
-def listing() -> list[JobFiles]:
-    """All jobs, the newest first."""
-    return [JobFiles(path.name, path) for path in sorted(_jobs().glob("job-*"), reverse=True) if path.is_dir()]
-
-
-def _jobs() -> Path:
-    path = home() / "jobs"
-    path.mkdir(mode=0o700, exist_ok=True)
-    return path
-
-
-def _name(spec: JobSpec) -> None:
-    """The newest job of a name answers to it."""
-    names = home() / "names"
-    names.mkdir(mode=0o700, exist_ok=True)
-    fresh = names / f".{spec.id}"
-    fresh.symlink_to(spec.id)
-    fresh.replace(names / spec.name)
-
-
-def _literal(text: str) -> str:
-    return "".join(f"[{c}]" if c in "*?[" else c for c in text)
-
-
-def _sync(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 # --- running ------------------------------------------------------------------------------------------------------
@@ -441,19 +343,11 @@ def retry(files: JobFiles, tasks: Sequence[str] | None = None) -> int:
 
 def remove(files: JobFiles) -> None:
     """Remove a job and all its files. JobHeld: it is running. Twice: harmless."""
-    import shutil
 
     if not files.directory.exists():
         return
     with Lock(files.lock):
-        if (where := files.elsewhere()) is not None and where[0] == socket.gethostname():
-            shutil.rmtree(where[1], ignore_errors=True)
-        gone = files.directory.with_name(f".gone-{files.id}")
-        files.directory.rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
-    for name in (home() / "names").glob("*"):
-        if name.is_symlink() and name.readlink().name == files.id:
-            name.unlink(missing_ok=True)
+        directory.remove(files)
 
 
 def is_put_away(files: JobFiles) -> bool:

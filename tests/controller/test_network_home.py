@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from elsewhere import session
+from elsewhere.controller import directory
 from elsewhere.controller import files as job_files
 from elsewhere.errors import InvalidTask, JobHeld
 from elsewhere.model import ids
@@ -24,8 +25,8 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("ELSEWHERE_HOME", str(tmp_path / "home"))
     local = tmp_path / "disk"
     local.mkdir()
-    monkeypatch.setattr(session, "is_network", lambda path: True)
-    monkeypatch.setattr(session, "local_directory", lambda job: _made(local / job))
+    monkeypatch.setattr(directory, "is_network", lambda path: True)
+    monkeypatch.setattr(directory, "local_directory", lambda job: _made(local / job))
     yield local
 
 

@@ -16,6 +16,7 @@ from elsewhere.channels.base import Channel, Receipt
 from elsewhere.controller.line import Line
 from elsewhere.controller.muster import Muster
 from elsewhere.controller.rate import Rate
+from elsewhere.controller.stuck import Stuck
 from elsewhere.errors import PlaceError
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.orders import Orders
@@ -31,9 +32,6 @@ AHEAD = 5.0
 """Seconds of work, at the rate that was measured, that are handed out ahead of the agents."""
 FIRST, MOST_AHEAD = 8, 20_000
 """Deliveries: for each slot while no rate is known; in all."""
-STUCK = 5.0
-"""Seconds without a claim, though there are deliveries and slots for them, after which those are taken to lie with a
-machine that is gone: whole portions travel, and their lease would hold them for minutes."""
 AGAIN = 2.0
 """Seconds that agents get to say what they have, before what seems to be in nobody's hands is sent again."""
 HEARING = 45.0
@@ -94,8 +92,7 @@ class Afar:
         self._drained: float | None = None
         """Since when agents can read that they shall take nothing more."""
         self._taken_back = False
-        self._alive, self._claimed = frozenset[str](), clock()
-        self._lost, self._tries = epoch > 1, 0  # a controller before us may have lost some
+        self._stuck = Stuck(clock(), lost=epoch > 1)  # a controller before us may have lost some machines
 
     def open(self) -> None:
         """Make the channel, and note what was handed out before us and is in nobody's hands as far as we know.
@@ -191,7 +188,7 @@ class Afar:
                 self.pool.cannot_boot(report.agent, f"{report.step}: {report.error}")
         ended = [report for report in reports if isinstance(report, Ended)]
         if ended or any(isinstance(report, Claimed) for report in reports):
-            self._claimed, self._tries = now, 0
+            self._stuck.claimed(now)
         holdings.heard(ended)
         for report in ended:
             self._muster.ended(report)
@@ -330,7 +327,7 @@ class Afar:
             self.pool.need(todo, draining=self.draining, idle=self._idle())
             self._look()
             self._muster.keep(self._slots())
-            self._note_the_gone()
+            self._stuck.seen(self.pool.state.alive, self.pool.ready, self.clock())
             self._free_the_stuck(now)
             if self._word() != self._orders or now - self._told >= TELL:
                 self._tell()
@@ -349,26 +346,16 @@ class Afar:
     def _look(self) -> None:
         self.pool.look()
 
-    def _note_the_gone(self) -> None:
-        alive = self.pool.state.alive
-        if self._alive - alive:
-            self._lost, self._claimed = True, self.clock()
-        self._alive = alive
-
     def _free_the_stuck(self, now: float) -> None:
-        """A machine went, and what it had not begun is in nobody's hands: handed out again, under its next number.
-
-        Again, after twice as long, if nobody takes it: the last long poll of a machine that is gone may have done so.
-        """
-        if not self._lost or self.draining or now - self._claimed < STUCK * 2**self._tries:
+        """A machine went, and what it had not begun is in nobody's hands: handed out again, under its next number."""
+        if self.draining or not self._stuck.due(now):
             return
         held = len(self.pool.holdings.held())
         if held >= self.pool.ready or held >= self.ledger.counts.handed_out:
             return
+        self._stuck.freed(now)
         found = [d for page in self.pool.holdings.unclaimed() for d in page]
-        stuck = [d.n for d in found if not d.alone or not held]
-        self._claimed, self._tries = now, min(self._tries + 1, 6)
-        if stuck:
+        if stuck := [d.n for d in found if not d.alone or not held]:
             with self.ledger.moving():
                 self.ledger.note("taken back", tasks=self.ledger.interrupt(stuck))
 
