@@ -215,3 +215,60 @@ def test_a_journal_does_not_grow_for_ever(tmp_path: Path) -> None:
     journal.close()
     assert last == 41
     assert list(Journal(tmp_path / "j").pending) == [41]
+
+
+class Team:
+    """Several agents at one end of pipes, each of which could do so many in the time that is stocked for."""
+
+    def __init__(self, folder: Path, *able: int) -> None:
+        self.clock, self.able = FakeClock(), able
+        self.home = Pipe(clock=self.clock, charter=b"words")
+        self.agents = [Away(f"a{k}", self.connect, folder / f"journal-{k}", lease=LEASE, clock=self.clock)
+                       for k in range(len(able))]  # fmt: skip
+        self.hands: list[list[Claim]] = [[] for _ in able]
+
+    def connect(self) -> tuple[int, int]:
+        ours, theirs = socket.socketpair()
+        fd = ours.detach()
+        self.home.attach(fd, fd)
+        fd = theirs.detach()
+        return fd, fd
+
+    def turn(self, done: int = 0) -> None:
+        """Each ends so many of what it has, and asks for more: two at once, the rest for later."""
+        for _ in range(6):
+            for agent, hands, able in zip(self.agents, self.hands, self.able, strict=True):
+                ended_now, hands[:], done_now = hands[:done], hands[done:], done
+                if done_now:
+                    agent.report([ended(claim.delivery.n) for claim in ended_now], ended_now)
+                room = Room(max(0, 2 - len(hands)), stock=max(0, able - max(2, len(hands))))
+                hands += agent.claim("a", room, LEASE)
+            done = 0
+            self.home.confirm(self.home.collect(5000))
+
+    def sizes(self) -> list[int]:
+        return [len(hands) for hands in self.hands]
+
+
+def test_half_of_what_is_there_lies_ahead_by_what_each_would_do(tmp_path: Path) -> None:
+    team = Team(tmp_path, 300, 100)
+    team.turn()
+    team.home.send(deliveries(200))
+    team.turn()
+    quick, slow = team.sizes()
+    assert 70 <= quick <= 80 and 20 <= slow <= 30
+    team.turn()
+    assert team.sizes() == [quick, slow], "nothing is asked for again and again"
+    left = 200
+    while left:
+        team.turn(done=2)
+        left -= 4
+        assert sum(team.sizes()) <= left // 2 + 4, "the nearer the end, the less lies ahead"
+
+
+def test_where_there_is_plenty_each_has_as_much_as_it_would_do(tmp_path: Path) -> None:
+    team = Team(tmp_path, 40, 20)
+    team.turn()
+    team.home.send(deliveries(1000))
+    team.turn()
+    assert team.sizes() == [40, 20]

@@ -122,6 +122,21 @@ def test_a_connection_that_breaks_loses_nothing_and_runs_nothing_twice(lab: Lab)
     assert set(lab.attempts().values()) == {1}
 
 
+def test_hosts_that_nobody_reaches_go_on_with_what_lies_ahead(lab: Lab) -> None:
+    running = lab.start("run", lab.tasks(900, seconds=0.05), "--entry", "work:f", "--on", "lab", "--quiet")
+    until(lambda: len(lab.attempts()) > 150)
+    for name in ("node1", "node2"):
+        lab.hosts.stop(name)
+    before = len(lab.attempts())
+    until(lambda: len(lab.attempts()) > before + 100, "there is work for the time of an outage")
+    for name in ("node1", "node2"):
+        lab.hosts.start(name)
+    out, err = running.communicate(timeout=BOUND)
+    assert running.returncode == 0, out + err
+    assert len(lab.results()) == 900
+    assert set(lab.attempts().values()) == {1}
+
+
 def test_a_controller_that_is_killed_leaves_the_hosts_at_work_and_resume_finds_them(lab: Lab) -> None:
     running = lab.start("run", lab.tasks(300, seconds=0.05), "--entry", "work:f", "--on", "lab", "--quiet")
     until(lambda: len(lab.attempts()) > 10)

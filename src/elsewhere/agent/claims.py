@@ -70,11 +70,11 @@ class Hands:
 
     # --- taking ---------------------------------------------------------------------------------------------------
 
-    def room(self, free: int) -> Room | None:
-        """What may be claimed if slots have room for `free` more; None: nothing."""
-        if free <= 0 or self.draining or self.orders.over or self._alone():
+    def room(self, free: int, stock: int = 0) -> Room | None:
+        """What may be claimed if slots have room for `free` more, and for `stock` more before long; None: nothing."""
+        if free + stock <= 0 or self.draining or self.orders.over or self._alone():
             return None
-        return Room(free, alone=not self._held)
+        return Room(free, alone=not self._held, stock=stock)
 
     def took(self, claims: Sequence[Claim]) -> Steps:
         """New claims, after orders have been read: what is stale is acknowledged, what cannot be run goes back."""

@@ -17,6 +17,8 @@ _AHEAD = 0.04
 """Seconds of work in one slot, so that it need not wait for us."""
 _LONG = 0.05
 MOST = 1000
+STOCK = 8192
+"""Deliveries at most, for a time in which nobody is heard of."""
 _BYTES = 8 << 20
 _FRAME = 256 << 10
 
@@ -79,6 +81,14 @@ class Queue:
             return 0  # nobody is hungry: hand-outs cost much the same for one as for many
         held = len(self._pending) + sum(levels)
         return max(0, min(count * depth - held, int(_BYTES / self._size) - held + count))
+
+    def stock(self, children: Sequence[Child], count: int, seconds: float) -> int:
+        """How many more `count` slots would do in so many seconds, about: a power of two; 0 while that is not known."""
+        if not seconds or self._took is None:
+            return 0
+        wanted = min(count * seconds / max(self._took, 1e-6), STOCK, _BYTES / self._size)
+        more = int(wanted) - len(self._pending) - sum(len(child.given) for child in children)
+        return 1 << (more.bit_length() - 1) if more > 0 else 0
 
     def _depth(self) -> int:
         """Of deliveries in one slot: the running one and those behind it."""

@@ -187,7 +187,8 @@ class Process:
         return max(0.0, min(wait, due - self.age())) if due is not None else wait
 
     def _claim(self) -> bool:
-        room = self.hands.room(self.slots.room()) if not self._stops else None
+        stock = self.slots.stock(float(getattr(self.channel, "stock", 0.0)))
+        room = self.hands.room(self.slots.room(), stock) if not self._stops else None
         if room is None:
             return False
         with suppress(PlaceError, StateError):

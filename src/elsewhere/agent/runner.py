@@ -70,6 +70,10 @@ class Slots:
             return 0
         return MOST if self.broken else self._queue.room(self._children, self.count)
 
+    def stock(self, seconds: float) -> int:
+        """How many more it would do in so many seconds."""
+        return 0 if self._closed or self.trouble else self._queue.stock(self._children, self.count, seconds)
+
     def put(self, deliveries: Sequence[Delivery]) -> None:
         """Take these; they are run once, about in this order."""
         if not deliveries:

@@ -29,6 +29,7 @@ from elsewhere.model.task import Delivery
 _AGAIN = 1.0
 """Seconds between two tries to get back."""
 _BEAT = 5.0
+_STOCK = 600.0
 _ANSWER = 600.0
 """Seconds that an answer is waited for while the connection stands: it may be a large one."""
 
@@ -64,7 +65,7 @@ class Away:
         self._holding: set[Pair] = set()
         self._lapsed: set[Pair] = set()
         self._saying: dict[int, list[Pair]] = {}
-        self._wanted = (0, False)
+        self._wanted = words.Want(0, False)
         self._charter: bytes | None = None
         self._beat = b""
         """The last heartbeat, which needs no keeping: said again when we are back."""
@@ -72,10 +73,12 @@ class Away:
         self._answers: dict[str, words.Item] = {}
         self.beat = float("inf")
         """Seconds between two signs of life, where a lease is longer than people want to wait for news."""
+        self.stock = 0.0
+        """Seconds of work that are had in hand for a time in which home cannot be heard."""
         self._patience = timedelta(seconds=20)
         if isinstance(connect, Door):
             self._patience = timedelta(minutes=15)
-            self.store, self.beat = Lent(self), _BEAT
+            self.store, self.beat, self.stock = Lent(self), _BEAT, _STOCK
             self._selector.register(connect.socket, selectors.EVENT_READ)
 
     # --- the verbs of an agent
@@ -101,16 +104,17 @@ class Away:
         self._turn()
         self._fall_due()
         taken: list[Delivery] = []
-        while self._queue and len(taken) < room.tasks:
+        while self._queue and len(taken) < room.tasks + room.stock:
             if self._queue[0].alone and (taken or not room.alone):
                 break
             taken.append(self._queue.popleft())
             if taken[-1].alone:
                 break
-        wanted = (room.tasks - len(taken), room.alone and not taken)
-        if wanted[0] > 0 and not self._queue and (wanted != self._wanted or taken):
+        more = max(0, len(taken) - room.tasks)
+        wanted = words.Want(max(0, room.tasks - len(taken)), room.alone and not taken, max(0, room.stock - more))
+        if (wanted.tasks or wanted.stock) and not self._queue and (wanted != self._wanted or taken):
             self._wanted = wanted
-            self._say(words.WANT, words.encode(words.Want(*wanted)))
+            self._say(words.WANT, words.encode(wanted))
         return [Claim(delivery, f"{delivery.n}/{delivery.attempt}") for delivery in taken]
 
     def renew(self, claims: Collection[Claim], lease: timedelta) -> Collection[Claim]:
@@ -223,7 +227,7 @@ class Away:
         holding = sorted(self._holding | {pair for pairs in self._saying.values() for pair in pairs})
         hello = words.Hello(self._agent, self._process, self._journal.id, self._lease, holding)
         self._say(words.HELLO, words.encode(hello))
-        self._wanted = (0, False)
+        self._wanted = words.Want(0, False)
         if self._beat:
             self._say(words.REPORT, self._beat)
         for number, body in list(self._journal.pending.items()):
@@ -234,7 +238,7 @@ class Away:
             self._charter = body
         elif kind == words.DELIVER:
             deliveries = unpack_deliveries(body)
-            self._wanted = (0, False)
+            self._wanted = words.Want(0, False)
             self._queue.extend(deliveries)
             self._holding.update(d[:2] for d in deliveries)
             self._lapsed.difference_update(d[:2] for d in deliveries)

@@ -16,10 +16,14 @@ from elsewhere.model.task import Delivery
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What an agent can take: at most `tasks` deliveries; `alone`: the machine is empty, so a suspect may come."""
+    """What an agent can take: at most `tasks` deliveries; `alone`: the machine is empty, so a suspect may come.
+
+    `stock`: so many more it would have done before long, should nobody be heard of meanwhile; a channel may ignore it.
+    """
 
     tasks: int
     alone: bool = False
+    stock: int = 0
 
 
 class Claim(NamedTuple):

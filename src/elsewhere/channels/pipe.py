@@ -288,19 +288,42 @@ class Pipe:
 
     def _serve(self) -> None:
         """Give to each agent what it wants, as far as there is some."""
-        for peer in self._peers.values():
-            if peer.stream.closed or peer.want.tasks <= 0:
+        open_ones = [peer for peer in self._peers.values() if not peer.stream.closed]
+        for peer in open_ones:
+            if peer.want.tasks <= 0:
                 continue
             if peer.want.alone and self._suspects and not peer.held:
-                given = [self._suspects.popleft()]
-            else:
-                given = [self._ready.popleft() for _ in range(min(peer.want.tasks, len(self._ready)))]
-            if not given:
-                continue
-            peer.want = words.Want(0 if given[0].alone else peer.want.tasks - len(given), False)
-            peer.held.update({(d.n, d.attempt): d for d in given})
-            for start in range(0, len(given), _BATCH):
-                peer.stream.write(words.DELIVER, pack_deliveries(given[start : start + _BATCH]))
+                self._give(peer, [self._suspects.popleft()])
+                peer.want = words.Want(0, False)
+            elif given := self._taken(peer.want.tasks):
+                self._give(peer, given)
+                peer.want = words.Want(peer.want.tasks - len(given), False, peer.want.stock)
+        if self._ready:
+            self._stock([peer for peer in open_ones if peer.want.stock > 0])
+
+    def _stock(self, peers: Sequence[Peer]) -> None:
+        """For times without contact each has some ahead: of all there is one half, by what each would do in that time.
+
+        So what lies ahead grows less as the end comes near, and nobody waits long for what another has.
+        """
+        would = {peer.hello.process: len(peer.held) + peer.want.stock for peer in peers}
+        there = len(self._ready) + sum(len(peer.held) for peer in peers)
+        part = min(1.0, there / (2 * max(1, sum(would.values()))))
+        for peer in peers:
+            share = int(would[peer.hello.process] * part)
+            more = min(share - len(peer.held), peer.want.stock)
+            if more > 0 and more * 4 >= share:  # not in slivers
+                given = self._taken(more)
+                self._give(peer, given)
+                peer.want = words.Want(peer.want.tasks, peer.want.alone, peer.want.stock - len(given))
+
+    def _taken(self, most: int) -> list[Delivery]:
+        return [self._ready.popleft() for _ in range(min(most, len(self._ready)))]
+
+    def _give(self, peer: Peer, given: Sequence[Delivery]) -> None:
+        peer.held.update({(d.n, d.attempt): d for d in given})
+        for start in range(0, len(given), _BATCH):
+            peer.stream.write(words.DELIVER, pack_deliveries(given[start : start + _BATCH]))
 
     def _tell(self, journal: str, kind: int, body: bytes) -> None:
         for peer in self._peers.values():

@@ -34,10 +34,11 @@ class Hello(msgspec.Struct, frozen=True):
 
 
 class Want(msgspec.Struct, frozen=True):
-    """It could use so many more deliveries now. The newest word holds."""
+    """It could use so many more deliveries now, and so many for later. The newest word holds."""
 
     tasks: int
     alone: bool
+    stock: int = 0
 
 
 class Release(msgspec.Struct, frozen=True):

@@ -61,7 +61,7 @@ class Afar:
     """What a controller sees of them. One thread; `open` it once before the first turn."""
 
     sync = True
-    again = AGAIN
+    again, ahead = AGAIN, AHEAD
 
     def __init__(
         self,
@@ -150,7 +150,7 @@ class Afar:
         if self.draining or self.line.unsent:
             return 0
         slots = max(self.size, self.pool.state.bounds.shapes[0].slots)
-        ahead = min(max(FIRST * slots, int(self._rate.now() * AHEAD)), MOST_AHEAD)
+        ahead = min(max(FIRST * slots, int(self._rate.now() * self.ahead)), MOST_AHEAD)
         out = self.ledger.counts.handed_out
         return ahead - out if out <= ahead // 2 else 0
 

@@ -44,6 +44,8 @@ GREET = 30.0
 AGAIN = (0.25, 15.0)
 """Seconds between two tries: the first, and the most."""
 BRING = 2.0
+STOCK = 1200.0
+"""Seconds of work that are handed out: agents have half of it with them, for times in which they are not reached."""
 LEAVE = 30.0
 """Seconds in which machines may leave by themselves."""
 
@@ -98,6 +100,7 @@ class Dialling(Afar):
     printed: Printed
     place: Dialled
     lines: dict[NativeId, _Line]
+    ahead = STOCK
     _brought = 0.0
 
     def turn(self, wait: float) -> None:
