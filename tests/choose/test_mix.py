@@ -158,6 +158,17 @@ def test_a_solver_that_lies_is_not_believed() -> None:
     assert mix.cost == 120_000
 
 
+def test_one_machine_that_is_the_cheapest_needs_no_solver() -> None:
+    types = [small.machine("a.large", 2), small.machine("b.large", 3)]
+    aim = goal(spot_market(small.catalog(types, [(0, 0, 1, 50_000), (1, 0, 1, 70_000)])), 1, False)
+
+    def unasked(program: Program) -> Solution:
+        raise AssertionError("the solver was asked")
+
+    mix = cheapest(aim, Caps(), unasked)
+    assert (mix.cost, mix.bound) == (50_000, 50_000)
+
+
 # --- spreading ------------------------------------------------------------------------------------------------------
 
 

@@ -279,7 +279,10 @@ def _cheapest(goal: Goal, caps: Caps, solver: Solver | None) -> Mix:
     relaxed = bound(goal, caps.machines, caps.cpus, prices)
     if relaxed is None or mix.slots < goal.slots:
         return mix
-    mix = replace(mix, bound=min(relaxed.value, mix.cost))
+    value = relaxed.value
+    if sum(mix.counts.values()) == 1:  # whatever does it is at least one machine
+        value = max(value, min(goal.market.price[k] for k in goal.open))
+    mix = replace(mix, bound=min(value, mix.cost))
     if solver is None or mix.gap <= ENOUGH:
         return mix
     return _solved(goal, caps, mix, relaxed, prices, solver)

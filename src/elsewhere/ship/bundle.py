@@ -48,7 +48,8 @@ def pack(files: Mapping[str, Path]) -> Bundle:
             part.chmod(0o600)
             with gzip.GzipFile("", "wb", 1, raw, mtime=0) as packed:
                 _write(packed, files)
-        bundle = Bundle(_digest(part), folder / f"{_digest(part)}.tar.gz")
+        digest = _digest(part)
+        bundle = Bundle(digest, folder / f"{digest}.tar.gz")
         part.replace(bundle.path)
     except BaseException:
         part.unlink(missing_ok=True)
