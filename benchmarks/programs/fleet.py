@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from elsewhere.controller.afar import CALL
+from elsewhere.controller.afar import CALL, TIMES
 from elsewhere.model import ids
 from elsewhere.model.job import Entry, JobSpec
 from elsewhere.model.place import Offer, Shape
@@ -106,7 +106,7 @@ class Bench:
         self.pool.need(self.count)
         self.pool.look()
         self.pool.heard(self.pool.state.alive)
-        self.due = time.monotonic() + max(CALL, 10 * self.pool.took.total_seconds())
+        self.due = time.monotonic() + max(CALL, TIMES * self.pool.took.total_seconds())
 
     def until(self, true: Callable[[], bool], hurry: bool = False) -> None:
         end = time.monotonic() + 600

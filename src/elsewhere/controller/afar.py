@@ -37,10 +37,10 @@ AGAIN = 2.0
 HEARING = 45.0
 """Seconds that agents get to hear that they shall take nothing more, and to say what they have, before what seems to be
 in nobody's hands is taken back. They look at their orders each half minute at the least."""
-LOOK, CALL, SELDOM = 1.0, 2.5, 60.0
-"""Seconds between two looks at the place, and where a look is a call to a cloud, which counts them; ten times as long
-as the place took to answer, if that is more, but no longer than the last: what must be stopped, and terms that end, do
-not wait for a slow place. What is asked for besides does not count: a launch takes seconds."""
+LOOK, CALL, SELDOM, TIMES = 1.0, 2.5, 60.0, 20
+"""Seconds between two looks at the place, and where a look is a call to a cloud, which counts them; so many TIMES as
+long as the place took to answer, if that is more, but no longer than SELDOM: what must be stopped, and terms that end,
+do not wait for a slow place. What is asked for besides does not count: a launch takes seconds."""
 OVERDUE = 30.0
 """Seconds for which a look that is due is put off while reports keep coming in."""
 TELL = 10.0
@@ -280,7 +280,7 @@ class Afar:
     def pace(self) -> float:
         """Seconds between two looks."""
         least = CALL if self.pool.state.bounds.lag else LOOK
-        return max(least, min(10 * self.pool.took.total_seconds(), SELDOM))
+        return max(least, min(TIMES * self.pool.took.total_seconds(), SELDOM))
 
     def fetch(self) -> None:
         """What lies with the machines' store and is wanted here comes now: it may go the next moment."""
