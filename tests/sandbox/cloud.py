@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import tempfile
 import time
 import urllib.error
@@ -10,6 +11,8 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from elsewhere.sandbox import control
 from elsewhere.sandbox.cloud import Cloud, Settings
@@ -163,6 +166,8 @@ def sandbox(
     isolation: str = "none",
 ) -> Iterator[Sandbox]:
     """A sandbox of its own, up for as long as the block lasts; its machines are gone afterwards."""
+    if shutil.which("curl") is None:
+        pytest.skip("needs curl, which is not installed here")
     with tempfile.TemporaryDirectory(prefix="sandbox-") as directory:
         cloud = Cloud(Path(directory), Settings(speed, seed, region, lag, throttle, isolation))
         cloud.start()

@@ -117,3 +117,9 @@ def test_without_a_sandbox_its_orders_say_how_to_begin(shell: Shell) -> None:
         assert ran.status == 2 and "no sandbox is up" in ran.err and "sandbox up --detach" in ran.err
     assert shell("sandbox", "down").out == "No sandbox was up.\n"
     assert shell("sandbox", "up", "--region", "us-east-9").status == 2
+
+
+def test_without_curl_no_machine_could_boot_and_that_is_said_at_once(shell: Shell, tmp_path: Path) -> None:
+    ran = shell("sandbox", "up", "--detach", env={"PATH": str(tmp_path)})
+    assert ran.status == 2 and "curl is not installed" in ran.err and "apt install curl" in ran.err
+    assert shell("sandbox", "status").status == 2

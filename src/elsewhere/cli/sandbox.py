@@ -114,9 +114,12 @@ def _ask(verb: str, **words: Any) -> dict[str, Any]:
 
 def _up(asked: SimpleNamespace) -> int:
     from importlib.util import find_spec
+    from shutil import which
 
     if find_spec("moto") is None or find_spec("botocore") is None:
         raise MissingExtra("the sandbox is not installed", hint="pip install 'elsewhere[aws,sandbox]'")
+    if which("curl") is None:
+        raise MissingExtra("curl is not installed here, by which machines fetch what they run", hint="apt install curl")
     from elsewhere.sandbox import catalog
 
     if asked.region not in catalog.regions():

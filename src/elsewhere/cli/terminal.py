@@ -45,7 +45,9 @@ def say(*lines: str) -> None:
 
 
 def tell(*lines: str) -> None:
-    """Lines for the person, on standard error: what goes on, and what to type next."""
+    """Lines for the person, on standard error: what goes on, and what to type next. Where both streams go to one place,
+    behind what was said before."""
+    sys.stdout.flush()
     sys.stderr.write("".join(f"{line}\n" for line in lines))
     sys.stderr.flush()
 
