@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from hosts.relay import Relay
+
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 
@@ -22,6 +24,7 @@ class Hosts:
         self.folder, self.config = folder, folder / "config"
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}
         self.ports: dict[str, int] = {}
+        self.relays: dict[str, Relay] = {}
         for name in ("host", "user"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
         shutil.copy(folder / "user.pub", folder / "authorized")
@@ -81,14 +84,21 @@ class Hosts:
             if process.is_running() and process.name() == "sshd":
                 process.kill()
 
+    def wire(self, name: str) -> Relay:
+        """From now on ssh reaches that host through this."""
+        relay = self.relays[name] = Relay(self.ports[name])
+        self._write()
+        return relay
+
     def _write(self) -> None:
         known = self.folder / "known"
         key = " ".join((self.folder / "host.pub").read_text().split()[:2])
-        known.write_text("".join(f"[127.0.0.1]:{port} {key}\n" for port in self.ports.values()))
+        ports = {name: self.relays[name].port if name in self.relays else port for name, port in self.ports.items()}
+        known.write_text("".join(f"[127.0.0.1]:{port} {key}\n" for port in ports.values()))
         self.config.write_text("".join(
             f"Host {name}\n  HostName 127.0.0.1\n  Port {port}\n  User {getpass.getuser()}\n"
             f"  IdentityFile {self.folder / 'user'}\n  IdentitiesOnly yes\n  UserKnownHostsFile {known}\n"
-            for name, port in self.ports.items()
+            for name, port in ports.items()
         ))  # fmt: skip
 
 
@@ -101,5 +111,7 @@ def running(folder: Path, *names: str) -> Iterator[Hosts]:
             hosts.add(name)
         yield hosts
     finally:
+        for relay in hosts.relays.values():
+            relay.close()
         for name in list(hosts.daemons):
             hosts.stop(name)

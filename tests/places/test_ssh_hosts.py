@@ -137,6 +137,49 @@ def test_hosts_that_nobody_reaches_go_on_with_what_lies_ahead(lab: Lab) -> None:
     assert set(lab.attempts().values()) == {1}
 
 
+def test_connections_that_are_reset_in_the_middle_of_a_message_lose_nothing(lab: Lab) -> None:
+    """As long as it works without a word of it, it also works in the middle of one."""
+    wires = [lab.hosts.wire(name) for name in ("node1", "node2")]
+    running = lab.start("run", lab.tasks(400, seconds=0.05, size=2_000), "--entry", "work:f", "--on", "lab", "--quiet")
+    for k in range(3):
+        until(lambda k=k: len(lab.attempts()) > 40 + 80 * k)  # type: ignore[misc]
+        for count, wire in enumerate(wires, 1):
+            wire.cut_after(3_001 * count)
+    out, err = running.communicate(timeout=BOUND)
+    assert running.returncode == 0, out + err
+    assert all(wire.cuts >= 2 for wire in wires)
+    assert len(lab.results()) == 400
+    assert set(lab.attempts().values()) == {1}
+
+
+@pytest.mark.parametrize(
+    ("ways", "seconds"),
+    [(("home",), 20), pytest.param(("out",), 20, marks=pytest.mark.soak),
+     pytest.param(("out", "home"), 60, marks=pytest.mark.soak),
+     pytest.param(("out", "home"), 600, marks=[pytest.mark.soak, pytest.mark.timeout(1500)])],
+)  # fmt: skip
+def test_a_wire_that_is_silent_for_a_while_idles_nobody_and_runs_nothing_twice(
+    lab: Lab, ways: tuple[str, ...], seconds: int
+) -> None:
+    """Longer than three signs of life are waited for: the connection is given up, and made again when it can be."""
+    count = 60 * seconds
+    wires = [lab.hosts.wire(name) for name in ("node1", "node2")]
+    running = lab.start("run", lab.tasks(count, seconds=0.05), "--entry", "work:f", "--on", "lab", "--quiet")
+    until(lambda: len(lab.attempts()) > count // 5)
+    for wire in wires:
+        wire.mute(*ways)
+    before = len(lab.attempts())
+    time.sleep(seconds)
+    assert len(lab.attempts()) > before + count // 10, "there is work for the time of an outage"
+    for wire in wires:
+        wire.cut()
+        wire.mute()
+    out, err = running.communicate(timeout=BOUND + seconds)
+    assert running.returncode == 0, out + err
+    assert len(lab.results()) == count
+    assert set(lab.attempts().values()) == {1}
+
+
 def test_a_controller_that_is_killed_leaves_the_hosts_at_work_and_resume_finds_them(lab: Lab) -> None:
     running = lab.start("run", lab.tasks(300, seconds=0.05), "--entry", "work:f", "--on", "lab", "--quiet")
     until(lambda: len(lab.attempts()) > 10)

@@ -30,8 +30,9 @@ _AGAIN = 1.0
 """Seconds between two tries to get back."""
 _BEAT = 5.0
 _STOCK = 600.0
-_ANSWER = 600.0
-"""Seconds that an answer is waited for while the connection stands: it may be a large one."""
+_SILENT = 5.0
+"""Seconds in which nothing moves on a connection, while an answer is waited for: nobody is there, as long as nothing
+comes. A wire that is cut far away says nothing for hours."""
 
 Connect = Callable[[], tuple[int, int] | None]
 """A way home: descriptors to read from and to write to (they may be the same), or None if there is none just now."""
@@ -71,6 +72,8 @@ class Away:
         """The last heartbeat, which needs no keeping: said again when we are back."""
         self._orders = Orders("")
         self._answers: dict[str, words.Item] = {}
+        self._silence: tuple[Stream, int] | None = None
+        """The connection on which an answer did not come, and how much had come by then."""
         self.beat = float("inf")
         """Seconds between two signs of life, where a lease is longer than people want to wait for news."""
         self.stock = 0.0
@@ -165,12 +168,19 @@ class Away:
         asked = self._stream
         if asked is None:
             raise Unreachable("the controller is not connected")
+        if self._silence == (asked, asked.heard):
+            raise Unreachable("the controller is silent")
         self._answers.pop(item.key, None)
         self._say(kind, words.encode(item))
-        end = self._clock() + _ANSWER
+        moved, since = (0, 0), self._clock()
         while item.key not in self._answers:
-            if self._stream is not asked or asked.closed or self._clock() > end:
+            if self._stream is not asked or asked.closed:
                 raise Unreachable("the connection to the controller was lost")
+            if moved != (asked.heard, asked.told):
+                moved, since = (asked.heard, asked.told), self._clock()
+            elif self._clock() - since > _SILENT:
+                self._silence = (asked, asked.heard)
+                raise Unreachable("the controller is silent")
             self._selector.select(0.2)
             self._turn()
         return self._answers.pop(item.key)

@@ -30,6 +30,8 @@ class Stream:
         self._skip = skip
         self.reader, self.writer, self.closed, self.most = reader, writer, False, GREETING
         self._watch, self._in, self._out = watch, bytearray(), bytearray()
+        self.heard = self.told = 0
+        """Bytes that have come, and that were taken."""
         self._writing = False
         for fd in {reader, writer}:
             os.set_blocking(fd, False)
@@ -45,7 +47,9 @@ class Stream:
         """Write what can be written now; true if nothing is left."""
         while self._out and not self.closed:
             try:
-                del self._out[: os.write(self.writer, memoryview(self._out)[:_CHUNK].tobytes())]
+                taken = os.write(self.writer, memoryview(self._out)[:_CHUNK].tobytes())
+                del self._out[:taken]
+                self.told += taken
             except BlockingIOError:
                 break
             except OSError:
@@ -65,6 +69,7 @@ class Stream:
             if not data:
                 self.close()
             self._in += data
+            self.heard += len(data)
         return self._frames()
 
     def close(self) -> None:
