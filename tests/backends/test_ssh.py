@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from elsewhere.backends.ssh import Ssh, SshSettings, spread
-from elsewhere.errors import ConfigError, NotFound, PlaceError
+from elsewhere.backends.ssh import Ssh, SshSettings, mark, spread
+from elsewhere.errors import ConfigError, NotFound, PlaceError, UsageError
 from elsewhere.model.resources import Resources
 from elsewhere.testing.backend_suite import BackendConformance
 from hosts import sshd
@@ -101,3 +103,17 @@ def test_a_place_without_hosts_says_how_to_name_them() -> None:
     with pytest.raises(NotFound, match="names no host"):
         Ssh().offers(Resources())
     assert [finding.ok for finding in Ssh().check()] == [False]
+
+
+def test_a_terminal_opens_in_a_machines_directory_or_a_hosts_home(backend: Ssh, hosts: sshd.Hosts) -> None:
+    with pytest.raises(UsageError, match="no host of it"):
+        backend.shell("")
+    with pytest.raises(UsageError, match="node9 is no host"):
+        backend.shell("node9")
+    suite = TestSsh()
+    suite.shape = Resources()
+    [native] = backend.submit(suite.launch())
+    on = hosts.folder / ("node1" if native.endswith(mark("node1")) else "node2")
+    for name, begins in (("node2", hosts.folder / "node2"), (native, on / ".elsewhere" / "machines" / native)):
+        ran = subprocess.run(backend.shell(name), input=b"pwd; exit 7\n", capture_output=True, timeout=60, check=False)
+        assert (ran.returncode, ran.stdout.splitlines()[-1]) == (7, os.fsencode(begins))

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, TypeVar
 
 from elsewhere.backends.base import Condition, Connection, Finding, Ground, Launch, NativeId, Sighting, Traits
 from elsewhere.config.home import home
-from elsewhere.errors import ConfigError, NotFound, PlaceError, Refused
+from elsewhere.errors import ConfigError, NotFound, PlaceError, Refused, UsageError
 from elsewhere.hosts import Ran, private_directory, write_whole
 from elsewhere.hosts.openssh import OpenSsh
 from elsewhere.model.place import Offer, Shape
@@ -208,6 +208,17 @@ class Ssh:
         for native in ids:
             by_host.setdefault(native.rpartition(".")[2], []).append(native)
         self._each(lambda host: self._done(host, _FORGET, *by_host[mark(host.name)]), by_host)
+
+    def shell(self, native_id: NativeId, zone: str = "") -> Sequence[str]:
+        """`native_id` may be a host's name, or empty where there is only one: the terminal begins in its home."""
+        named = {host.name: host for host in self.hosts.values()}
+        if (not native_id and len(named) == 1) or native_id in named:
+            host, there = named.get(native_id) or next(iter(named.values())), "."
+        elif native_id and _NATIVE.fullmatch(native_id) and native_id.rpartition(".")[2] in self.hosts:
+            host, there = self._host(native_id), f"{self.settings.directory}/machines/{native_id}"
+        else:
+            raise UsageError(f"{native_id or 'the place'} is no host of it", hint=f"Its hosts: {', '.join(named)}.")
+        return host.terminal(f"exec sh -c 'cd \"$HOME/{there}\" 2>/dev/null; exec \"${{SHELL:-sh}}\" -l'")
 
     # --- within
 

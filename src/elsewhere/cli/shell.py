@@ -18,14 +18,18 @@ if TYPE_CHECKING:
 COMMAND = Command(
     "shell",
     about="Opens a terminal on the machine where a task runs, on that of a job which has one, or on a machine of a\n"
-    "place. What opens it is the place's own: at AWS the aws command with its session-manager-plugin, through SSM; no\n"
-    "port is open there. The exit status is that program's.",
+    "place. What opens it is the place's own: ssh, or at AWS the aws command with its session-manager-plugin, through\n"
+    "SSM, so that no port is open there. The exit status is that program's.",
     arguments=[
         Argument("JOB|PLACE", "JOB/TASK, a job, or a place.", default="@last", completes="jobs"),
-        Argument("MACHINE", "With a place, or a job of several machines: which. A beginning of its id will do."),
+        Argument("MACHINE", "With a place of several, or a job of several: which. A beginning of its id will do."),
     ],
     usage=["elsewhere shell [JOB/TASK]", "elsewhere shell JOB|PLACE MACHINE"],
-    examples=[("elsewhere shell fit/3", ""), ("elsewhere shell aws i-0123456789abcdef0", "")],
+    examples=[
+        ("elsewhere shell fit/3", ""),
+        ("elsewhere shell lab node2", ""),
+        ("elsewhere shell aws i-0123456789abcdef0", ""),
+    ],
 )
 
 
@@ -48,8 +52,8 @@ def _found(word: str, machine: str | None) -> tuple[Place, str, str]:
     from elsewhere.model.place import Place
 
     known = places.known()
-    if machine is not None and word in known:
-        return known[word], machine, ""
+    if word in known:
+        return known[word], machine or "", ""
     files, tasks = which.job_and_tasks(word, [])
     with which.opened(files) as ledger:
         spec = ledger.spec

@@ -120,6 +120,13 @@ class OpenSsh:
         err.close()
         return process, mark + b"\n"
 
+    def terminal(self, command: str) -> list[str]:
+        """The words that open a terminal there for the user, who may be asked for a second factor. `command`: what it
+        runs, harmless in any shell."""
+        if shutil.which("ssh") is None:
+            raise MissingExtra("ssh is not installed here", hint="install OpenSSH's client: apt install openssh-client")
+        return ["ssh", "-t", *(["-F", self._config] if self._config else []), "--", self.name, command]
+
     def close(self) -> None:
         """Let the kept connection go. Twice: harmless; it goes by itself, too."""
         subprocess.run([*self._words(), "-O", "exit", "--", self.name], stdin=subprocess.DEVNULL,
