@@ -156,7 +156,7 @@ def test_dev_finds_the_same_machine_and_gives_it_files_as_they_are_now(cloud: Sa
         client.assign_jobs_to_instances()
         client.deploy()
         [process] = client.run_jobs(wait=True)
-        assert process.get_state() == CloudRunJobState.DONE, client.print_jobs_summary()
+        assert process.get_state() == CloudRunJobState.DONE
         [run] = client._runs
         assert run.files is not None
         with closing(run.files.open()) as ledger:
