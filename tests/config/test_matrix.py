@@ -105,3 +105,9 @@ def test_what_differs_from_task_to_task_is_not_of_the_whole_job(project: Path) -
     assert "timeout" not in found.spec(job="a") and found.spec(job="a")["resources"].cpus == 1
     assert found.job("a").own["timeout"] == "{n}s" and found.job("a").own["outputs"] == ("{n}",)
     assert "outputs" not in found.job("a", "p").own, "the profile is stronger"
+
+
+def test_upload_is_another_name_for_inputs(project: Path) -> None:
+    (project / "elsewhere.yaml").write_text("jobs: {a: {command: [x], upload: [y, z]}, b: {command: [x], upload: y}}")
+    found = load.current(project)
+    assert (found.value("inputs", job="a"), found.value("inputs", job="b")) == (("y", "z"), ("y",))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import pytest
 from elsewhere import session
 from elsewhere.compat.cloudrun import command, machines, provider
 from elsewhere.compat.cloudrun.core import CloudRunError, CloudRunJobState
+from elsewhere.errors import UsageError
 from places.far import world
 from sandbox.cloud import Sandbox, until
+from ship.wheels import wheel
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -63,7 +66,10 @@ config = {
         'cpus': None, 'gpu': None, 'disk_size': 30, 'disk_type': 'gp2', 'eco': True, 'eco_life': None, 'max_bid': 0.5,
         'number': 1, 'explode': True,
     }],
-    'environments': [{'name': None, 'env_aptget': None, 'env_conda': None, 'env_pypi': None}],
+    'environments': [{
+        'name': None, 'env_aptget': ['openssh-client'], 'env_conda': 'example/environment.yml',
+        'env_pypi': 'example/requirements.txt',
+    }],
     'jobs': [
         {'run_script': 'example/run_remote.py 1 10', 'upload_files': ['example/uploaded.txt'],
          'input_file': 'input.dat', 'output_file': 'output.dat'},
@@ -75,7 +81,8 @@ config = {
 }
 """
 SCRIPT = """
-import sys
+import alpha, beta, sys
+assert (alpha.VALUE, beta.VALUE) == (1, 2)
 with open("output.dat", "w") as file:
     file.write(" ".join([*sys.argv[1:], open("uploaded.txt").read(), open("input.dat").read()]))
 """
@@ -87,6 +94,13 @@ def cloud(far_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     (tmp_path / "example" / "run_remote.py").write_text(SCRIPT)
     (tmp_path / "example" / "uploaded.txt").write_text("uploaded")
     (tmp_path / "input.dat").write_text("input")
+    (tmp_path / "example" / "environment.yml").write_text("dependencies:\n- pip\n- pip: [alpha]\n")
+    (tmp_path / "example" / "requirements.txt").write_text("beta>=2\n")
+    (tmp_path / "wheels").mkdir()
+    for name, version in (("alpha", 1), ("beta", 2)):
+        wheel(tmp_path / "wheels", name, f"{version}.0", f"VALUE = {version}\n")
+    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path / "wheels"))
+    monkeypatch.setenv("UV_NO_INDEX", "1")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     with world(far_home) as cloud:
@@ -143,6 +157,36 @@ def test_instances_are_as_many_as_they_say(cloud: Sandbox) -> None:
     for stage in (client.assign_jobs_to_instances, client.run_jobs, client.get_jobs_states):
         with pytest.raises(CloudRunError, match="yet"):
             stage()
+
+
+def test_words_about_machines_mean_what_they_say(cloud: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    text: dict[str, Any] = {}
+    exec((Path.cwd() / "my_cloudrun_config.py").read_text(), text)
+    [given] = text["config"]["instances"]
+
+    def deployed(**over: Any) -> list[Any]:
+        config = {**text["config"], "recover": False, "print_deploy": True, "environments": []}
+        config["instances"] = [{**given, **over}]
+        client = provider.get_client(config)
+        client.start()
+        client.assign_jobs_to_instances()
+        client.deploy()
+        return [run.spec for run in client._runs]
+
+    [spot] = deployed(type="c5.large", eco_life=timedelta(hours=3), max_bid=None)
+    price = max(shape.offer.price for shape in spot.machines)
+    assert all(shape.offer.spot for shape in spot.machines) and spot.slots == 2
+    assert abs(spot.limits.budget - 3 * price) < Decimal("0.001") and spot.limits.machines == 1
+    two = deployed(type="c5.large", eco=False, max_bid=None, number=2, cpus=2, disk_size=None)
+    assert [spec.limits.budget for spec in two] == [Decimal(5), Decimal(5)]
+    assert not any(shape.offer.spot for spec in two for shape in spec.machines)
+    assert "python example/run_remote.py 1 10" in capsys.readouterr().out
+    with pytest.raises(UsageError):
+        deployed(type="c5.large", gpu="T4")
+    with pytest.raises(UsageError):
+        deployed(type="c5.large", max_bid=0.0001)
+    [gpu] = deployed(type="g4dn.xlarge", gpu="T4", max_bid=None)
+    assert gpu.resources.gpus == 1 and cloud.machines() == []
 
 
 def test_dev_finds_the_same_machine_and_gives_it_files_as_they_are_now(cloud: Sandbox, tmp_path: Path) -> None:

@@ -95,6 +95,7 @@ class CloudRunProvider(ABC):
         """Environments are resolved, files are found, machines are chosen. Nothing is launched. Twice: harmless."""
         if self._runs:
             return
+        level = 0 if self._config["print_deploy"] else 2
         for job in self._jobs:
             runs.instance_of(job)
         for instance in self._instances:
@@ -104,6 +105,7 @@ class CloudRunProvider(ABC):
                 deployed = job.deploy(None if env is None else env.deploy(instance))
                 deployed.set_command(runs.command(job._config, self._cwd))
                 made.append(deployed)
+                self.debug(level, f"{instance.get_name()}: {deployed.get_hash()}  {deployed.get_command()}")
             self._runs += runs.grouped(instance, made, self._cwd)
         for run in self._runs:
             self._prepare(run)
