@@ -64,7 +64,7 @@ def test_a_script_runs_by_its_suffix_and_other_lines_go_to_a_shell(
         ({"tasks": "t.json", "entry": "a:b", "matrix": {"a": [1]}}, "has matrix and tasks"),
         ({"command": ["x", "{}"], "each_line": "f", "matrix": {"a": [1]}}, "{}, for which the matrix has no value"),
         ({"command": ["x"], "each_line": "f", "matrix": {"a": [1]}}, "has matrix and each-line"),
-        ({"script": "run.py", "image": "x"}, "has image, which this version cannot do yet"),
+        ({"script": "run.py", "needs": "x"}, "has needs, which this version cannot do yet"),
     ],
 )
 def test_what_cannot_run_is_said_before_anything_is_made(project: Path, entry: dict[str, Any], said: str) -> None:

@@ -9,8 +9,8 @@ import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from elsewhere.cli import prices, wanting, which
-from elsewhere.cli.terminal import agreed, is_terminal, tell
+from elsewhere.cli import prices, terminal, wanting, which
+from elsewhere.cli.terminal import is_terminal, tell
 from elsewhere.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ def check(asked: SimpleNamespace, place: Place) -> Any:
     inventory = session.inventory(place)
     if inventory is None:
         return None
-    settled = asked.yes or asked.budget is not None or place.limits.budget is not None
-    if not settled and not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
+    agreed = asked.yes or asked.budget is not None or place.limits.budget is not None
+    if not agreed and not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
         raise UsageError(
             f"{place.name} costs money, and there is nobody here to ask",
             hint="Say what it may cost (--budget 5), or --yes for up to $10; `elsewhere plan` shows the price.",
@@ -44,14 +44,14 @@ def settle(files: JobFiles, asked: SimpleNamespace, place: Place, inventory: Any
     from elsewhere import session
 
     try:
-        going = _settle(files, asked, place, inventory)
+        agreed = _settle(files, asked, place, inventory)
     except BaseException:
         session.remove(files)
         raise
-    if not going:
+    if not agreed:
         session.remove(files)
         tell("Nothing was started.")
-    return going
+    return agreed
 
 
 def _settle(files: JobFiles, asked: SimpleNamespace, place: Place, inventory: Any) -> bool:
@@ -64,7 +64,7 @@ def _settle(files: JobFiles, asked: SimpleNamespace, place: Place, inventory: An
     choice = choosing.choose(catalog, wants, count, slots=asked.slots, duration=asked.task_time)
     if not asked.quiet and not asked.json:
         tell(*said(choice, count))
-    if not asked.yes and not choice.named and not agreed("Start?"):
+    if not asked.yes and not choice.named and not _yes():
         return False
     choosing.accept(files, choice, catalog, inventory.traits.channels[0])
     return True
@@ -82,3 +82,7 @@ def said(choice: Choice, count: int) -> list[str]:
         lines.append(f"about {show_duration(found.time)} and ${found.cost:.2f} to the end; at least ${found.floor:.2f}")
     ceiling = f"at most ${choice.budget:.2f} in all and ${choice.ceiling:.2f} an hour"
     return [*lines, ceiling + ("" if choice.named else "; --budget says otherwise")]
+
+
+def _yes() -> bool:
+    return terminal.agreed("Start?")
