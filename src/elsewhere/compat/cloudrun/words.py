@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -177,9 +177,6 @@ def _entry(
 def _said(error: ValueError) -> str:
     text = str(error)
     return text if text.startswith("must") else f"is wrong: {text}"
-
-
-_Check = Callable[[Config], Iterator[str]]
 
 
 def _crossed(config: Config) -> Iterator[str]:
