@@ -17,6 +17,7 @@ _PLACES = {
     "WorkerData": "elsewhere.api.tasks",
     "Job": "elsewhere.api.jobs",
     "jobs": "elsewhere.api.jobs",
+    "Project": "elsewhere.api.project",
     "attach": "elsewhere.api.jobs",
     "Resources": "elsewhere.model.resources",
     "Environment": "elsewhere.model.job",
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from elsewhere.api.jobs import Job as Job
     from elsewhere.api.jobs import attach as attach
     from elsewhere.api.jobs import jobs as jobs
+    from elsewhere.api.project import Project as Project
     from elsewhere.api.remote import remote as remote
     from elsewhere.api.tasks import Worker as Worker
     from elsewhere.api.tasks import WorkerData as WorkerData

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = ["Counts", "Holder", "JobFiles", "Stop", "View",
-           "add", "boot_log", "bring", "cancel", "create", "detach", "find", "hold", "holder", "inventory",
-           "is_put_away", "listing", "remove", "retry", "run_here", "settle", "stop", "survey", "sweep"]
+           "add", "boot_log", "bring", "cancel", "create", "detach", "find", "hand", "hold", "holder", "inventory",
+           "is_put_away", "listing", "networks", "remove", "retry", "run_here", "settle", "stop", "survey", "sweep"]
 # fmt: on
 
 
@@ -91,6 +91,19 @@ def add(files: JobFiles, tasks: Iterable[NewTask]) -> int:
     with _held(files) as ledger, ledger.moving():
         count = ledger.add(tasks)
         ledger.note("added", tasks=count)
+    return count
+
+
+def hand(files: JobFiles, tasks: Sequence[NewTask]) -> int:
+    """A few more tasks for a job that takes some, to whoever runs it; if nobody does, it is run; how many.
+
+    InvalidTask: an id is used twice, nothing was added. StateError: the job takes no more.
+    """
+    answer = control.ask(files.control, {"do": "add", "tasks": control.words(tasks)})
+    if answer is not None:
+        return int(answer["added"])
+    count = add(files, tasks)
+    detach(files)
     return count
 
 
@@ -258,6 +271,15 @@ def inventory(place: Place) -> Inventory | None:
 
     backend = registry.build(place)
     return backend if isinstance(backend, Inventory) else None
+
+
+def networks(place: Place) -> Collection[str]:
+    """Ids of the networks of a place in which machines may stand; none, where it knows of none."""
+    from elsewhere.backends import registry
+    from elsewhere.backends.base import Networks
+
+    backend = registry.build(place)
+    return backend.networks() if isinstance(backend, Networks) else ()
 
 
 # --- changing -----------------------------------------------------------------------------------------------------

@@ -301,11 +301,11 @@ def test_inputs_are_found_and_outputs_come_into_a_folder_for_each_task(shell: Sh
     ran = shell("run", "tasks.jsonl", "--input", "../words.txt", "--output", "count", "--quiet", "--name", "good")
     assert ran.status == 0, ran.err
     ran = shell("results", "good", "--files", "-o", "out")
-    assert (ran.status, ran.err.strip()) == (0, "2 files of 2 tasks in out")
-    folders = sorted(path.name for path in (shell.directory / "out").iterdir())
+    assert (ran.status, ran.err.strip()) == (0, "2 files of 2 tasks in out/good")
+    folders = sorted(path.name for path in (shell.directory / "out" / "good").iterdir())
     assert folders[1] == "a" and len(folders) == 2
-    assert (shell.directory / "out" / "a" / "count").read_text().strip() == "2"
-    assert (shell.directory / "out" / folders[0] / "count").read_text() == "one two\n"
+    assert (shell.directory / "out" / "good" / "a" / "count").read_text().strip() == "2"
+    assert (shell.directory / "out" / "good" / folders[0] / "count").read_text() == "one two\n"
     assert [line.split("  ")[0] for line in shell("results", "good", "--files").out.splitlines()] == ["a", "b/c"]
 
 

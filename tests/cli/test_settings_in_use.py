@@ -280,7 +280,7 @@ def test_a_job_may_be_a_command_for_each_line(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("job", "said"),
     [
-        ("{command: ['true'], matrix: {a: [1]}}", "matrix, which this version cannot do yet"),
+        ("{command: ['true'], needs: x}", "needs, which this version cannot do yet"),
         ("{tasks: tasks.jsonl, entry: 'worker:look', inputs: [taks.jsonl]}", "there is no input taks.jsonl"),
         ("{tasks: tasks.jsonl, entry: 'worker:look', outputs: [../x]}", "leads out of the task's directory"),
         ("{slots: 2}", "says not what to run"),

@@ -147,7 +147,7 @@ def test_inputs_are_there_and_outputs_come_home(cloud: Sandbox, project: Path, t
     fetched = elsewhere(project, "results", "fit", "--files", "-o", "out")
     assert fetched.returncode == 0, fetched.stderr
     found = {str(p.relative_to(project / "out")): p.read_text() for p in (project / "out").rglob("*") if p.is_file()}
-    assert found == {"1/all.out": "of a site\nof the project\nof here\n", "1/plots/a": "x\n"}
+    assert found == {"fit/1/all.out": "of a site\nof the project\nof here\n", "fit/1/plots/a": "x\n"}
     nothing_is_left(cloud)
 
 

@@ -228,3 +228,32 @@ def test_hosts_that_cannot_be_used_are_named_before_anything_is_made(lab: Lab) -
     said = lab.run("run", lab.tasks(2), "--entry", "work:f", "--on", "lab", status=3)
     assert "there is no host nowhere.invalid" in said
     assert not list((lab.home / "jobs").glob("job-*"))
+
+
+def test_a_job_of_the_file_runs_there_and_what_each_combination_leaves_comes_home(lab: Lab) -> None:
+    (lab.folder / "lib").mkdir()
+    (lab.folder / "lib" / "part.py").write_text("VALUE = 'of lib'\n")
+    (lab.folder / "input.dat").write_text("of input")
+    (lab.folder / "fit.py").write_text(
+        "import os, sys\nfrom lib.part import VALUE\n"
+        "with open(f'out-{sys.argv[1]}.dat', 'w') as file:\n"
+        "    print(sys.argv[1:], VALUE, open('input.dat').read(), os.environ['W'], file=file)\n"
+        "print('on', os.path.basename(os.environ['HOME']))\n"
+    )
+    with (lab.folder / "elsewhere.yaml").open("a") as file:
+        file.write(
+            "jobs:\n  fit:\n    script: fit.py {seed} '{word}'\n    inputs: [lib/, input.dat]\n"
+            "    outputs: ['out-{seed}.dat']\n    env: {W: '{word}'}\n"
+            "    matrix: {seed: [1, 2, 3], word: [x, \"a 'b' $(c)\"]}\n"
+            "  none: {script: fit.py 9, env: {W: w}, outputs: [never.dat]}\n"
+        )
+    lab.run("run", "fit", "--on", "lab", "--quiet")
+    lab.run("results", "fit", "--files", "-o", "results")
+    found = {str(p.relative_to(lab.folder)): p.read_text() for p in lab.folder.glob("results/*/*/*")}
+    assert len(found) == 6
+    assert found["results/fit/3/out-2.dat"] == "['2', 'x'] of lib of input x\n"
+    assert found["results/fit/6/out-3.dat"] == "['3', \"a 'b' $(c)\"] of lib of input a 'b' $(c)\n"
+    assert "on node" in lab.run("logs", "fit/6")
+    said = lab.run("run", "none", "--on", "lab", status=None)
+    assert "it left no never.dat" in said
+    assert lab.agents() == []

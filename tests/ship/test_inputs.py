@@ -33,6 +33,12 @@ def test_names_are_those_within_the_project_or_the_last_of_a_path(project: Path)
     )  # fmt: skip
 
 
+def test_a_url_of_a_file_here_is_its_path(project: Path) -> None:
+    (project.parent / "a b.txt").touch()
+    url = (project.parent / "a b.txt").as_uri()
+    assert inputs.read([url], project) == (Input("a b.txt", str(project.parent / "a b.txt")),)
+
+
 @pytest.mark.parametrize(
     ("sources", "said"),
     [

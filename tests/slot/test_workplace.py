@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +91,21 @@ def test_a_link_is_no_output_and_a_failed_task_keeps_none(tmp_path: Path, place:
     assert (linked.outcome, failed.outcome) == (Outcome.ERRORED, Outcome.ERRORED)
     assert json.loads(failed.value)["exit_code"] == 3
     assert not list((tmp_path).glob("outputs/*"))
+
+
+def test_a_task_may_have_outputs_of_its_own_among_those_of_the_job(tmp_path: Path, place: dict[str, Any]) -> None:
+    with floor(tmp_path, entry=COMMAND, count=2, **place | {"outputs": ("a.out", "b.out")}) as work:
+        script = ["sh", "-ec", "echo x > a.out"]
+        [good] = work.run(b"null", options={"command": script, "outputs": ["a.out"]})
+        [bad] = work.run(b"null", options={"command": script, "outputs": ["b.out"]})
+    assert good.outcome is Outcome.SUCCEEDED and bad.outcome is Outcome.ERRORED
+    assert b"it left no b.out" in bad.value
+    assert [p.name for p in (tmp_path / "outputs" / f"{good.n}.1").iterdir()] == ["a.out"]
+
+
+def test_an_empty_first_word_is_the_interpreter_of_the_slot(tmp_path: Path, place: dict[str, Any]) -> None:
+    with floor(tmp_path, entry=COMMAND, **place | {"outputs": ("output.dat",)}) as work:
+        code = "import sys; open('output.dat', 'w').write(sys.executable)"
+        [ended] = work.run(b"null", options={"command": ["", "-c", code]})
+        assert ended.outcome is Outcome.SUCCEEDED, ended.value
+    assert (tmp_path / "outputs" / f"{ended.n}.1" / "output.dat").read_text() == sys.executable

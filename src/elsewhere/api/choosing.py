@@ -78,11 +78,13 @@ def shapes(made: Plan, catalog: Catalog) -> tuple[Shape, ...]:
     return tuple(rows)
 
 
-def of_call(spec: JobSpec, place: Place, task: Resources, slots: int, given: Mapping[str, Any]) -> JobSpec:
+def of_call(
+    spec: JobSpec, place: Place, task: Resources, slots: int, given: Mapping[str, Any], tasks: int = 0
+) -> JobSpec:
     """The job of calls from Python, with the machines that it will ask for where the place sells some.
 
-    `slots`: how many calls at a time; 0: a few. `given`: what is asked, by the keys of settings.Machines. NothingFits:
-    no machine does.
+    `slots`: how many calls at a time; 0: as many as there are `tasks`, or a few if that is not known. `given`: what is
+    asked, by the keys of settings.Machines. NothingFits: no machine does.
     """
     from dataclasses import replace
 
@@ -93,7 +95,7 @@ def of_call(spec: JobSpec, place: Place, task: Resources, slots: int, given: Map
         return session.survey(spec, slots)
     wants = asked.wants(given, task, place.limits)
     catalog = inventory.catalog(wants.regions)
-    slots = slots or CALLS
+    slots = slots or tasks or CALLS
     choice = choose(catalog, wants, slots, slots=slots)
     made = choice.plan
     limits = Limits(made.machines, choice.ceiling, choice.budget)

@@ -78,12 +78,12 @@ class Options:
     """Variables of all tasks, from the settings, and references to secret ones; those of a call stand in `own`."""
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> Options:
-        """What the settings files, variables and a profile say, and over it what the call does.
+    def of(cls, settings: Mapping[str, Any], job: str = "") -> Options:
+        """What the settings files, variables and a profile say, and over it what the call does. `job`: of its settings.
 
         UsageError names every option that is wrong; ConfigError, UnknownPlace: so are the files, or the profile.
         """
-        given, settled = _over_settings(dict(settings))
+        given, settled = _over_settings(dict(settings), job)
         problems: list[str] = []
         known = {f.name for f in fields(cls)} - {"own", "retry", "terms", "secrets", "wants"} | set(_TASK)
         for name in given.keys() - known:
@@ -103,9 +103,12 @@ class Options:
         return machine.shortfall(Resources().own(own), self.slots)
 
     def spec(
-        self, entry: Entry, *, name: str, path: tuple[str, ...] = (), cwd: str = "", exact: bool = False
+        self, entry: Entry, *, name: str, path: tuple[str, ...] = (), cwd: str = "", exact: bool = False, tasks: int = 0
     ) -> JobSpec:
-        """A job of these options, in this process's directory and interpreter. UnknownPlace names the nearest."""
+        """A job of these options, in this process's directory and interpreter. UnknownPlace names the nearest.
+
+        `tasks`: how many it will have, if that is known: what a place that sells machines is asked for.
+        """
         place = _place(self.on)
         if self.secrets:
             from elsewhere.config import secret
@@ -129,7 +132,7 @@ class Options:
         need = Resources().own(json.loads(self.own or b"{}"))
         asked = {"spot": self.spot or None, "budget": self.budget}
         given = {**place.wants, **dict(self.wants), **{key: value for key, value in asked.items() if value is not None}}
-        return choosing.of_call(spec, place, need, self.slots, given)
+        return choosing.of_call(spec, place, need, self.slots, given, tasks)
 
     def _furnished(self, place: Place, entry: Entry, directory: Path) -> tuple[str, tuple[str, ...], dict[str, Any]]:
         """What environment, inputs and outputs come to: the interpreter, paths, and fields of the job."""
@@ -161,7 +164,7 @@ def job_name(text: str) -> str:
     return name if _NAME.fullmatch(name) and not name.startswith("job-") else "job"
 
 
-def _over_settings(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _over_settings(given: dict[str, Any], job: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """`given` over what the settings say, and the fields of Options that only settings fill.
 
     In a slot nothing is read: what runs there was asked for elsewhere.
@@ -174,12 +177,12 @@ def _over_settings(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
     from elsewhere.config import load
 
     found = load.current()
-    whole = found.spec(profile)
-    below = {name: value for name, value in found.options(profile).items() if name not in _TERMS}
+    whole = found.spec(profile, job)
+    below = {name: value for name, value in found.options(profile, job).items() if name not in _TERMS}
     typed = given.get("env") or {}
     settled = {
         "terms": tuple((name, whole[name]) for name in _TERMS if name in whole),
-        "wants": tuple(found.wants(profile).items()),
+        "wants": tuple(found.wants(profile, job).items()),
         "env": tuple(below.pop("env", {}).items()),
         "secrets": tuple((name, kept) for name, kept in below.pop("secrets", {}).items() if name not in typed),
     }

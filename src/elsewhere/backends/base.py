@@ -235,6 +235,15 @@ class Inventory(Protocol):
 
 
 @runtime_checkable
+class Networks(Protocol):
+    """What a backend may have besides: networks of the account, in one of which its machines stand."""
+
+    def networks(self) -> Collection[str]:
+        """Their ids, in the place's own region. Twice: asked again; creates nothing. Unreachable, AccessDenied."""
+        ...
+
+
+@runtime_checkable
 class Shells(Protocol):
     """A place that opens a terminal on its machines, by a program of the user's own."""
 

@@ -120,6 +120,8 @@ def find_command(words: list[str], env: dict[str, str]) -> None:
     import shutil
 
     program = words[0]
+    if not program:  # the interpreter that runs tasks, which was found by other means
+        return
     path = env.get("PATH", os.environ.get("PATH", os.defpath))
     if shutil.which(program, path=path):
         return

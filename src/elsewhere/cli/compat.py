@@ -7,20 +7,27 @@ from types import SimpleNamespace
 from elsewhere.cli.grammar import Argument, Command, nearest
 from elsewhere.errors import UsageError
 
-DOORS = {"cloud_tasks": "elsewhere.compat.cloud_tasks.command"}
+DOORS = {
+    "cloud_tasks": "elsewhere.compat.cloud_tasks.command",
+    "cloudrun": "elsewhere.compat.cloudrun.command",
+}
 
 COMMAND = Command(
     "compat",
     about="Runs a command of another tool as that tool has it: its words and its files, done by Elsewhere.\n"
     "What comes after the tool's name is read by its own grammar: `elsewhere compat cloud_tasks run --help`.\n"
-    "`pip install elsewhere-compat` gives the bare name, cloud_tasks.",
+    "`pip install elsewhere-compat` gives the bare names, cloud_tasks and cloudrun.",
     arguments=[
-        Argument("DOOR", "cloud_tasks: the commands of rms-cloud-tasks.", required=True, completes="cloud_tasks"),
+        Argument("DOOR", "cloud_tasks: the commands of rms-cloud-tasks; cloudrun: those of CloudRun.", required=True,
+                 completes="cloud_tasks cloudrun"),
         Argument("WORD", "What that tool is told.", many=True),
     ],
-    usage=["elsewhere compat cloud_tasks COMMAND [OPTIONS]"],
-    examples=[("elsewhere compat cloud_tasks run --config myconfig.yml --tasks my_tasks.json", "")],
-)
+    usage=["elsewhere compat cloud_tasks COMMAND [OPTIONS]", "elsewhere compat cloudrun demo|getstate|wait ..."],
+    examples=[
+        ("elsewhere compat cloud_tasks run --config myconfig.yml --tasks my_tasks.json", ""),
+        ("elsewhere compat cloudrun demo config.py", ""),
+    ],
+)  # fmt: skip
 
 
 def words_of_their_own(words: list[str]) -> bool:

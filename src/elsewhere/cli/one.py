@@ -36,17 +36,19 @@ def one_command(asked: SimpleNamespace) -> int:
     from elsewhere import session
     from elsewhere.cli import paid
     from elsewhere.cli.run import DEFAULT, place
-    from elsewhere.cli.surroundings import furnish, spec_of_command
+    from elsewhere.cli.surroundings import furnish, is_here, spec_of_command
     from elsewhere.model.task import NewTask
 
     where = place(asked)
     inventory = paid.check(asked, where) if asked.on != DEFAULT else None
-    if inventory is None:
-        furnish(asked, where)
+    furnish(asked, where)
+    if is_here(where):
         asking.find_command(asked.rest, asking.variables(asked))
     asked.slots = 1
     name = asked.name or asking.name_from(Path(asked.rest[0]).name)
     spec = spec_of_command(asked, name, where, tuple(asked.rest))
+    if inventory is None:
+        spec = session.survey(spec, 1)
     files = session.create(spec, [NewTask(TASK, b"null")])
     if inventory is not None and not paid.settle(files, asked, where, inventory):
         return 1

@@ -9,7 +9,7 @@ import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from elsewhere.cli import prices, wanting, which
+from elsewhere.cli import prices, terminal, wanting, which
 from elsewhere.cli.terminal import is_terminal, tell
 from elsewhere.errors import UsageError
 
@@ -85,6 +85,4 @@ def said(choice: Choice, count: int) -> list[str]:
 
 
 def _yes() -> bool:
-    sys.stderr.write("Start? [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    return terminal.agreed("Start?")

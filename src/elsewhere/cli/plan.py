@@ -72,6 +72,8 @@ def _work(asked: SimpleNamespace) -> tuple[int, SimpleNamespace]:
         lines = sys.stdin.buffer if asked.each_line == "-" else Path(asked.each_line).expanduser().open("rb")
         with lines:
             return sum(1 for line in lines if line.strip()), asked
+    if (work := getattr(asked, "work", None)) is not None and work.words and asked.each_line is None:
+        return work.count, asked
     if asked.rest is not None:
         return 1, asked
     from elsewhere.config import tasks

@@ -15,7 +15,7 @@ from elsewhere.cli.grammar import nearest
 from elsewhere.errors import UsageError
 
 if TYPE_CHECKING:
-    from elsewhere.config.load import JobEntry, Settings
+    from elsewhere.config.load import Settings
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".yaml", ".yml", ".csv", ".tsv")
 PACKED = (".gz", ".zst")
@@ -76,21 +76,22 @@ def job_of_file(asked: SimpleNamespace, word: str) -> SimpleNamespace:
     found = load.current()
     if word not in found.names("jobs"):
         raise no_such_job(word, found.names("jobs"), found.files)
-    job = found.job(word)
-    _refuse_later(job)
-    _refuse_unclear(job)
+    from elsewhere.api import entries
+
+    job = found.job(word, asked.profile or "")
+    work = asked.work = entries.of(job)
+    over = _typed(asked)
     asked = _filled(asked, found, word)
+    _take_matrix(asked, over)
     what = job.what
     asked.tasks_name = what.get("tasks")
     asked.entry = asked.entry or what.get("entry")
-    asked.name = asked.name or what.get("name") or word
+    asked.name = asked.name or work.name
     asked.each_line = what.get("each_line")
     if not asked.entry:
         asked.startup_script = asked.startup_script or what.get("startup_script")
-    if "script" in what:
-        asked.rest = ["sh", "-ec", what["script"]]
-    elif "command" in what:
-        asked.rest = list(what["command"])
+    if work.words:
+        asked.rest = list(work.words)
     if Path.cwd().is_relative_to(job.directory):  # not so for one of your own file, which runs where you are
         if asked.results:
             asked.results = Path(asked.results).absolute()
@@ -98,20 +99,20 @@ def job_of_file(asked: SimpleNamespace, word: str) -> SimpleNamespace:
     return asked
 
 
-def _refuse_later(job: JobEntry) -> None:
-    """What is read and kept, but means nothing yet, must not be passed over in silence."""
-    from elsewhere.config.settings import LATER
-
-    if later := [key for key in job.what if key in LATER]:
-        raise UsageError(
-            f"job {job.name!r} has {' and '.join(later)}, which this version cannot do yet",
-            hint="Nothing was started.",
-        )
+def _typed(asked: SimpleNamespace) -> set[str]:
+    """The keys of a job that were typed."""
+    given = ("timeout", "retries", "cpus", "memory", "gpus", "disk")
+    found = {name for name in given if getattr(asked, name, None) is not None}
+    return found | {key for typed, key in (("input", "inputs"), ("output", "outputs")) if getattr(asked, typed, None)}
 
 
-def _refuse_unclear(job: JobEntry) -> None:
-    ways = [key for key in ("tasks", "command", "script") if key in job.what]
-    if len(ways) == 1:
+def _take_matrix(asked: SimpleNamespace, over: set[str]) -> None:
+    """The files of all its tasks, and with what its own terms are to be read."""
+    asked.over = over
+    if not asked.work.matrix:
         return
-    said = "says not what to run" if not ways else f"has {' and '.join(ways)}; one of them is enough"
-    raise UsageError(f"job {job.name!r} {said}", hint="A job has tasks: and entry:, or command:, or script:.")
+    for typed, key in (("input", "inputs"), ("output", "outputs")):
+        if key not in over and key in asked.work.own:
+            setattr(asked, typed, list(asked.work.files(key)))
+    varying = asked.work.varying
+    asked.defaults["env"] = {name: text for name, text in asked.defaults.get("env", {}).items() if name not in varying}

@@ -61,8 +61,8 @@ COMMAND = Command(
                help="How to write them: by default as the suffix of FILE says, else as JSON lines."),
         Option("--output", "-o", value="FILE", parse=path, help="Write to FILE; it appears whole or not at all."),
         Option("--json", help="The same as --format jsonl."),
-        Option("--files", help="The files that tasks left as outputs, instead: into the directory of -o, a folder "
-               "for each task; without -o their paths are listed."),
+        Option("--files", help="The files that tasks left as outputs, instead: into the directory of -o, in a folder "
+               "of the job's name one for each task; without -o their paths are listed."),
     ],
     examples=[
         ("elsewhere results fit --files -o results/", "what tasks left as outputs"),
@@ -95,16 +95,17 @@ def main(asked: SimpleNamespace) -> int:
 
 
 def _files(files: JobFiles, asked: SimpleNamespace) -> int:
-    """Each task's own folder, by its name; what is there already is written anew."""
+    """Each task's own folder, by its name, in one of the job's; what is there already is written anew."""
     from elsewhere.observe import kept
 
     with which.opened(files) as ledger:
         found = list(kept.outputs(ledger, files.outputs))
-    if asked.output is None:
+        target = None if asked.output is None else asked.output / ledger.spec.name
+    if target is None:
         say_files(found, asked.json)
         return 0
-    count = sum(kept.copy(folder, asked.output / name) for name, _, folder in found)
-    tell(f"{count:,} files of {len(found):,} tasks in {asked.output}" if found else "No task has left files.")
+    count = sum(kept.copy(folder, target / name) for name, _, folder in found)
+    tell(f"{count:,} files of {len(found):,} tasks in {target}" if found else "No task has left files.")
     return 0
 
 

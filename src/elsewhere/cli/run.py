@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from elsewhere.cli import asking, drive, live, probe, resume, wanting, which
+from elsewhere.cli import asking, drive, live, probe, resume, terminal, wanting, which
 from elsewhere.cli.grammar import Argument, Command
 from elsewhere.cli.terminal import tell
 from elsewhere.errors import InvalidTask, UsageError
@@ -58,6 +58,8 @@ def main(asked: SimpleNamespace) -> int:
         asked.task_time = asked.task_time or _probed(asked)
     if asked.each_line is not None:
         return _each_line(asked)
+    if (work := getattr(asked, "work", None)) is not None and work.matrix:
+        return _matrix(asked)
     if asked.rest is not None:
         from elsewhere.cli.one import one_command
 
@@ -202,6 +204,34 @@ def _each_line(asked: SimpleNamespace) -> int:
         return go(spec, each_line.tasks(template, sys.stdin.buffer, "standard input"), asked)
     with Path(asked.each_line).expanduser().open("rb") as lines:
         return go(spec, each_line.tasks(template, lines, asked.each_line), asked)
+
+
+# --- a matrix -------------------------------------------------------------------------------------------------------
+
+
+def _matrix(asked: SimpleNamespace) -> int:
+    """A job of the settings whose tasks are the combinations of its matrix."""
+    from elsewhere.cli.surroundings import furnish, is_here, spec_of_command
+    from elsewhere.config.matrix import LIMIT
+
+    work, where = asked.work, place(asked)
+    if work.count > LIMIT and not asked.yes and not _agreed(work.count):
+        return 1
+    furnish(asked, where)
+    if is_here(where) and "{" not in asked.rest[0]:
+        asking.find_command(asked.rest, asking.variables(asked))
+    spec = spec_of_command(asked, asked.name, where, tuple(asked.rest))
+    return go(spec, work.tasks(asked.over, dict(asked.env)), asked)
+
+
+def _agreed(count: int) -> bool:
+    """UsageError: there is nobody to ask."""
+    if not (terminal.is_terminal(sys.stdin) and terminal.is_terminal(sys.stderr)):
+        raise UsageError(f"the matrix makes {count:,} tasks", hint="If that is meant: --yes.")
+    if not terminal.agreed(f"The matrix makes {count:,} tasks. Start?"):
+        tell("Nothing was started.")
+        return False
+    return True
 
 
 # --- making and running -----------------------------------------------------------------------------------------------

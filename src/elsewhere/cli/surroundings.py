@@ -24,16 +24,25 @@ if TYPE_CHECKING:
 def spec_of_command(asked: SimpleNamespace, name: str, place: Place, words: tuple[str, ...]) -> JobSpec:
     """The job of one command, of one for each line, or (no `words`) of one of its own for each task.
 
-    Our own interpreter starts them; whose it is does not matter.
+    Our own interpreter starts them; whose it is does not matter, but for a script that it shall run itself.
     """
     import sys
 
     from elsewhere.model.job import Entry
 
-    furnish(asked, place)
-    own = () if asked.each_line is not None else words
-    entry = Entry("command", "", own, " ".join(words[:3]) or "commands")
-    return _spec(asked, name, place, entry, sys.executable, ())
+    furnished = furnish(asked, place)
+    work = getattr(asked, "work", None)
+    many = asked.each_line is not None or (work is not None and work.matrix)
+    label = " ".join(words[:3]) if work is None or not work.words else work.label
+    entry = Entry("command", "", () if many else words, label or "commands")
+    scripted = words[:1] == ("",)
+    python = interpreter(furnished.python or asked.python).path if scripted else sys.executable
+    return _spec(asked, name, place, entry, python, ())
+
+
+def is_here(place: Place) -> bool:
+    """Whether tasks of this place run on this machine."""
+    return place.backend == "local"
 
 
 def _spec(

@@ -14,6 +14,13 @@ TYPED = ("chmod", "elsewhere", "keyring", "pip")  # a hint that begins with one 
 COLOURS = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34"}
 
 
+def agreed(question: str) -> bool:
+    """A yes or no of the person at the terminal."""
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 def is_terminal(stream: IO[str] | None) -> bool:
     """True if a person is looking at `stream` through something that can draw."""
     try:

@@ -44,7 +44,10 @@ class JobEntry:
     name: str
     directory: Path
     what: Mapping[str, Any]
-    """tasks, entry, command, script, each_line, name, about, profile, and keys of later versions."""
+    """tasks, entry, command, script, each_line, matrix, name, about, profile, and keys of later versions."""
+    own: Mapping[str, Any] = field(default_factory=dict)
+    """Of how it runs, what this entry itself says and nothing stronger does: as text where it differs from task to
+    task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,12 @@ class Settings:
         """How jobs run: `default:`, then the job's own profile, its keys, the profile asked for, ELSEWHERE_*."""
         if not (self.tree or self.environ or self.profile or profile or job):
             return {}  # the usual case, which should load nothing
+        from elsewhere.config.shape import settled
+
+        return settled(self._run(profile, job))
+
+    def _run(self, profile: str, job: str) -> Tree:
+        """The same, with what differs from task to task."""
         from elsewhere.config.shape import RUN, merged
 
         found: Tree = self.tree.get("default", {})
@@ -116,16 +125,17 @@ class Settings:
         leaf = self.run(profile, job).get(key)
         return None if leaf is None else leaf.value
 
-    def job(self, name: str) -> JobEntry:
+    def job(self, name: str, profile: str = "") -> JobEntry:
         """What `elsewhere run NAME` runs; how it runs is `spec(job=name)`."""
-        from elsewhere.config.shape import RUN
+        from elsewhere.config.shape import RUN, common
 
         entry = self._entry("jobs", name)
         what = {key: leaf.value for key, leaf in entry.items() if key not in RUN}
         # Paths are seen from the file that says what is run, also where another adds how.
         says: list[str] = [key for key in ("tasks", "entry", "command", "script", "each_line") if key in what]
         file = entry[(says or list(what))[0]].origin.rpartition(":")[0] if what else ""
-        return JobEntry(name, self.directories.get(file, Path.cwd()), what)
+        own = common({key: leaf for key, leaf in entry.items() if key in RUN}, self._run(profile, name))
+        return JobEntry(name, self.directories.get(file, Path.cwd()), what, own)
 
     def places(self) -> dict[str, Place]:
         """The places that files define."""
@@ -244,6 +254,7 @@ def _read(
         if source is not None:
             tree = merged(tree, Checker(source, faults, backends).file())
         whole = whole and source is not None
+    faults += _same_names(tree)
     environ = spoken.tree(variables, faults)
     return Settings(tree, environ, tuple(directories), directories, profile), faults, whole
 
@@ -286,6 +297,17 @@ def check(backends: Mapping[str, type] | None = None, installed: Collection[str]
         message = faults[0] if len(faults) == 1 else f"the settings have {len(faults)} faults"
         raise ConfigError(message, faults=tuple(faults))
     return found.files
+
+
+def _same_names(tree: Tree) -> Iterator[str]:
+    """Jobs are found by their names: two of one name would take each other's place."""
+    seen: dict[str, str] = {}
+    for entry, found in tree.get("jobs", {}).items():
+        name = found["name"].value if "name" in found else entry
+        if name in seen:
+            origin = found["name"].origin if "name" in found else tree["jobs"][seen[name]]["name"].origin
+            yield f"{origin}: the jobs {seen[name]} and {entry} have one name, {name!r}"
+        seen.setdefault(name, entry)
 
 
 def _missing_profiles(found: Settings) -> Iterator[str]:

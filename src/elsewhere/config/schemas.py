@@ -83,6 +83,7 @@ def _run() -> Schema:
         "retries": {"anyOf": [{"type": "integer", "minimum": 0}, _closed(settings.Retries)]},
     }
     keys = {**_machines(), **_keys(settings.Run), **_keys(settings.Needs)}
+    keys.update({name: keys[other] for name, other in settings.OTHERS.items()})
     for name, schema in special.items():
         keys[name] = {**schema, "description": keys[name]["description"]}
     hyphened = {name.replace("_", "-"): schema for name, schema in keys.items()}

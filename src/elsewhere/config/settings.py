@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from elsewhere.config import asked_kinds as asked
-from elsewhere.config import kinds
+from elsewhere.config import kinds, matrix
 from elsewhere.config.kinds import Kind
 from elsewhere.config.secret import Secret
 from elsewhere.model.spans import Span
@@ -102,6 +102,8 @@ class Machines:
 
 SAME = {"instances": "machines", "instance_types": "machine_types", "regions": "region", "zones": "zone"}
 """Other names of some of these keys."""
+OTHERS = {"upload": "inputs"}
+"""The same, of keys of Run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +139,8 @@ class Job:
     tasks: str | None = key(kinds.TEXT, "Its task list, seen from the file's directory.")
     entry: str | None = key(kinds.TEXT, "The function that does a task: module:function, or path.py:function.")
     command: tuple[str, ...] | None = key(kinds.COMMAND, "The command it runs, or runs for each line.")
-    script: str | None = key(kinds.TEXT, "Lines for `sh -e`, instead of a command.")
+    script: str | None = key(kinds.TEXT, "A script with its words (.py, .jl, .R, .sh), or lines for `sh -e`.")
+    matrix: Mapping[str, Any] | None = key(matrix.KIND, "One task for each combination of its values: {name}.")
     each_line: str | None = key(kinds.TEXT, "One command for each line of this file.")
     startup_script: str | None = key(kinds.TEXT, "Of a task list without an entry: the script that its machines boot.")
     name: str | None = key(kinds.TEXT, "What to call it, if not as here.")
@@ -164,7 +167,7 @@ class Ceilings:
     regions: tuple[str, ...] | None = key(kinds.WORDS, "Only these.")
 
 
-LATER = ("image", "mounts", "matrix", "needs", "places", "machine")
+LATER = ("image", "mounts", "needs", "places", "machine")
 """Keys of jobs that are kept as they stand: what they mean is not built yet."""
 LATER_ENVIRONMENT = ("conda", "image", "mounts", "offline")
 """The same of environments."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from elsewhere.config import kinds, settings
+from elsewhere.config import kinds, matrix, settings
 from elsewhere.config.faults import article, nearest
 from elsewhere.config.files import Source
 from elsewhere.config.kinds import Kind
@@ -26,7 +26,7 @@ ENDS = {f"{word}_{name}": (name, side, kind.one) for name, kind in MACHINES.item
 """Keys of one end of a span: whose, which, and what it may be."""
 ASKED = frozenset({*MACHINES, *ENDS, *settings.SAME})
 """Every key that asks something of machines."""
-_RUNS = {*RUN, *NEEDS, *ASKED}
+_RUNS = {*RUN, *NEEDS, *ASKED, *settings.OTHERS}
 _OF_PLACES = {"region", "regions"}
 """In a place these are its backend's: where it is, not what is asked."""
 _BOTH = {"spot", "architecture", "zones"}
@@ -55,11 +55,34 @@ def merged(under: Tree, over: Tree) -> Tree:
     return found
 
 
+def settled(tree: Tree) -> Tree:
+    """Without what differs from task to task."""
+    return {
+        key: settled(value) if isinstance(value, dict) else value
+        for key, value in tree.items()
+        if isinstance(value, dict) or not isinstance(value.value, matrix.Varying)
+    }
+
+
+def common(tree: Tree, whole: Tree) -> dict[str, Any]:
+    """The values of the leaves that both have, from the same line."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        other = whole.get(key)
+        if isinstance(value, dict) and isinstance(other, dict):
+            found[key] = common(value, other)
+        elif value == other:
+            found[key] = value.value
+    return found
+
+
 class Checker:
     """One file. `backends`: the dataclass of the settings of each backend that is known."""
 
     def __init__(self, source: Source, faults: list[str], backends: Mapping[str, type]) -> None:
         self.source, self.faults, self.backends = source, faults, backends
+        self.matrix: matrix.Matrix = {}
+        """Of the job that is being read."""
 
     def file(self) -> Tree:
         """The sections. Keys of a run that stand at the top are those of `default:`."""
@@ -88,16 +111,30 @@ class Checker:
         if section == "profiles":
             return self._run(tree, tree, where, _RUNS)
         if section == "jobs":
-            own = {key: value for key, value in tree.items() if _plain(key) in JOB}
-            kept = {key: value for key, value in tree.items() if _plain(key) in settings.LATER}
-            rest = {key: value for key, value in tree.items() if key not in own and key not in kept}
-            known = {*JOB, *_RUNS, *settings.LATER}
-            return {
-                **self._leaves(own, tree, JOB, where), **self._kept(kept, tree), **self._run(rest, tree, where, known),
-            }  # fmt: skip
+            self.matrix = self._matrix(tree)
+            try:
+                return self._job(tree, where)
+            finally:
+                self.matrix = {}
         if section == "places":
             return self._place(name, tree, where)
         return self._environment(tree, where)
+
+    def _matrix(self, tree: dict[str, Any]) -> matrix.Matrix:
+        """Empty: there is none, or none that can be read, which is said with the other keys."""
+        try:
+            return dict(matrix.KIND.read(tree.get("matrix")))
+        except ValueError:
+            return {}
+
+    def _job(self, tree: dict[str, Any], where: str) -> Tree:
+        own = {key: value for key, value in tree.items() if _plain(key) in JOB}
+        kept = {key: value for key, value in tree.items() if _plain(key) in settings.LATER}
+        rest = {key: value for key, value in tree.items() if key not in own and key not in kept}
+        known = {*JOB, *_RUNS, *settings.LATER}
+        return {
+            **self._leaves(own, tree, JOB, where), **self._kept(kept, tree), **self._run(rest, tree, where, known),
+        }  # fmt: skip
 
     def _place(self, name: str, tree: dict[str, Any], where: str) -> Tree:
         own = {key: value for key, value in tree.items() if _plain(key) in PLACE and _plain(key) != "limits"}
@@ -189,31 +226,42 @@ class Checker:
         found: Tree = {}
         for key, value in tree.items():
             name = _plain(key) if names else key
+            if names and name not in known:
+                name = settings.OTHERS.get(name, name)
             if name not in known:
                 self._fault(lines, key, f"unknown key {where}{key}{nearest(key, [*known, *also])}")
                 continue
             if value is None:
                 continue
             try:
-                read = known[name].read(value)
+                read = self._value(name if names else "env", value, known[name])
             except ValueError as error:
                 self._fault(lines, key, f"{where}{key} {_said(error)}")
                 continue
-            paths = name == "startup_script" or (name == "pip" and isinstance(read, str))
-            if paths or (name == "python" and os.sep in read):
-                read = os.path.normpath(self.source.directory / os.path.expanduser(read))  # noqa: PTH111
             if name == "recycle":
                 name, read = read
-            found[name] = Leaf(read, f"{self.source.name}:{self.source.line(lines, key)}")
+            found[name] = Leaf(read, self._origin(lines, key))
         return found
+
+    def _value(self, name: str, value: Any, kind: Kind) -> Any:
+        """ValueError: what is wrong with it. Paths are seen from the file's directory."""
+        if self.matrix:
+            if said := matrix.wrong(name, value, self.matrix):
+                raise ValueError(said)
+            if name in matrix.TERMS and matrix.varies(value):
+                return matrix.Varying(value)
+        read = kind.read(value)
+        path = name == "startup_script" or (name == "pip" and isinstance(read, str))
+        if path or (name == "python" and os.sep in read):
+            return os.path.normpath(self.source.directory / os.path.expanduser(read))  # noqa: PTH111
+        return read
+
+    def _origin(self, lines: dict[str, Any], key: str) -> str:
+        return f"{self.source.name}:{self.source.line(lines, key)}"
 
     def _kept(self, tree: dict[str, Any], lines: dict[str, Any]) -> Tree:
         """As it stands: what it means is known elsewhere, or not yet."""
-        return {
-            _plain(key): Leaf(value, f"{self.source.name}:{self.source.line(lines, key)}")
-            for key, value in tree.items()
-            if value is not None
-        }
+        return {_plain(key): Leaf(value, self._origin(lines, key)) for key, value in tree.items() if value is not None}
 
     def _is_mapping(self, lines: dict[str, Any], key: str, value: Any, where: str = "") -> bool:
         if isinstance(value, dict):
@@ -223,13 +271,13 @@ class Checker:
         return False
 
     def _fault(self, lines: dict[str, Any], key: str, what: str) -> None:
-        self.faults.append(f"{self.source.name}:{self.source.line(lines, key)}: {what}")
+        self.faults.append(f"{self._origin(lines, key)}: {what}")
 
 
 def _said(error: ValueError) -> str:
     """`must be...` follows the key at once; the sentences of model/units stand after a colon."""
     text = str(error)
-    return text if text.startswith(("must", "holds")) else f"is wrong: {text}"
+    return text if text.startswith(("must", "holds", "has ")) else f"is wrong: {text}"
 
 
 def _plain(key: str) -> str:

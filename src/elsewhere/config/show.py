@@ -75,6 +75,8 @@ def written(key: str, value: Any) -> str:
     if isinstance(value, int) and any(word in key for word in _SIZES):
         exact = units.show_size(value)
         return exact if units.size(exact) == value else str(value)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name}: {written('', one)}" for name, one in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(str, value)) + "]"
     return str(value)

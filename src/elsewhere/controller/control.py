@@ -11,11 +11,12 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from elsewhere.errors import ElsewhereError, InvalidTask, StateError
+from elsewhere.model.task import NewTask
 
 _PATIENCE = 10.0
 _LIMIT = 1 << 24
@@ -93,6 +94,16 @@ def _line(caller: socket.socket) -> bytes:
             break
         data += piece
     return data
+
+
+def words(tasks: Iterable[NewTask]) -> list[list[Any]]:
+    """Tasks as a request carries them: their bytes are UTF-8 JSON."""
+    return [[t.id, t.body.decode(), None if t.options is None else t.options.decode(), t.priority] for t in tasks]
+
+
+def tasks(found: Iterable[Any]) -> list[NewTask]:
+    """And back."""
+    return [NewTask(name, body.encode(), own and own.encode(), priority) for name, body, own, priority in found]
 
 
 def ask(path: Path, request: dict[str, Any]) -> dict[str, Any] | None:

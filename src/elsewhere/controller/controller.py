@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from elsewhere.channels.base import Receipt
+from elsewhere.controller import control
 from elsewhere.controller.crew import Crew
 from elsewhere.controller.stop import Stop
 from elsewhere.controller.view import View
-from elsewhere.errors import PlaceError, StateError, Unreachable
+from elsewhere.errors import InvalidTask, PlaceError, StateError, Unreachable
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.ledger.views import Counts
 from elsewhere.model.reports import Ended, Heartbeat
@@ -57,7 +58,7 @@ class Controller:
         self.copy: Path | None = None
         self._copied = 0.0
         self._receipts: list[Receipt] = []
-        self._since = self._watched = self._told = 0.0
+        self._since = self._watched = self._told = self._ended = 0.0
         self._drained = self._enduring = False
         self._stopped_early = False
         pardoned = ledger.get("pardoned", (0, 0))
@@ -71,10 +72,22 @@ class Controller:
         verb = request.get("do")
         if verb == "cancel":
             return {"cancelled": self.cancel(request.get("tasks"))}
+        if verb == "add":
+            return {"added": self.add(control.tasks(request["tasks"]))}
         if verb == "stop":
             self.stop.soft() if not request.get("now") else self.stop.hard()
             return {"stopping": True}
         raise StateError(f"a controller cannot {verb!r}", hint="is it of another version?")
+
+    def add(self, tasks: Sequence[NewTask]) -> int:
+        """Take these too; how many. StateError: it takes no more. InvalidTask: an id is used twice, none was taken."""
+        fed = not self.closing  # by the program that it is a part of, which numbers what it hands over
+        if fed or self.ledger.counts.complete or self.stop.asked or self._drained:
+            raise StateError(f"job {self.ledger.spec.id} takes no more tasks")
+        if twice := [task.id for task in tasks if self.ledger.task(task.id) is not None]:
+            raise InvalidTask(f"task_id {twice[0]!r} is in the job already")
+        self.intake.extend(tasks)
+        return len(tasks)
 
     def cancel(self, ids: Sequence[str] | None) -> int:
         """Cancel these tasks (None: all), durably; how many were unfinished. Running ones are being stopped."""
@@ -298,7 +311,12 @@ class Controller:
         counts = self.ledger.counts
         if self._drained:
             return not counts.handed_out and not self.crew.running()
-        return (counts.over or (self.closing and counts.ended == counts.total)) and not self.crew.running()
+        if counts.ended < counts.total:
+            self._ended = 0.0
+            return False
+        self._ended = self._ended or time.monotonic()
+        lingered = time.monotonic() - self._ended >= self.ledger.spec.linger.total_seconds()
+        return (counts.over or (self.closing and lingered)) and not self.crew.running()
 
     def _finish(self) -> None:
         """What still runs is given back: its slots are about to go."""

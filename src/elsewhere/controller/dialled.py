@@ -36,6 +36,7 @@ from elsewhere.ship.script import Bare, BootText, render
 from elsewhere.stores import DirectoryStore
 
 ADDRESS = "door:"
+IDLE = timedelta(minutes=1)
 LEASE = timedelta(hours=12)
 """Silence decides nothing here: what a host that cannot be reached has in hand stays there until it is seen gone."""
 FLIGHT = timedelta(minutes=2)
@@ -180,7 +181,7 @@ class Dialling(Afar):
 def _bounds(spec: JobSpec, backend: Backend) -> Bounds:
     lag = backend.traits.lag
     return Bounds(spec.id, most=len(spec.machines), shapes=spec.machines, lag=lag, flight=FLIGHT,
-                  pause=timedelta(seconds=1))  # fmt: skip
+                  pause=timedelta(seconds=1), linger=IDLE + spec.linger)  # fmt: skip
 
 
 def _order(
@@ -192,7 +193,7 @@ def _order(
 
     def order(ask: Ask) -> Launch:
         text = BootText(ADDRESS, f"{ground.directory}/jobs/{spec.id}", "", ask.term, ask.start_by, slots=ask.slots,
-                        lease=LEASE, end=ground.end, bare=bare)  # fmt: skip
+                        lease=LEASE, idle=bounds.linger, end=ground.end, bare=bare)  # fmt: skip
         labels = reaper.labels(bounds.job, ask.launch, owner, ask.start_by + ask.term)
         return Launch(ask.launch, ask.count, render(text), spec.resources, ask.term, ask.start_by, labels,
                       ask.offer, files)  # fmt: skip

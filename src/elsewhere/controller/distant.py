@@ -47,6 +47,8 @@ from elsewhere.stores import Store
 from elsewhere.stores.objects import open_store
 
 LEASE = timedelta(minutes=2)
+IDLE = timedelta(minutes=1)
+"""How long a machine without work stays, beside what its job lingers."""
 FOLLOW = 30.0
 """Seconds for which a touch of the file holds."""
 BRING = (1.0, 60.0)
@@ -263,7 +265,8 @@ def bounds_of(spec: JobSpec, backend: Backend) -> Bounds:
     slots = min(shape.slots for shape in spec.machines)
     most = limits.machines or max(1, -(-spec.slots // slots))
     bounds = Bounds(spec.id, most=most, shapes=spec.machines, price_per_hour=limits.price_per_hour,
-                    budget=limits.budget, lag=lag, flight=max(lag, FLIGHT))  # fmt: skip
+                    budget=limits.budget, lag=lag, flight=max(lag, FLIGHT),
+                    linger=IDLE + spec.linger)  # fmt: skip
     return replace(bounds, duds=SCRIPTS) if spec.startup else bounds
 
 
@@ -287,7 +290,7 @@ def _order(spec: JobSpec, bounds: Bounds, address: str, bare: tuple[Bare, str]) 
 
     def order(ask: Ask) -> Launch:
         text = BootText(address, f".elsewhere/{spec.id}", "", ask.term, ask.start_by, slots=ask.slots,
-                        lease=LEASE, end=bare[1], bare=bare[0])  # fmt: skip
+                        lease=LEASE, idle=bounds.linger, end=bare[1], bare=bare[0])  # fmt: skip
         if scripts:
             exported = startup.variables(spec, ask.offer, ask.slots)
             text = replace(text, startup=Startup(scripts[0], exported))

@@ -126,6 +126,8 @@ class JobSpec:
     """What `worker_data` shows (api/tasks.py)."""
     startup: str = ""
     """The user's own script, which machines boot in place of our agent: it starts a worker, which becomes the agent."""
+    linger: timedelta = timedelta(0)
+    """How long a job to which tasks may be added stays, and its machines with it, when all that it has have ended."""
     keep: timedelta = timedelta(days=30)
     command_line: tuple[str, ...] = ()
     """As typed, for people."""

@@ -148,7 +148,8 @@ def _tries(attempts: Sequence[AttemptLike], handed_out: int, now: float) -> list
 
 
 def _what(spec: JobSpec, body: bytes, options: bytes | None) -> str:
-    words = _options(options).get("command") or list(spec.entry.command)
+    first, *rest = _options(options).get("command") or list(spec.entry.command) or [None]
+    words = [] if first is None else [first or "python", *rest]
     if words or spec.entry.kind == "command":
         import shlex
 

@@ -59,7 +59,7 @@ class Bounds:
     worth: timedelta = timedelta(0)
     """A slot is worth a machine if this much work remains for it, where it is known how long tasks take."""
     linger: timedelta = timedelta(seconds=60)
-    """How long a machine that is not needed stands idle before it is told to end."""
+    """How long a machine that is not needed stands idle before it is told to end, or ends by itself."""
     pause: timedelta = timedelta(seconds=2)
     """After a first refusal; doubled by each that follows, up to `longest_pause`."""
     longest_pause: timedelta = timedelta(minutes=5)

@@ -32,7 +32,8 @@ def read(sources: Sequence[str], cwd: Path) -> tuple[Input, ...]:
     """What was written, with the names under which tasks find it. UsageError names all that is wrong."""
     found, faults = list[Input](), list[str]()
     for text in sources:
-        one = _of_url(text, faults) if is_url(text) else _of_path(text, cwd, faults)
+        path = unquote(urlsplit(text).path) if text.startswith("file:///") else text
+        one = _of_url(text, faults) if is_url(path) else _of_path(path, cwd, faults)
         if one is not None:
             found.append(one)
     faults += _clashes(found)

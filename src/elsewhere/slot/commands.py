@@ -1,12 +1,13 @@
 """One attempt at one command: spawned without a shell, its output straight into the slot's files, its status awaited.
 
-The user's Python is not run here.
+The user's Python is not run here. An empty first word stands for the interpreter that the slot itself runs in.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 from elsewhere.slot import kernel, wire
@@ -38,6 +39,8 @@ class Commands:
             return slot.finish(delivery, trouble, started)
         options = loads(delivery[4]) if delivery[4] is not None else {}
         command = options.get("command") or slot.words["command"]
+        if not command[0]:
+            command = [sys.executable, *command[1:]]
         directories = Directories(slot.words, delivery[2], self._spare)
         words = {
             "ELSEWHERE_TASK_ID": delivery[2],

@@ -50,9 +50,10 @@ class Workplace:
         """The outcome, which is an error if the task succeeded and something that it declares is not there."""
         try:
             os.chdir(self._cwd)
-            if told[0] == wire.SUCCEEDED and self._outputs:
-                found = {pattern: self._found(pattern) for pattern in self._outputs}
-                lacking = [pattern for pattern in self._outputs if not found[pattern]]
+            outputs = self._of(delivery)
+            if told[0] == wire.SUCCEEDED and outputs:
+                found = {pattern: self._found(pattern) for pattern in outputs}
+                lacking = [pattern for pattern in outputs if not found[pattern]]
                 if lacking:
                     said = f"it left no {' and no '.join(lacking)}, which its outputs name"
                     told = wire.ERRORED, wire.FAILURE, wire.failure("MissingOutput", said)
@@ -63,6 +64,14 @@ class Workplace:
             told = wire.ERRORED, wire.FAILURE, wire.failure("MissingOutput", said)
         remove(self._base)
         return told
+
+    def _of(self, delivery: Any) -> list[str]:
+        """Its own, or none, where tasks of a job differ in them; those of the job hold all of them."""
+        if delivery[4] is None or b'"outputs"' not in delivery[4]:
+            return self._outputs
+        from json import loads
+
+        return list(loads(delivery[4]).get("outputs", self._outputs))
 
     def _found(self, pattern: str) -> list[str]:
         """The files that it means, relative; of a directory all that is in it. Links are not what the task has made."""

@@ -74,6 +74,9 @@ class Aws:
             found.append(Image(image.name, image.id, region, image.architecture, image.created))
         return found
 
+    def networks(self) -> Collection[str]:
+        return self.network.networks(self.clients.region)
+
     # --- what its machines and their controller share ---
 
     def deposit(self) -> Deposit:

@@ -15,6 +15,7 @@ from elsewhere.errors import AccessDenied, Refused
 
 GROUP = "elsewhere-no-ingress"
 _NONE = "`aws ec2 create-default-vpc` makes one, or name subnets by `subnets:`."
+_DEFAULT = {"Name": "default-for-az", "Values": ["true"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,12 @@ class Network:
             self._subnets[region] = self._find(region)
         return self._subnets[region]
 
+    def networks(self, region: str) -> tuple[str, ...]:
+        """The ids of the account's networks there."""
+        with self.clients.talking("ec2:DescribeVpcs", region):
+            answer = self.clients.get("ec2", region).describe_vpcs()["Vpcs"]
+        return tuple(sorted(found["VpcId"] for found in answer))
+
     def group(self, region: str, vpc: str) -> str:
         """The id of the security group for machines there. Made if there is none. Refused if ours has been opened."""
         if self.clients.settings.security_group:
@@ -66,16 +73,18 @@ class Network:
         return found  # type: ignore[no-any-return]
 
     def _find(self, region: str) -> tuple[Subnet, ...]:
-        named = list(self.clients.settings.subnets)
+        named, network = list(self.clients.settings.subnets), self.clients.settings.network
         ec2 = self.clients.get("ec2", region)
         with self.clients.talking("ec2:DescribeSubnets", region):
             if named:
                 answer = ec2.describe_subnets(SubnetIds=named)["Subnets"]
             else:
-                answer = ec2.describe_subnets(Filters=[{"Name": "default-for-az", "Values": ["true"]}])["Subnets"]
+                wanted = {"Name": "vpc-id", "Values": [network]} if network else _DEFAULT
+                answer = ec2.describe_subnets(Filters=[wanted])["Subnets"]
         found = [Subnet(s["SubnetId"], s["AvailabilityZone"], s["VpcId"]) for s in answer]
         if not found:
-            raise Refused(f"there is no default network in {region}", hint=_NONE)
+            said = f"{network} has no subnet in {region}" if network else f"there is no default network in {region}"
+            raise Refused(said, hint=_NONE)
         order = {name: k for k, name in enumerate(named)}
         return tuple(sorted(found, key=lambda s: (order.get(s.id, 0), s.zone, s.id)))
 

@@ -22,6 +22,7 @@ _TAG = re.compile(r"[\w .:/=+@-]{1,128}")
 _FORMS = {
     "zones": (re.compile(r"[a-z]{2}(-[a-z]+)+-\d(-[a-z]+-\d)?[a-z]"), "a zone such as us-east-1a"),
     "subnets": (re.compile(r"subnet-[0-9a-f]{8,17}"), "the id of a subnet such as subnet-0a1b2c3d"),
+    "network": (re.compile(r"vpc-[0-9a-f]{8,17}"), "the id of a VPC such as vpc-0a1b2c3d"),
     "bucket": (re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w!.*'()/-]*)?"), "such as s3://my-bucket/prefix"),
     "instance_profile": (re.compile(r"[\w+=,.@-]{1,128}"), "the name of an instance profile, not its ARN"),
 }
@@ -46,6 +47,8 @@ class AwsSettings:
     """Only these; empty: all of the region."""
     subnets: tuple[str, ...] = ()
     """Only in these; empty: the default network."""
+    network: str = ""
+    """The id of a VPC, in whose subnets machines stand; empty: the default network."""
     image: str = ""
     """An AMI's id, a name with `*` (of yours, Amazon's or Canonical's; the newest), or an SSM parameter (`/aws/...`).
     Empty: the newest Ubuntu LTS, with NVIDIA's driver where there are GPUs."""
