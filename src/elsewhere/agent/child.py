@@ -18,6 +18,7 @@ from typing import Any
 from elsewhere.agent import processes
 from elsewhere.agent.boot import Boot
 from elsewhere.model.task import Delivery
+from elsewhere.ship import containers
 from elsewhere.slot import wire
 
 Key = tuple[int, int]
@@ -110,7 +111,7 @@ class Child:
             (os.POSIX_SPAWN_DUP2, down, down),
             (os.POSIX_SPAWN_DUP2, wake, wake),
         ]
-        argv = self.boot.argv(down, wake)
+        argv = self.boot.argv(down, wake, self.directory, self.number)
         env = {**os.environ, **self.boot.env, processes.MARK: self.mark}
         self.pid = os.posix_spawnp(argv[0], argv, env, file_actions=actions, setsid=True)
 
@@ -153,6 +154,22 @@ class Child:
         if self._file >= 0:
             os.close(self._file)
         self._file = -1
+
+    @property
+    def body(self) -> int:
+        """The process that runs tasks: in a container it is another than the one that we have started."""
+        return (self.pid > 0 and wire.BODY.unpack_from(self.page, wire.BODY_AT)[0]) or self.pid
+
+    def end(self) -> None:
+        """SIGKILL to all of it. The keeper of a container last: it would take it for a death by another hand."""
+        if (body := self.body) != self.pid:
+            processes.end_tree(body)
+        processes.end_tree(self.pid)
+
+    def clear(self) -> None:
+        """After a death: what bears our mark goes too, and so does what a runtime still keeps of its containers."""
+        processes.end_marked(self.mark)
+        containers.sweep(self.boot.box, self.mark)
 
     # -- down
 

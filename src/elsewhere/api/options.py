@@ -37,6 +37,7 @@ _JOB = (
     "spot",
     "budget",
     "environment",
+    "image",
     "inputs",
     "outputs",
 )
@@ -147,6 +148,7 @@ class Options:
         architecture = str({**place.wants, **dict(self.wants)}.get("architecture", ""))
         interpreter = self.python or sys.executable
         made = furnishing.furnish(self.environment, place, directory, interpreter, "", architecture)
+        furnishing.check_kind(made, entry.kind)
         return made.python, made.path, {**files, **made.fields, "env": {**made.env, **dict(self.env)}}
 
     @property
@@ -219,6 +221,7 @@ def _ours(given: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
         ("priority", int, "a whole number"),
         ("channel", str, "a channel's name"),
         ("name", str, "a job's name: letters, digits, '.', '_' and '-'"),
+        ("image", str, "the name of an image"),
         ("environment", str | Environment, "an Environment, or the name of one of the settings"),
     ):
         if key in found and (not isinstance(found[key], kind) or (kind is int and isinstance(found[key], bool))):
@@ -248,11 +251,15 @@ def _words(key: str, given: Any, problems: list[str]) -> tuple[str, ...]:
 
 
 def _named_environment(found: dict[str, Any]) -> None:
-    """A name is that of an entry of the settings. UnknownPlace names the nearest."""
+    """A name is that of an entry of the settings; an image goes into it. UnknownPlace names the nearest."""
     if isinstance(found.get("environment"), str):
         from elsewhere.config import load
 
         found["environment"] = load.current().environment(found["environment"])
+    if image := found.pop("image", ""):
+        from elsewhere.api.furnishing import with_image
+
+        found["environment"] = with_image(found.get("environment"), image)
 
 
 def _paid(found: dict[str, Any], problems: list[str]) -> None:

@@ -194,7 +194,7 @@ def _each_line(asked: SimpleNamespace) -> int:
 
     template = each_line.Template(asked.rest)
     furnish(asked, place(asked))
-    if "{" not in asked.rest[0]:
+    if "{" not in asked.rest[0] and "box" not in asked.furnished.fields:
         asking.find_command(asked.rest, asking.variables(asked))
     name = asked.name or asking.name_from(Path(asked.rest[0]).name)
     spec = spec_of_command(asked, name, place(asked), tuple(asked.rest))
