@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import platform
 import re
 import subprocess
@@ -19,7 +20,7 @@ from pathlib import Path
 _APPLETS = ("sh", "cat", "env", "sleep", "id", "ls", "pwd", "echo", "true", "test", "touch", "mkdir", "setsid")
 _LEFT_OUT = re.compile(
     r"test|tests|idlelib|lib2to3|tkinter|ensurepip|turtledemo|unittest|distutils|pydoc_data|xml|email|wsgiref|sqlite3"
-    r"|__pycache__|(site|dist)-packages|config-.*|.*\.pyc"
+    r"|__pycache__|(site|dist)-packages|config-.*"
 )
 PLATFORM = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
@@ -97,10 +98,11 @@ def _add_python(tar: tarfile.TarFile) -> None:
     program = Path(sys._base_executable).resolve()  # type: ignore[attr-defined]
     library = Path(sysconfig.get_path("stdlib"))
     _put(tar, "usr/local/bin/python3", program.read_bytes(), 0o755)
-    for path in library.rglob("*"):
-        inner = path.relative_to(library)
-        if path.is_file() and not any(_LEFT_OUT.fullmatch(part) for part in inner.parts):
-            _put(tar, f"usr/local/lib/{library.name}/{inner}", path.read_bytes(), 0o755)
+    for folder, names, files in os.walk(library):
+        names[:] = [name for name in names if not _LEFT_OUT.fullmatch(name)]
+        for name in files:
+            path = Path(folder, name)
+            _put(tar, f"usr/local/lib/{library.name}/{path.relative_to(library)}", path.read_bytes(), 0o755)
     for library_path in _needed([program, *library.glob("lib-dynload/*.so")]):
         _put(tar, library_path.lstrip("/"), Path(library_path).read_bytes(), 0o755)
 

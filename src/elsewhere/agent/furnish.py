@@ -61,6 +61,9 @@ def furnish(charter: Charter, own: Path) -> JobSpec:
 def _settled(spec: JobSpec, own: Path) -> Box:
     """The container, once this machine has its image."""
     assert spec.box is not None
+    for mount in spec.box.mounts:
+        if mount.sent and not Path(mount.source).exists():
+            Path(mount.source).mkdir(parents=True)  # an archive of no files makes no directory
     try:
         box = images.settle(spec.box, told=True)
         images.check_kind(box, spec.entry.kind)

@@ -87,6 +87,9 @@ def _boxed(environment: Environment, place: Place, cwd: Path, architecture: str)
             f"an image and {' and '.join(software)} are one too many: an image brings its own software",
             hint="Put it into the image, or leave the image out.",
         )
+    if cwd == Path("/"):
+        raise UsageError("the working directory is the root, which a container has one of its own of",
+                         hint="Run this from the directory of your project.")  # fmt: skip
     mounts = dict(environment.mounts).items()
     box = containers.box_of(environment.image, mounts, environment.runtime, environment.runtime_options, cwd)
     containers.check_mounts(replace(box, mounts=tuple(one for one in box.mounts if one.sent)))

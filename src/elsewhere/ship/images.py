@@ -49,6 +49,9 @@ def settle(box: Box, told: bool = False) -> Box:
 
     `told`: what the runtime says of its progress goes to our standard error. Twice: nothing is fetched again.
     """
+    if not sys.platform.startswith("linux"):
+        raise UsageError("containers run on Linux: on a Mac they have a machine of their own, which shares no memory",
+                         hint="Name a place with --on.")  # fmt: skip
     form = form_of(box.image)
     kind, program = containers.look(box.runtime, form)
     found = Found(kind, program, box.image, root=_is_root(kind, program))

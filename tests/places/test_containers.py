@@ -1,0 +1,195 @@
+"""Tasks in containers, by real runtimes: charliecloud and Podman, here and on a host behind a real sshd."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hosts import sshd
+from ship import rootfs
+
+pytestmark = [pytest.mark.needs("busybox"), pytest.mark.slow, pytest.mark.timeout(300)]
+
+WORK = """
+import os, sys
+def f(n):
+    print("task", n)
+    with open(f"made-{n}", "w") as file:
+        file.write(os.environ["SECRET"])
+    try:
+        open("/data/new", "w")
+        writable = True
+    except OSError:
+        writable = False
+    return {"python": sys.executable, "of": os.environ["OF_THE_IMAGE"], "data": open("/data/in").read(), "to": writable}
+def crash(n):
+    os.kill(os.getpid(), 11)
+"""
+PODMAN = """
+[containers]
+default_ulimits = ["nofile=1024:4096", "nproc=4096:4096"]
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+"""
+BOUND = 120.0
+
+
+class Project:
+    """A project with both images; `runtime` runs them."""
+
+    def __init__(self, folder: Path, images: Path, runtime: str, env: dict[str, str]) -> None:
+        self.folder, self.runtime = folder / "project", runtime
+        self.env = {**os.environ, "ELSEWHERE_HOME": str(images / f"home-{runtime}"), **env}
+        (self.folder / "data").mkdir(parents=True)
+        (self.folder / "data" / "in").write_text("mounted")
+        (self.folder / "work.py").write_text(WORK)
+        (self.folder / ".elsewhereignore").write_text("data\n")
+        only = ":ro" if runtime == "podman" else ""
+        self.settings = (
+            f'environments:\n  py: {{image: "oci-archive:{images}/py.tar", runtime: {runtime}, '
+            f'mounts: {{data: "/data{only}"}}}}\n'
+            f'  plain: {{image: "docker-archive:{images}/plain.tar", runtime: {runtime}}}\n'
+        )
+        (self.folder / "elsewhere.yaml").write_text(self.settings)
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen([sys.executable, "-m", "elsewhere", *words], cwd=self.folder, env=self.env, text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)  # fmt: skip
+
+    def run(self, *words: str, status: int = 0) -> str:
+        process = self.start(*words)
+        out, err = process.communicate(timeout=BOUND)
+        assert process.returncode == status, (process.returncode, out, err)
+        return out + err
+
+    def results(self) -> dict[str, dict[str, object]]:
+        return {one["task_id"]: one for one in map(json.loads, self.run("results").splitlines())}
+
+    def left(self) -> list[str]:
+        """What the runtime still remembers of its containers."""
+        if self.runtime != "podman":
+            return []
+        asked = subprocess.run(["podman", "ps", "--all", "--quiet"], env=self.env, capture_output=True, text=True)
+        return asked.stdout.split()
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
+    rootfs.archive(folder / "py.tar", python=True)
+    rootfs.archive(folder / "plain.tar", form="docker")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def podman(images: Path) -> Iterator[dict[str, str]]:
+    """The variables by which Podman has a store of its own, and runs where little is allowed."""
+    (images / "containers.conf").write_text(PODMAN)
+    (images / "storage.conf").write_text(
+        f'[storage]\ndriver = "overlay"\ngraphroot = "{images}/store"\nrunroot = "{images}/run"\n'
+    )
+    yield {"CONTAINERS_CONF": str(images / "containers.conf"), "CONTAINERS_STORAGE_CONF": str(images / "storage.conf")}
+    subprocess.run(["umount", str(images / "store" / "overlay")], capture_output=True, check=False)
+
+
+@pytest.fixture(params=["charliecloud", "podman"])
+def project(request: pytest.FixtureRequest, images: Path, tmp_path: Path) -> Project:
+    runtime, program = request.param, {"charliecloud": "ch-run"}.get(request.param, request.param)
+    if shutil.which(program) is None:
+        pytest.skip(f"needs {program}, which is not installed here")
+    return Project(tmp_path, images, runtime, request.getfixturevalue("podman") if runtime == "podman" else {})
+
+
+def running(*words: str) -> list[psutil.Process]:
+    return [one for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"] == list(words)]
+
+
+def until(true: Callable[[], object], why: str) -> None:
+    end = time.monotonic() + BOUND
+    while not true():
+        assert time.monotonic() < end, why
+        time.sleep(0.02)
+
+
+def unique() -> str:
+    """Seconds that nobody else sleeps."""
+    return f"9{time.time_ns() % 10**9}"
+
+
+def test_functions_run_in_the_image_with_what_the_job_has(project: Project) -> None:
+    lines = [{"task_id": f"t{n}", "data": {"n": n}} for n in range(6)]
+    lines.append({"task_id": "own", "command": ["sh", "-c", "cat /data/in; echo $OF_THE_IMAGE; test -e /usr/bin/git"]})
+    (project.folder / "tasks.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    project.run("run", "tasks.jsonl", "--entry", "work:f", "--environment", "py", "--env", "SECRET=s 3", "--slots", "2",
+                "--quiet", status=1)  # fmt: skip
+    results = project.results()
+    to = project.runtime != "podman"
+    for n in range(6):
+        want = {"python": "/usr/local/bin/python3", "of": "yes", "data": "mounted", "to": to}
+        assert results[f"t{n}"]["result"] == want
+        made = project.folder / f"made-{n}"
+        assert made.read_text() == "s 3" and made.stat().st_uid == os.geteuid()
+    assert results["own"]["state"] == "failed", "the machine's own programs are not to be seen"
+    assert project.run("logs", "@last/t3") == "task 3\n"
+    assert project.run("logs", "@last/own") == "mountedyes\n"
+    assert project.left() == []
+
+
+def test_a_crash_in_a_container_is_told_as_outside(project: Project) -> None:
+    (project.folder / "tasks.jsonl").write_text('{"task_id": "t", "data": {"n": 1}}\n')
+    project.run("run", "tasks.jsonl", "--entry", "work:crash", "--environment", "py", "--quiet", status=1)
+    assert "signal 11 (SIGSEGV)" in str(project.results()["t"]["error"])
+
+
+def test_a_command_runs_in_an_image_without_a_python(project: Project) -> None:
+    words = ("run", "--environment", "plain", "--env", "A=a\nb", "--", "sh", "-c", 'echo "$A"; pwd; exit 3')
+    assert project.run(*words, status=3) == f"a\nb\n{project.folder}\n"
+    (project.folder / "tasks.jsonl").write_text('{"task_id": "t", "data": {"n": 1}}\n')
+    said = project.run("run", "tasks.jsonl", "--entry", "work:f", "--environment", "plain", status=2)
+    assert "functions cannot run in the image" in said and "it has no Python" in said
+
+
+@pytest.mark.parametrize("image", ["py", "plain"])
+def test_a_timeout_ends_everything_in_the_container(project: Project, image: str) -> None:
+    long = unique()
+    text = f"setsid sleep {long} & sleep {long}"
+    project.run("run", "--environment", image, "-t", "2s", "--", "sh", "-c", text, status=143)
+    assert running("sleep", long) == []
+    assert project.left() == []
+
+
+@pytest.mark.parametrize("image", ["py", "plain"])
+def test_a_controller_that_is_killed_leaves_no_container(project: Project, image: str) -> None:
+    long = unique()
+    run = project.start("run", "--environment", image, "--", "sh", "-c", f"setsid sleep {long} & sleep {long}")
+    until(lambda: len(running("sleep", long)) == 2, "it did not begin")
+    run.kill()
+    run.communicate()
+    until(lambda: not running("sleep", long), "the container lives on")
+    until(lambda: not project.left(), "the container is still remembered")
+
+
+@pytest.mark.needs("sshd", "ssh", "ch-run")
+def test_an_image_and_what_is_mounted_travel_to_a_host(images: Path, tmp_path: Path) -> None:
+    project = Project(tmp_path, images, "charliecloud", {})
+    (tmp_path / "s").mkdir()
+    with sshd.running(tmp_path / "s", "node1") as hosts:
+        place = f'places: {{lab: {{backend: ssh, hosts: [node1], slots: 2, config: "{hosts.config}"}}}}\n'
+        (project.folder / "elsewhere.yaml").write_text(project.settings + place)
+        (project.folder / "tasks.jsonl").write_text('{"task_id": "t", "data": {"n": 1}}\n')
+        words = ("--environment", "py", "--env", "SECRET=s", "--on", "lab", "--quiet")
+        project.run("run", "tasks.jsonl", "--entry", "work:f", *words)
+        found = project.results()["t"]["result"]
+        assert isinstance(found, dict) and (found["python"], found["data"]) == ("/usr/local/bin/python3", "mounted")
+        assert not (project.folder / "made-1").exists(), "it ran there"
