@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from elsewhere.ship import archives
 from hosts import sshd
 from ship import rootfs
 
@@ -41,6 +42,25 @@ default_ulimits = ["nofile=1024:4096", "nproc=4096:4096"]
 runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
+"""
+APPTAINER = """#!{python}
+# What Apptainer makes of these words, by charliecloud: a SIF file is here the path of a directory.
+import os, subprocess, sys
+words, binds, given = sys.argv[2:], [], dict(os.environ)
+while words[0].startswith("--"):
+    option = words.pop(0)
+    if option == "--bind":
+        source, target = words.pop(0).split(":")[:2]
+        binds.append((source, target))
+    elif option == "--pwd":
+        pwd = words.pop(0)
+root = open(words.pop(0)).read()
+for source, target in binds:
+    os.makedirs(root + target, exist_ok=True)
+env = {{name[13:]: value for name, value in given.items() if name.startswith("APPTAINERENV_")}}
+env.update(PATH="/usr/local/bin:/bin", USER="root", OF_THE_IMAGE="yes")
+bound = [word for pair in binds for word in ("-b", ":".join(pair))]
+sys.exit(subprocess.call(["{run}", "--no-passwd", *bound, "-c", pwd, root, "--", *words], env=env))
 """
 BOUND = 120.0
 
@@ -180,6 +200,51 @@ def test_a_controller_that_is_killed_leaves_no_container(project: Project, image
     until(lambda: not project.left(), "the container is still remembered")
 
 
+@pytest.mark.needs("podman", "runc")
+def test_an_image_is_pulled_once_and_what_cannot_be_pulled_is_said(
+    images: Path, podman: dict[str, str], tmp_path: Path
+) -> None:
+    registry = rootfs.Registry(good=rootfs.PLATFORM, other="s390x")
+    settings = tmp_path / "registries.conf"
+    settings.write_text(f'[[registry]]\nlocation = "{registry.address}"\ninsecure = true\n')
+    project = Project(tmp_path, images, "podman", {**podman, "CONTAINERS_REGISTRIES_CONF": str(settings)})
+    (project.folder / "elsewhere.yaml").write_text("environments: {pod: {image: nothing, runtime: podman}}\n")
+    words = ("run", "--environment", "pod", "--image")
+    try:
+        assert project.run(*words, f"{registry.address}/box:good", "--", "echo", "hi") == "hi\n"
+        once = list(registry.asked)
+        assert project.run(*words, f"{registry.address}/box:good", "--", "echo", "hi") == "hi\n"
+        assert once and registry.asked == once
+        said = project.run(*words, f"{registry.address}/box:other", "--", "true", status=125)
+        assert "is for s390x, and this machine is" in said
+        said = project.run(*words, f"{registry.address}/box:none", "--", "true", status=125)
+        assert f"the image {registry.address}/box:none cannot be pulled" in said
+    finally:
+        registry.close()
+
+
+@pytest.mark.needs("ch-run")
+def test_a_sif_file_runs_by_apptainer(images: Path, tmp_path: Path) -> None:
+    """Of Apptainer itself only the command line is shown."""
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "apptainer"
+    program.write_text(APPTAINER.format(python=sys.executable, run=shutil.which("ch-run")))
+    program.chmod(0o755)
+    path = f"{tmp_path}/bin:{os.environ['PATH']}"
+    project = Project(tmp_path, images, "apptainer", {"PATH": path, "ELSEWHERE_HOME": str(tmp_path / "home")})
+    about = archives.read(images / "py.tar", "oci-archive")
+    archives.unpack(images / "py.tar", about, tmp_path / "root")
+    (project.folder / "py.sif").write_text(str(tmp_path / "root"))
+    (project.folder / "elsewhere.yaml").write_text(
+        "environments: {sif: {image: py.sif, runtime: apptainer, mounts: {data: /data}}}\n"
+    )
+    (project.folder / "tasks.jsonl").write_text('{"task_id": "t", "data": {"n": 1}}\n')
+    project.run("run", "tasks.jsonl", "--entry", "work:f", "--environment", "sif", "--env", "SECRET=s", "--quiet")
+    found = project.results()["t"]["result"]
+    assert isinstance(found, dict) and (found["python"], found["data"]) == ("/usr/local/bin/python3", "mounted")
+    assert (project.folder / "made-1").read_text() == "s"
+
+
 @pytest.mark.needs("sshd", "ssh", "ch-run")
 def test_an_image_and_what_is_mounted_travel_to_a_host(images: Path, tmp_path: Path) -> None:
     project = Project(tmp_path, images, "charliecloud", {})
@@ -188,7 +253,7 @@ def test_an_image_and_what_is_mounted_travel_to_a_host(images: Path, tmp_path: P
         place = f'places: {{lab: {{backend: ssh, hosts: [node1], slots: 2, config: "{hosts.config}"}}}}\n'
         (project.folder / "elsewhere.yaml").write_text(project.settings + place)
         (project.folder / "tasks.jsonl").write_text('{"task_id": "t", "data": {"n": 1}}\n')
-        words = ("--environment", "py", "--env", "SECRET=s", "--on", "lab", "--quiet")
+        words = ("--environment", "py", "--env", "SECRET=s", "--on", "lab")
         project.run("run", "tasks.jsonl", "--entry", "work:f", *words)
         found = project.results()["t"]["result"]
         assert isinstance(found, dict) and (found["python"], found["data"]) == ("/usr/local/bin/python3", "mounted")

@@ -14,7 +14,9 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import threading
 from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 _APPLETS = ("sh", "cat", "env", "sleep", "id", "ls", "pwd", "echo", "true", "test", "touch", "mkdir", "setsid")
@@ -30,18 +32,60 @@ def archive(
 ) -> Path:
     """An image of these; `more`: name -> content of further files, below the root; `__` in a name is a slash."""
     layer = _layer(python, more)
-    digest = sha256(layer).hexdigest()
-    env = ["PATH=/usr/local/bin:/bin", "OF_THE_IMAGE=yes"]
-    config = json.dumps(
+    _write(path, (_oci if form == "oci" else _docker)(layer, _config(layer, architecture)))
+    return path
+
+
+def _config(layer: bytes, architecture: str) -> bytes:
+    return json.dumps(
         {
             "architecture": architecture,
             "os": "linux",
-            "config": {"Env": env, "Entrypoint": ["/bin/false"]},
-            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
+            "config": {"Env": ["PATH=/usr/local/bin:/bin", "OF_THE_IMAGE=yes"], "Entrypoint": ["/bin/false"]},
+            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{sha256(layer).hexdigest()}"]},
         }
     ).encode()
-    _write(path, (_oci if form == "oci" else _docker)(layer, config))
-    return path
+
+
+class Registry:
+    """A registry on a free port of loopback, with images of busybox alone; `asked`: the blobs that were fetched."""
+
+    def __init__(self, **images: str) -> None:
+        """Tag -> its architecture."""
+        self.asked: list[str] = []
+        self._blobs: dict[str, bytes] = {}
+        self._tags: dict[str, str] = {}
+        for tag, architecture in images.items():
+            files = _oci(_layer(False, {}), _config(_layer(False, {}), architecture))
+            self._blobs |= {name.rpartition("/")[2]: data for name, data in files.items() if "/" in name}
+            self._tags[tag] = json.loads(files["index.json"])["manifests"][0]["digest"].partition(":")[2]
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                kind, _, name = self.path.rpartition("/")
+                digest = outer._tags.get(name, name.removeprefix("sha256:"))
+                if kind.endswith("blobs"):
+                    outer.asked.append(digest)
+                found = b"{}" if self.path == "/v2/" else outer._blobs.get(digest)
+                self.send_response(404 if found is None else 200)
+                if kind.endswith("manifests"):
+                    self.send_header("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+                self.send_header("Content-Length", str(len(found or b"")))
+                self.end_headers()
+                self.wfile.write(found or b"")
+
+            do_HEAD = do_GET
+
+            def log_message(self, *_: object) -> None: ...
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
 
 
 def _oci(layer: bytes, config: bytes) -> dict[str, bytes]:

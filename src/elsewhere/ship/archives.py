@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import posixpath
 import shutil
 import tarfile
 from collections.abc import Mapping
@@ -119,19 +120,27 @@ def unpack(path: Path, image: Image, folder: Path) -> None:
 
 
 def _lay(files: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
-    head, _, last = member.name.rpartition("/")
+    """One member. Python's own filters came with its later patch releases, so all that they would see to is here."""
+    name = posixpath.normpath(member.name.lstrip("/"))
+    head, _, last = name.rpartition("/")
+    if name == "." or member.ischr() or member.isblk() or member.isfifo():
+        return
+    base = _inside(folder, head)
     if last == _OPAQUE:
-        for path in _inside(folder, head).iterdir():
+        for path in base.iterdir():
             _remove(path)
     elif last.startswith(_WHITEOUT):
-        _remove(_inside(folder, head) / last.removeprefix(_WHITEOUT))
-    elif not (member.ischr() or member.isblk() or member.isfifo()):
-        target = _inside(folder, head) / last
+        _remove(base / last.removeprefix(_WHITEOUT))
+    else:
+        target = base / last
         if os.path.lexists(target) and not (member.isdir() and target.is_dir() and not target.is_symlink()):
             _remove(target)
-        member.uid, member.gid, member.uname, member.gname = os.geteuid(), os.getegid(), "", ""
-        member.mode |= 0o700 if member.isdir() else 0o400
-        files.extract(member, folder, filter="tar")
+        if member.islnk():
+            member.linkname = str(_inside(folder, member.linkname).relative_to(folder.resolve()))
+        member.name, member.uid, member.gid, member.uname, member.gname = name, os.geteuid(), os.getegid(), "", ""
+        member.mode = member.mode & 0o777 | (0o700 if member.isdir() else 0o400)
+        files.extraction_filter = lambda member, _folder: member
+        files.extract(member, folder)
 
 
 def _inside(folder: Path, name: str) -> Path:
