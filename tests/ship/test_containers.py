@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from elsewhere.agent.boot import Boot
+from elsewhere.agent.furnish import CannotFurnish, furnish
 from elsewhere.errors import UsageError
 from elsewhere.ledger import tables
 from elsewhere.model.job import Box, Entry, Found, JobSpec, Mount
@@ -195,3 +196,13 @@ def test_a_box_is_written_down_and_travels_with_its_paths(tmp_path: Path) -> Non
     assert [mount.source for mount in there.box.mounts] == [f"{tmp_path}/inputs/0/data", "/scratch"]
     named = replace(spec, box=replace(made, image="host:5000/a/b:1"))
     assert charter.Charter(named, "", roots=roots).there(tmp_path, "").box.image == "host:5000/a/b:1"  # type: ignore[union-attr]
+
+
+def test_a_machine_without_a_runtime_says_so_before_any_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    made = Box("python:3.12", (Mount(f"{tmp_path}/sent", "/data", sent=True),), "singularity")
+    spec = JobSpec("job-1", "n", Entry("command"), cwd=str(tmp_path), box=made)
+    with pytest.raises(CannotFurnish) as caught:
+        furnish(charter.Charter(spec, str(tmp_path)), tmp_path)
+    assert caught.value.step == "container" and "looked for singularity" in caught.value.said
+    assert "apt install singularity-ce" in caught.value.said

@@ -16,6 +16,7 @@ import pytest
 
 from elsewhere.ship import archives
 from hosts import sshd
+from sandbox.cloud import sandbox
 from ship import rootfs
 
 pytestmark = [pytest.mark.needs("busybox"), pytest.mark.slow, pytest.mark.timeout(300)]
@@ -166,6 +167,7 @@ def test_functions_run_in_the_image_with_what_the_job_has(project: Project) -> N
     assert project.left() == []
 
 
+@pytest.mark.parametrize("project", ["podman"], indirect=True)
 def test_a_crash_in_a_container_is_told_as_outside(project: Project) -> None:
     (project.folder / "tasks.jsonl").write_text('{"task_id": "t", "data": {"n": 1}}\n')
     project.run("run", "tasks.jsonl", "--entry", "work:crash", "--environment", "py", "--quiet", status=1)
@@ -180,7 +182,12 @@ def test_a_command_runs_in_an_image_without_a_python(project: Project) -> None:
     assert "functions cannot run in the image" in said and "it has no Python" in said
 
 
-@pytest.mark.parametrize("image", ["py", "plain"])
+def only(*pairs: tuple[str, str]) -> pytest.MarkDecorator:
+    """Of runtimes and images those that differ in how they are ended."""
+    return pytest.mark.parametrize(("project", "image"), pairs, indirect=["project"])
+
+
+@only(("charliecloud", "plain"), ("podman", "py"), ("podman", "plain"))
 def test_a_timeout_ends_everything_in_the_container(project: Project, image: str) -> None:
     long = unique()
     text = f"setsid sleep {long} & sleep {long}"
@@ -189,7 +196,7 @@ def test_a_timeout_ends_everything_in_the_container(project: Project, image: str
     assert project.left() == []
 
 
-@pytest.mark.parametrize("image", ["py", "plain"])
+@only(("charliecloud", "py"), ("podman", "plain"))
 def test_a_controller_that_is_killed_leaves_no_container(project: Project, image: str) -> None:
     long = unique()
     run = project.start("run", "--environment", image, "--", "sh", "-c", f"setsid sleep {long} & sleep {long}")
@@ -243,6 +250,20 @@ def test_a_sif_file_runs_by_apptainer(images: Path, tmp_path: Path) -> None:
     found = project.results()["t"]["result"]
     assert isinstance(found, dict) and (found["python"], found["data"]) == ("/usr/local/bin/python3", "mounted")
     assert (project.folder / "made-1").read_text() == "s"
+
+
+@pytest.mark.needs("ch-run")
+def test_a_container_runs_on_a_machine_of_a_cloud(images: Path, tmp_path: Path) -> None:
+    with sandbox() as cloud:
+        project = Project(tmp_path, images, "charliecloud", cloud.variables)
+        (project.folder / "elsewhere.yaml").write_text(
+            project.settings
+            + "places: {cloud: {backend: aws, region: us-east-1, machine-types: c5.large, budget: 3}}\n"
+            "default: {on: cloud}\n"
+        )
+        words = ("run", "--quiet", "--env", "A=b c", "--environment")
+        said = project.run(*words, "plain", "--", "sh", "-c", "echo $A; cat work.py | cat; test -e /usr", status=1)
+        assert said == f"b c\n{WORK}"
 
 
 @pytest.mark.needs("sshd", "ssh", "ch-run")
