@@ -73,6 +73,8 @@ class Keeper:
 
     def start(self) -> None:
         plan = self.plan
+        if plan["ask"]:
+            import subprocess  # noqa: F401  # not first in a handler, which another signal may interrupt
         signal.signal(signal.SIGTERM, self._on_term)
         signal.signal(signal.SIGHUP, self._on_orphaned)
         parent = os.getppid()
@@ -176,6 +178,8 @@ class Keeper:
             self._end()
 
     def _on_orphaned(self, _signal: int, _frame: object) -> None:
+        for number in (signal.SIGHUP, signal.SIGTERM):  # it comes more than once
+            signal.signal(number, signal.SIG_IGN)
         self._end()
         children.end_all()
         os._exit(1)

@@ -191,6 +191,7 @@ class Slot(Forks):
         if os.getpid() != self.pid:
             self.die_as_others(signal.SIGHUP)
         if self.child and self.words["box"]:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
             self.signal_child(signal.SIGHUP)  # a runtime that is killed leaves its container: its keeper ends both
             os.waitpid(self.child, 0)
         elif self.child:
