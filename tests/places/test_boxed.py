@@ -253,9 +253,9 @@ def test_a_sif_file_runs_by_apptainer(images: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("ch-run")
-def test_a_container_runs_on_a_machine_of_a_cloud(images: Path, tmp_path: Path) -> None:
+def test_a_container_runs_on_a_machine_of_a_cloud(images: Path, tmp_path: Path, far_home: Path) -> None:
     with sandbox() as cloud:
-        project = Project(tmp_path, images, "charliecloud", cloud.variables)
+        project = Project(tmp_path, images, "charliecloud", {**cloud.variables, "ELSEWHERE_HOME": str(far_home)})
         (project.folder / "elsewhere.yaml").write_text(
             project.settings
             + "places: {cloud: {backend: aws, region: us-east-1, machine-types: c5.large, budget: 3}}\n"
@@ -267,15 +267,16 @@ def test_a_container_runs_on_a_machine_of_a_cloud(images: Path, tmp_path: Path) 
 
 
 @pytest.mark.needs("sshd", "ssh", "ch-run")
-def test_an_image_and_what_is_mounted_travel_to_a_host(images: Path, tmp_path: Path) -> None:
-    project = Project(tmp_path, images, "charliecloud", {})
+def test_an_image_and_what_is_mounted_travel_to_a_host(images: Path, tmp_path: Path, far_home: Path) -> None:
+    project = Project(tmp_path, images, "charliecloud", {"ELSEWHERE_HOME": str(far_home)})
     (tmp_path / "s").mkdir()
     with sshd.running(tmp_path / "s", "node1") as hosts:
         place = f'places: {{lab: {{backend: ssh, hosts: [node1], slots: 2, config: "{hosts.config}"}}}}\n'
         (project.folder / "elsewhere.yaml").write_text(project.settings + place)
         (project.folder / "tasks.jsonl").write_text('{"task_id": "t", "data": {"n": 1}}\n')
         words = ("--environment", "py", "--env", "SECRET=s", "--on", "lab")
-        project.run("run", "tasks.jsonl", "--entry", "work:f", *words)
+        assert f", in oci-archive:{images}/py.tar" in project.run("run", "tasks.jsonl", "--entry", "work:f", *words)
+        assert f"in 2 slots in oci-archive:{images}/py.tar." in project.run("explain")
         found = project.results()["t"]["result"]
         assert isinstance(found, dict) and (found["python"], found["data"]) == ("/usr/local/bin/python3", "mounted")
         assert not (project.folder / "made-1").exists(), "it ran there"

@@ -150,7 +150,9 @@ class Child:
         self._unsent.clear()
 
     def dispose(self) -> None:
-        """Nothing more is to be read from its files."""
+        """Nothing more is to be read from its files, nor waited for."""
+        if self.alive:  # the keeper of a container whose runtime hangs
+            processes.end_tree(self.pid)
         if self._file >= 0:
             os.close(self._file)
         self._file = -1
@@ -158,18 +160,18 @@ class Child:
     @property
     def body(self) -> int:
         """The process that runs tasks: in a container it is another than the one that we have started."""
-        return (self.pid > 0 and wire.BODY.unpack_from(self.page, wire.BODY_AT)[0]) or self.pid
+        found: int = wire.BODY.unpack_from(self.page, wire.BODY_AT)[0]
+        return self.pid if found in (0, wire.AWAY) or self.pid < 0 else found
 
     def end(self) -> None:
-        """SIGKILL to all of it. The keeper of a container last: it would take it for a death by another hand."""
-        if (body := self.body) != self.pid:
-            processes.end_tree(body)
-        processes.end_tree(self.pid)
+        """SIGKILL to all of it. The keeper of a container ends by itself once the runtime has put that away."""
+        processes.end_tree(self.body)
 
     def clear(self) -> None:
         """After a death: what bears our mark goes too, and so does what a runtime still keeps of its containers."""
         processes.end_marked(self.mark)
-        containers.sweep(self.boot.box, self.mark)
+        if wire.BODY.unpack_from(self.page, wire.BODY_AT)[0] != wire.AWAY:
+            containers.sweep(self.boot.box, self.mark)
 
     # -- down
 

@@ -236,4 +236,6 @@ def opening(files: JobFiles, why: str = "") -> str:
         spec, total = ledger.spec, ledger.count().total
     python = f", with {spec.python}" if spec.entry.kind == "function" and not spec.startup else ""
     chosen = f" (the Python {why})" if python and why else ""
+    if spec.box is not None:
+        python, chosen = f", in {spec.box.image}", ""
     return f"{spec.name}: {plural(total, 'task')}, {plural(spec.slots, 'slot')} on {spec.place}{python}{chosen}"

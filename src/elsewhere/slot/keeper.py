@@ -106,7 +106,10 @@ class Keeper:
         """The wait status of the runtime's process."""
         if self.door is not None and self._met(down, wake):
             self._until_gone()
-        return os.waitpid(self.pid, 0)[1]
+        status = os.waitpid(self.pid, 0)[1]
+        if "page" in self.plan:
+            self._show(wire.AWAY)
+        return status
 
     def _met(self, down: int, wake: int) -> bool:
         """Whether the slot came for its descriptors, before its container ended."""
