@@ -40,9 +40,10 @@ def test_an_engine_is_told_user_mounts_directory_and_the_names_of_variables(
 ) -> None:
     said = words(box(kind), monkeypatch, gpus=True)
     here = str(Path.cwd())
+    ipc = ["--ipc=host"] if Path("/dev/mqueue").is_dir() else []
     gpus = ["--gpus", "all"] if kind == "docker" else ["--device", "nvidia.com/gpu=all"]
     assert said == [
-        f"/usr/bin/{kind}", "run", "--rm", "--pull=never", "--log-driver=none", "--network=host", "--ipc=host",
+        f"/usr/bin/{kind}", "run", "--rm", "--pull=never", "--log-driver=none", "--network=host", *ipc,
         "--security-opt=label=disable", "--entrypoint", "", "--user", "0:0",
         "--volume", "/data/in:/data:ro", "--volume", "/home/me/project:/home/me/project", *gpus,
         "--workdir", here, "--name", "elsewhere-1", "--label", "elsewhere.slot=mark.0",

@@ -86,7 +86,7 @@ class Options:
         """
         given, settled = _over_settings(dict(settings))
         problems: list[str] = []
-        known = {f.name for f in fields(cls)} - {"own", "retry", "terms", "secrets", "wants"} | set(_TASK)
+        known = {f.name for f in fields(cls)} - {"own", "retry", "terms", "secrets", "wants"} | {"image", *_TASK}
         for name in given.keys() - known:
             near = difflib.get_close_matches(name, known, 1)
             problems.append(f"unknown option {name!r}" + (f"; did you mean {near[0]}?" if near else ""))

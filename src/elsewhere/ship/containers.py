@@ -48,8 +48,9 @@ class Kind:
 def _engine(found: Found) -> list[str]:
     user = "0:0" if found.root else f"{os.geteuid()}:{os.getegid()}"
     home = [] if found.root else ["--env", "HOME=/tmp"]
+    memory = ["--ipc=host"] if Path("/dev/mqueue").is_dir() else []  # which that shares, too
     return [
-        "run", "--rm", "--pull=never", "--log-driver=none", "--network=host", "--ipc=host",
+        "run", "--rm", "--pull=never", "--log-driver=none", "--network=host", *memory,
         "--security-opt=label=disable", "--entrypoint", "", "--user", user, *home,
     ]  # fmt: skip
 
