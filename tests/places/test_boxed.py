@@ -126,9 +126,10 @@ def podman(images: Path) -> Iterator[dict[str, str]]:
 
 @pytest.fixture(params=["charliecloud", "podman"])
 def project(request: pytest.FixtureRequest, images: Path, tmp_path: Path) -> Project:
-    runtime, program = request.param, {"charliecloud": "ch-run"}.get(request.param, request.param)
-    if shutil.which(program) is None:
-        pytest.skip(f"needs {program}, which is not installed here")
+    runtime = request.param
+    for program in {"charliecloud": ["ch-run"], "podman": ["podman", "runc"]}[runtime]:
+        if shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None:
+            pytest.skip(f"needs {program}, which is not installed here")
     return Project(tmp_path, images, runtime, request.getfixturevalue("podman") if runtime == "podman" else {})
 
 

@@ -13,14 +13,16 @@ from elsewhere.errors import UsageError
 from elsewhere.ship import archives
 
 
-def layer(**files: bytes | str | None) -> bytes:
-    """bytes: a file; a string: a link to it; None: a directory. `__` in a name is a slash."""
+def layer(**files: bytes | str | list[str] | None) -> bytes:
+    """bytes: a file; a string: a link to it, in a list a hard one; None: a directory. `__` in a name is a slash."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name, what in files.items():
             about = tarfile.TarInfo(name.replace("__", "/").replace("WH", ".wh."))
             if isinstance(what, str):
                 about.type, about.linkname = tarfile.SYMTYPE, what
+            elif isinstance(what, list):
+                about.type, about.linkname = tarfile.LNKTYPE, what[0]
             elif what is None:
                 about.type = tarfile.DIRTYPE
             else:
@@ -51,9 +53,10 @@ def unpacked(tmp_path: Path, *layers: bytes) -> Path:
 def test_an_upper_layer_replaces_and_takes_away(tmp_path: Path) -> None:
     root = unpacked(
         tmp_path,
-        layer(a=None, a__one=b"1", a__two=b"2", b=None, b__old=b"o", c=b"file", link="a"),
+        layer(a=None, a__one=b"1", a__two=b"2", b=None, b__old=b"o", c=b"file", link="a", same=["a/one"]),
         layer(a__one=b"new", a__WHtwo=b"", b__fresh=b"f", c=None, c__in=b"i", link=b"a file now"),
     )
+    assert (root / "same").read_bytes() == b"1"
     assert (root / "a/one").read_bytes() == b"new" and not (root / "a/two").exists()
     assert (root / "c/in").read_bytes() == b"i" and (root / "link").read_bytes() == b"a file now"
 
@@ -64,8 +67,11 @@ def test_an_opaque_directory_loses_what_was_below(tmp_path: Path) -> None:
     assert [path.name for path in (root / "b").iterdir()] == ["fresh"]
 
 
-@pytest.mark.parametrize("files", [{"x": "/", "x__evil": b"!"}, {"..__evil": b"!"}, {"x": "..", "x__evil": b"!"}])
-def test_what_leads_out_of_an_image_is_refused(files: dict[str, bytes | str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "files",
+    [{"x": "/", "x__evil": b"!"}, {"..__evil": b"!"}, {"x": "..", "x__evil": b"!"}, {"x": ["../i.tar"]}],
+)
+def test_what_leads_out_of_an_image_is_refused(files: dict[str, bytes | str | list[str]], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be unpacked"):
         unpacked(tmp_path, layer(**files))
     assert not (tmp_path / "evil").exists() and not Path("/evil").exists()
