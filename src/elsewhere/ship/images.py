@@ -58,8 +58,7 @@ def settle(box: Box, told: bool = False) -> Box:
     containers.check_mounts(replace(box, found=found))
     folder = home() / "cache" / "images"
     private_directory(folder)
-    key = sha256(f"{kind}\0{box.image}".encode()).hexdigest()[:32]
-    with alone(folder / f"{key}.lock"):
+    with alone(folder / f"{kind}.lock"):  # one image may come under several names
         if kind in ("podman", "docker"):
             found = replace(found, image=_of_engine(program, box.image, form, told))
         elif kind == "charliecloud":
