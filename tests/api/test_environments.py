@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import elsewhere
+from elsewhere.api import furnishing
 from elsewhere.api.options import Options
 from elsewhere.errors import ConfigError, UsageError
 from elsewhere.model.job import Entry, Environment
+from elsewhere.model.place import Place
 from elsewhere.ship.runtime import own
 from ship.wheels import wheel
 
@@ -81,3 +84,37 @@ def _of(job: elsewhere.Job) -> list[Path]:
     from elsewhere import session
 
     return list(session.find(job.id).outputs.rglob("made"))
+
+
+def test_an_image_is_an_environment_of_its_own_or_goes_into_one(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.yaml").write_text(
+        "environments:\n  boxed: {image: 'python:3.12', mounts: {data: '/data:ro'}, runtime: podman, "
+        "runtime-options: ['--shm-size=1g']}\n"
+    )
+    boxed = Environment(
+        image="python:3.12", mounts={"data": "/data:ro"}, runtime="podman", runtime_options=("--shm-size=1g",)
+    )
+    assert Options.of({"environment": "boxed"}).environment == boxed
+    assert boxed.mounts == (("data", "/data:ro"),), "what stands in options can be a key"
+    assert Options.of({"image": "alpine"}).environment == Environment(image="alpine")
+    assert Options.of({"environment": "boxed", "image": "alpine"}).environment == replace(boxed, image="alpine")
+    with pytest.raises(UsageError, match="image must be the name of an image, not 3"):
+        Options.of({"image": 3})
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (Environment(image="i", pip=("numpy",), setup=("true",)), "an image and pip and setup are one too many"),
+        (Environment(mounts={"a": "/a"}), "belong to an image, and the environment has none"),
+        (Environment(image="i", runtime="dokcer"), "there is no container runtime 'dokcer'"),
+        (Environment(image="i", mounts={"nowhere": "/a"}), "there is no .*/nowhere here, which is to be mounted at /a"),
+        (Environment(image="oci-archive:none.tar"), "there is no image file .*/none.tar"),
+    ],
+)
+@pytest.mark.parametrize("on", ["local", "ssh"])
+def test_a_container_that_cannot_be_is_refused_before_anything_is_made(
+    given: Environment, said: str, on: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        furnishing.furnish(given, Place(on, on), tmp_path, sys.executable)

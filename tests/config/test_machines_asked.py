@@ -182,6 +182,6 @@ def test_a_wrong_key_of_an_environment_has_its_line(text: str, said: str) -> Non
 def test_an_environment_that_says_what_means_nothing_yet_is_refused_when_it_is_used() -> None:
     from elsewhere.errors import UsageError
 
-    found = written("environments: {boxed: {image: 'python:3.12'}}\n")
-    with pytest.raises(UsageError, match="has image, which this version cannot do yet"):
+    found = written("environments: {boxed: {conda: 'environment.yml'}}\n")
+    with pytest.raises(UsageError, match="has conda, which this version cannot do yet"):
         found.environment("boxed")

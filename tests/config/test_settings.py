@@ -42,7 +42,7 @@ jobs:
     entry: words.py:count
     profile: careful
     slots: 7
-    image: python:3.12
+    machine: large
 """
 
 
@@ -104,7 +104,7 @@ def test_a_profile_and_a_job_stand_over_what_is_said_for_all(project: Path) -> N
     assert found.spec("careful", "words")["slots"] == 1, "the profile that was asked for stands over the job"
     job = found.job("words")
     assert job.directory == project
-    assert job.what == {"tasks": "tasks.json", "entry": "words.py:count", "profile": "careful", "image": "python:3.12"}
+    assert job.what == {"tasks": "tasks.json", "entry": "words.py:count", "profile": "careful", "machine": "large"}
     with pytest.raises(UnknownPlace, match="no profile 'carefull'") as caught:
         found.spec("carefull")
     assert "careful" in caught.value.hint

@@ -5,9 +5,10 @@ Facts only; no process is started here.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.util import find_spec
@@ -16,8 +17,10 @@ from typing import Any
 
 import elsewhere.slot
 from elsewhere.config.secret import revealed
-from elsewhere.model.job import Entry, JobSpec
+from elsewhere.model.job import Box, Entry, JobSpec, Mount
 from elsewhere.model.resources import Resources
+from elsewhere.ship import containers
+from elsewhere.slot.keeper import MARK
 
 SLOT = Path(elsewhere.slot.__file__).parent
 
@@ -59,26 +62,59 @@ class Boot:
     scratch: str = ""
     checkpoints: str = ""
     key: bytes = b""
-    wrapper: tuple[str, ...] = ()
-    """Words before the interpreter: `conda run -n x`, `docker exec ...`."""
+    home: str = ""
+    """The job's directory, in which all of these lie."""
+    box: Box | None = None
+    """The container in which tasks run; what it is on this machine has been found out."""
 
     @classmethod
-    def of(cls, spec: JobSpec, job_directory: Path, seal_key: bytes, wrapper: tuple[str, ...] = ()) -> Boot:
+    def of(cls, spec: JobSpec, job_directory: Path, seal_key: bytes) -> Boot:
         """That of a job whose files lie in `job_directory`. ConfigError: a secret is not where the job says."""
         return cls(
-            entry=spec.entry, python=spec.python or sys.executable, cwd=spec.cwd, path=spec.path,
+            entry=spec.entry, python=_python(spec), cwd=spec.cwd, path=spec.path,
             env={**spec.env, **revealed(spec.secrets)} if spec.secrets else spec.env,
             timeout=spec.timeout, grace=spec.grace, resources=spec.resources, isolate=spec.isolate, exact=spec.exact,
             seed_door=spec.seed_door, worker=spec.worker, recycle_tasks=spec.recycle_tasks,
             recycle_memory=spec.recycle_memory, inputs=tuple((one.name, one.source) for one in spec.inputs),
             outputs=spec.outputs, collected=str(job_directory / "outputs"), store=str(job_directory / "store"),
             scratch=str(job_directory / "scratch"), checkpoints=str(job_directory / "checkpoints"), key=seal_key,
-            wrapper=wrapper,
+            home=str(job_directory), box=spec.box,
         )  # fmt: skip
 
-    def argv(self, down: int, wake: int) -> list[str]:
+    @property
+    def within(self) -> bool:
+        """Does the slot itself run in the container? Otherwise it is here, and each command has one of its own."""
+        return self.box is not None and self.box.found is not None and bool(self.box.found.python)
+
+    def argv(self, down: int, wake: int, directory: Path, number: int) -> list[str]:
         """The command line of a slot: the file, not the directory, which spares it the loading of runpy."""
-        return [*self.wrapper, self.python, str(SLOT / "__main__.py"), str(down), str(wake)]
+        main, pipes = str(SLOT / "__main__.py"), [str(down), str(wake)]
+        if not self.within:
+            return [self.python, main, *pipes]
+        door = str(directory / f"{number}.door")
+        order = {**self.plan(), "inside": [self.python, main, "boxed", door], "socket": door,
+                 "page": str(directory / f"{number}.page")}  # fmt: skip
+        return [sys.executable, main, "keep", json.dumps(order), *pipes]
+
+    def plan(self) -> dict[str, Any]:
+        """How something is run in the container. UsageError: it cannot mount what must be in it."""
+        box = self.box
+        if box is None or box.found is None:
+            return {}
+        mounts = [Mount(path, path, writable) for path, writable in self._in_sight()]
+        if box.found.kind == "charliecloud":
+            containers.make_targets(Path(box.found.image), containers.least([*box.mounts, *mounts]))
+        return containers.plan(box, mounts, {*self.env, MARK}, bool(self.resources.gpus))
+
+    def _in_sight(self) -> Iterator[tuple[str, bool]]:
+        """(path, whether it may be written to) of what a task must find under the same name as out here."""
+        yield self.home, True
+        yield self.cwd or str(Path.cwd()), True
+        file, _, _ = self.entry.target.rpartition(":")
+        code = [str(Path(file).parent)] if self.entry.kind == "function" and file.endswith(".py") else []
+        for path in (*self.path, *code, *(source for _, source in self.inputs), *_lent().values()):
+            if Path(path).exists():
+                yield path, False
 
     def words(self) -> dict[str, Any]:
         """The boot frame, but for what differs from slot to slot."""
@@ -92,8 +128,15 @@ class Boot:
             "recycle_memory": self.recycle_memory, "inputs": [list(one) for one in self.inputs],
             "outputs": list(self.outputs), "collected": self.collected, "store": self.store, "scratch": self.scratch,
             "checkpoints": self.checkpoints, "key": self.key, "packages": _lent(),
-            "parent": 0 if self.wrapper else os.getpid(),
+            "parent": 0 if self.within else os.getpid(), "box": {} if self.within else self.plan(),
         }  # fmt: skip
+
+
+def _python(spec: JobSpec) -> str:
+    found = spec.box.found if spec.box is not None else None
+    if found is not None:
+        return found.python or sys.executable
+    return spec.python or sys.executable
 
 
 def _plain(value: Any) -> Any:

@@ -18,6 +18,7 @@ from typing import Any
 from elsewhere.agent import processes
 from elsewhere.agent.boot import Boot
 from elsewhere.model.task import Delivery
+from elsewhere.ship import containers
 from elsewhere.slot import wire
 
 Key = tuple[int, int]
@@ -110,7 +111,7 @@ class Child:
             (os.POSIX_SPAWN_DUP2, down, down),
             (os.POSIX_SPAWN_DUP2, wake, wake),
         ]
-        argv = self.boot.argv(down, wake)
+        argv = self.boot.argv(down, wake, self.directory, self.number)
         env = {**os.environ, **self.boot.env, processes.MARK: self.mark}
         self.pid = os.posix_spawnp(argv[0], argv, env, file_actions=actions, setsid=True)
 
@@ -149,10 +150,28 @@ class Child:
         self._unsent.clear()
 
     def dispose(self) -> None:
-        """Nothing more is to be read from its files."""
+        """Nothing more is to be read from its files, nor waited for."""
+        if self.alive:  # the keeper of a container whose runtime hangs
+            processes.end_tree(self.pid)
         if self._file >= 0:
             os.close(self._file)
         self._file = -1
+
+    @property
+    def body(self) -> int:
+        """The process that runs tasks: in a container it is another than the one that we have started."""
+        found: int = wire.BODY.unpack_from(self.page, wire.BODY_AT)[0]
+        return self.pid if found in (0, wire.AWAY) or self.pid < 0 else found
+
+    def end(self) -> None:
+        """SIGKILL to all of it. The keeper of a container ends by itself once the runtime has put that away."""
+        processes.end_tree(self.body)
+
+    def clear(self) -> None:
+        """After a death: what bears our mark goes too, and so does what a runtime still keeps of its containers."""
+        processes.end_marked(self.mark)
+        if wire.BODY.unpack_from(self.page, wire.BODY_AT)[0] != wire.AWAY:
+            containers.sweep(self.boot.box, self.mark)
 
     # -- down
 

@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from elsewhere.agent.boot import Boot
 from elsewhere.errors import ElsewhereError
-from elsewhere.model.job import Input, JobSpec
+from elsewhere.model.job import Box, Input, JobSpec
+from elsewhere.ship import images
 from elsewhere.ship.charter import Charter
 from elsewhere.ship.inputs import fetched
 
@@ -40,6 +42,8 @@ def furnish(charter: Charter, own: Path) -> JobSpec:
         _run("gpus", ["nvidia-smi"])  # a driver that does not work is seen here, not by each task
     if spec.apt:
         _install(spec.apt)
+    if spec.box is not None:
+        return replace(spec, box=_settled(spec, own))
     if not (spec.software or spec.setup):
         return spec
     venv = own / VENV
@@ -52,6 +56,21 @@ def furnish(charter: Charter, own: Path) -> JobSpec:
         told = {**os.environ, **env, **spec.env}
         _run("setup", ["/bin/sh", "-ex"], told, spec.cwd or str(own), "\n".join(spec.setup) + "\n")
     return replace(spec, python=str(python), env={**env, **spec.env})
+
+
+def _settled(spec: JobSpec, own: Path) -> Box:
+    """The container, once this machine has its image."""
+    assert spec.box is not None
+    for mount in spec.box.mounts:
+        if mount.sent and not Path(mount.source).exists():
+            Path(mount.source).mkdir(parents=True)  # an archive of no files makes no directory
+    try:
+        box = images.settle(spec.box, told=True)
+        images.check_kind(box, spec.entry.kind)
+        Boot.of(replace(spec, box=box), own, b"").plan()
+    except ElsewhereError as error:
+        raise CannotFurnish("container", error.message + (f"\n{error.hint}" if error.hint else "")) from error
+    return box
 
 
 def _inputs(spec: JobSpec, own: Path) -> tuple[Input, ...]:

@@ -12,8 +12,9 @@ import time
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from elsewhere.slot.keeper import MARK as MARK
+
 LINUX = sys.platform.startswith("linux")
-MARK = "ELSEWHERE_SLOT_OF"
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 

@@ -20,6 +20,7 @@ from elsewhere.agent.child import Child, Key
 from elsewhere.agent.feeding import MOST, Queue
 from elsewhere.agent.recovery import FORMS, OUTCOMES, mark_in
 from elsewhere.agent.recovery import recover as recover
+from elsewhere.errors import UsageError
 from elsewhere.model.reports import Ended, Output
 from elsewhere.model.states import Outcome
 from elsewhere.model.task import Delivery
@@ -166,7 +167,7 @@ class Slots:
             self._await(alive, self.boot.grace.total_seconds())
         for child in alive:
             if child.alive:
-                processes.end_tree(child.pid)
+                child.end()
         self._await(alive, 10.0)
         for child in self._children:
             self._collect(child)
@@ -203,6 +204,9 @@ class Slots:
                     child.start(functools.partial(self._woken, child), functools.partial(self._exited, child))
         except OSError as error:
             self._could_not_start(error)
+        except UsageError as error:  # a container that cannot be put together
+            self.broken = wire.failure("SlotError", error.message)
+            self._feed()
 
     def _could_not_start(self, error: OSError) -> None:
         if error.errno in watch.FULL:
@@ -296,7 +300,7 @@ class Slots:
         self._collect(child)
         child.cut_tail()
         if status != wire.LEFT:
-            processes.end_marked(child.mark)
+            child.clear()
         work = child.at_work()
         if work is not None and work[0] in child.given:
             self._say(verdicts.on_death(child, status, *work, self._closed, self._kernel_killed()))
@@ -352,7 +356,7 @@ class Slots:
             self._due(child.deadline)
             return
         child.deadline = 0.0
-        processes.end_tree(child.pid)
+        child.end()
 
     def _share_out(self, now: float) -> None:
         """Idle slots get what stands behind a long task, or in a slot that is still starting."""
@@ -376,7 +380,7 @@ class Slots:
             return
         child.stopping = (key, int(outcome))
         if outcome is Outcome.OUT_OF_MEMORY:
-            processes.end_tree(child.pid)
+            child.end()
             return
         child.deadline = time.monotonic() + self.boot.grace.total_seconds()
         self._due(child.deadline)

@@ -87,7 +87,7 @@ def verdict(child: Child, terms: Terms, now: float) -> tuple[tuple[Key, Outcome]
 
 def _is_too_large(child: Child, memory: int) -> bool:
     allowed: int = memory + wire.BASELINE.unpack_from(child.page, wire.BASELINE_AT)[0]
-    return processes.resident(child.pid) > allowed and processes.proportional(child.pid) > allowed
+    return processes.resident(child.body) > allowed and processes.proportional(child.body) > allowed
 
 
 class Disk:

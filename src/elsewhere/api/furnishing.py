@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,45 @@ def minor() -> str:
     return own().python
 
 
+def with_image(environment: Environment | None, image: str) -> Environment:
+    """The same in this image."""
+    from elsewhere.model.job import Environment
+
+    return replace(environment or Environment(), image=image)
+
+
+def check_kind(made: Furnished, kind: str) -> None:
+    """UsageError: tasks of this kind cannot run in what was made of the environment."""
+    if "box" in made.fields:
+        from elsewhere.ship import images
+
+        images.check_kind(made.fields["box"], kind)
+
+
+def _boxed(environment: Environment, place: Place, cwd: Path, architecture: str) -> Furnished:
+    """In a container: settled now where the place is this machine; of an image file it is seen here what it is for."""
+    from elsewhere.ship import archives, containers, images
+
+    software = [name for name in ("python", "pip", "apt", "setup", "capture") if getattr(environment, name)]
+    if software:
+        raise UsageError(
+            f"an image and {' and '.join(software)} are one too many: an image brings its own software",
+            hint="Put it into the image, or leave the image out.",
+        )
+    if cwd == Path("/"):
+        raise UsageError("the working directory is the root, which a container has one of its own of",
+                         hint="Run this from the directory of your project.")  # fmt: skip
+    mounts = dict(environment.mounts).items()
+    box = containers.box_of(environment.image, mounts, environment.runtime, environment.runtime_options, cwd)
+    containers.check_mounts(replace(box, mounts=tuple(one for one in box.mounts if one.sent)))
+    form = images.form_of(box.image)
+    if form in ("docker-archive", "oci-archive"):
+        archives.check(Path(images.path_of(box.image)), form, architecture)
+    if place.backend == "local":
+        box = images.settle(box, told=sys.stderr.isatty())
+    return Furnished("", {"box": box})
+
+
 def furnish(
     environment: Environment, place: Place, cwd: Path, interpreter: str, version: str = "", architecture: str = ""
 ) -> Furnished:
@@ -71,13 +111,17 @@ def furnish(
     from elsewhere.ship import built, resolve
     from elsewhere.ship.runtime import Target, own
 
+    ours = own()
+    here = place.backend == "local"
+    processors = ours.architecture if here else {"any": ""}.get(architecture, architecture) or "x86_64"
+    if environment.image:
+        return _boxed(environment, place, cwd, processors)
+    if environment.mounts or environment.runtime or environment.runtime_options:
+        raise UsageError("mounts, runtime and runtime-options belong to an image, and the environment has none")
     for package in environment.apt:
         if not _PACKAGE.fullmatch(package):
             raise UsageError(f"environment: {package!r} is no name of a package of the system")
     wanted = resolve.minor(environment.python)
-    ours = own()
-    here = place.backend == "local"
-    processors = ours.architecture if here else {"any": ""}.get(architecture, architecture) or "x86_64"
     target = Target(wanted or version or ours.python, processors)
     if here:
         built.check_here(environment.apt)

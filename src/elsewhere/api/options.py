@@ -37,6 +37,7 @@ _JOB = (
     "spot",
     "budget",
     "environment",
+    "image",
     "inputs",
     "outputs",
 )
@@ -85,7 +86,7 @@ class Options:
         """
         given, settled = _over_settings(dict(settings), job)
         problems: list[str] = []
-        known = {f.name for f in fields(cls)} - {"own", "retry", "terms", "secrets", "wants"} | set(_TASK)
+        known = {f.name for f in fields(cls)} - {"own", "retry", "terms", "secrets", "wants"} | {"image", *_TASK}
         for name in given.keys() - known:
             near = difflib.get_close_matches(name, known, 1)
             problems.append(f"unknown option {name!r}" + (f"; did you mean {near[0]}?" if near else ""))
@@ -150,6 +151,7 @@ class Options:
         architecture = str({**place.wants, **dict(self.wants)}.get("architecture", ""))
         interpreter = self.python or sys.executable
         made = furnishing.furnish(self.environment, place, directory, interpreter, "", architecture)
+        furnishing.check_kind(made, entry.kind)
         return made.python, made.path, {**files, **made.fields, "env": {**made.env, **dict(self.env)}}
 
     @property
@@ -222,6 +224,7 @@ def _ours(given: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
         ("priority", int, "a whole number"),
         ("channel", str, "a channel's name"),
         ("name", str, "a job's name: letters, digits, '.', '_' and '-'"),
+        ("image", str, "the name of an image"),
         ("environment", str | Environment, "an Environment, or the name of one of the settings"),
     ):
         if key in found and (not isinstance(found[key], kind) or (kind is int and isinstance(found[key], bool))):
@@ -251,11 +254,15 @@ def _words(key: str, given: Any, problems: list[str]) -> tuple[str, ...]:
 
 
 def _named_environment(found: dict[str, Any]) -> None:
-    """A name is that of an entry of the settings. UnknownPlace names the nearest."""
+    """A name is that of an entry of the settings; an image goes into it. UnknownPlace names the nearest."""
     if isinstance(found.get("environment"), str):
         from elsewhere.config import load
 
         found["environment"] = load.current().environment(found["environment"])
+    if image := found.pop("image", ""):
+        from elsewhere.api.furnishing import with_image
+
+        found["environment"] = with_image(found.get("environment"), image)
 
 
 def _paid(found: dict[str, Any], problems: list[str]) -> None:

@@ -176,6 +176,7 @@ def remote(function=None, /, **settings):  # type: ignore[no-untyped-def]  # noq
     spot      True, "prefer": machines that may be taken back (of places that sell)    budget   dollars for the job
     priority  beside other jobs, higher goes first         name      the job's name     profile   named settings
     environment   an Environment, or the name of one of the settings: the software that the calls need
+    image     the container image that the calls run in: docker.io/library/python:3.12, oci-archive:FILE, FILE.sif
     inputs, outputs   files and URLs that each call finds in a working directory of its own; globs of what it leaves
 
     UsageError says which option is wrong, when the function is decorated; nothing is started before the first call.

@@ -26,6 +26,7 @@ class OfOne(TypedDict, total=False):
     env: Mapping[str, str] | None
     name: str | None
     environment: str | Environment | None
+    image: str | None
     inputs: Sequence[str] | None
     outputs: Sequence[str] | None
     profile: str | None

@@ -82,7 +82,9 @@ echo "cpus $(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)"
 command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi --query-gpu=name --format=csv,noheader | sed 's/^/gpu /'
 echo "room $(df -Pk "$base" | sed -n '2s/^[^ ]* *[0-9]* *[0-9]* *\\([0-9]*\\).*/\\1/p')"
 printf '#!/bin/sh\\nexit 0\\n' >"$base/try.$$" && chmod 700 "$base/try.$$" && "$base/try.$$" && echo "runs yes"
-rm -f "$base/try.$$"; exit 0"""
+rm -f "$base/try.$$"
+for one in podman docker apptainer singularity ch-run; do command -v $one >/dev/null 2>&1 && echo "boxes $one"; done
+exit 0"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +220,7 @@ class Ssh:
             host, there = self._host(native_id), f"{self.settings.directory}/machines/{native_id}"
         else:
             raise UsageError(f"{native_id or 'the place'} is no host of it", hint=f"Its hosts: {', '.join(named)}.")
-        return host.terminal(f"exec sh -c 'cd \"$HOME/{there}\" 2>/dev/null; exec \"${{SHELL:-sh}}\" -l'")
+        return host.terminal(f'exec sh -c \'cd "$HOME/{there}" 2>/dev/null; exec "${{SHELL:-sh}}" -l\'')
 
     # --- within
 
@@ -330,7 +332,8 @@ def _findings(name: str, done: Ran) -> Iterable[Finding]:
     has, machine = _facts(done)
     text = done.out.decode("utf-8", "replace")
     shown = f"{has.cpus:g} CPUs, {(has.memory or 0) >> 30} GiB" + (f", {has.gpus} GPUs" if has.gpus else "")
-    yield Finding(name, True, f"reached: {shown}, {machine}")
+    boxes = "".join(f", {line.removeprefix('boxes ')}" for line in text.splitlines() if line.startswith("boxes "))
+    yield Finding(name, True, f"reached: {shown}, {machine}{boxes}")
     if "runs yes" not in text:
         yield Finding(f"{name}, its directory", False, "nothing can be written, or run, below the home directory there",
                       "set `directory:` to one that is writable and not mounted noexec")  # fmt: skip

@@ -51,6 +51,8 @@ OPTIONS = (
            help="The interpreter that runs tasks; by default the virtual environment that is active or nearest."),
     Option("--environment", value="NAME", group="Where",
            help="The software that tasks need: an entry of `environments:` in the settings."),
+    Option("--image", value="IMAGE", group="Where",
+           help="The container image that tasks run in: a name, docker-archive:FILE, oci-archive:FILE or FILE.sif."),
     Option("--env", value="NAME=VALUE", parse=variable, many=True, group="Where",
            help="A variable for the tasks; NAME alone passes on the one that is set here."),
     Option("--input", value="PATH|URL", many=True, group="Where",

@@ -41,8 +41,7 @@ def one_command(asked: SimpleNamespace) -> int:
 
     where = place(asked)
     inventory = paid.check(asked, where) if asked.on != DEFAULT else None
-    furnish(asked, where)
-    if is_here(where):
+    if "box" not in furnish(asked, where).fields and is_here(where):
         asking.find_command(asked.rest, asking.variables(asked))
     asked.slots = 1
     name = asked.name or asking.name_from(Path(asked.rest[0]).name)

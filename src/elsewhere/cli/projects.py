@@ -58,6 +58,10 @@ def _filled(asked: SimpleNamespace, found: Settings, job: str) -> SimpleNamespac
     asked.python = asked.python or found.value("python", profile, job)
     name = getattr(asked, "environment", None) or found.value("environment", profile, job)
     asked.software = found.environment(name) if name else None
+    if image := getattr(asked, "image", None) or found.value("image", profile, job):
+        from elsewhere.api.furnishing import with_image
+
+        asked.software = with_image(asked.software, image)
     for typed, key in (("input", "inputs"), ("output", "outputs")):
         if not getattr(asked, typed, True):
             setattr(asked, typed, list(found.value(key, profile, job) or ()))

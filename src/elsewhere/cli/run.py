@@ -196,7 +196,7 @@ def _each_line(asked: SimpleNamespace) -> int:
 
     template = each_line.Template(asked.rest)
     furnish(asked, place(asked))
-    if "{" not in asked.rest[0]:
+    if "{" not in asked.rest[0] and "box" not in asked.furnished.fields:
         asking.find_command(asked.rest, asking.variables(asked))
     name = asked.name or asking.name_from(Path(asked.rest[0]).name)
     spec = spec_of_command(asked, name, place(asked), tuple(asked.rest))
@@ -266,4 +266,6 @@ def opening(files: JobFiles, why: str = "") -> str:
         spec, total = ledger.spec, ledger.count().total
     python = f", with {spec.python}" if spec.entry.kind == "function" and not spec.startup else ""
     chosen = f" (the Python {why})" if python and why else ""
+    if spec.box is not None:
+        python, chosen = f", in {spec.box.image}", ""
     return f"{spec.name}: {plural(total, 'task')}, {plural(spec.slots, 'slot')} on {spec.place}{python}{chosen}"

@@ -119,7 +119,8 @@ def _up(asked: SimpleNamespace) -> int:
     if find_spec("moto") is None or find_spec("botocore") is None:
         raise MissingExtra("the sandbox is not installed", hint="pip install 'elsewhere[aws,sandbox]'")
     if which("curl") is None:
-        raise MissingExtra("curl is not installed here, by which machines fetch what they run", hint="install it: apt install curl")
+        raise MissingExtra("curl is not installed here, by which machines fetch what they run",
+                           hint="install it: apt install curl")  # fmt: skip
     from elsewhere.sandbox import catalog
 
     if asked.region not in catalog.regions():

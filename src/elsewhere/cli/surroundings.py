@@ -110,9 +110,11 @@ def _files(asked: SimpleNamespace, place: Place, cwd: Path) -> dict[str, Any]:
 
 def spec_of_function(asked: SimpleNamespace, name: str, place: Place) -> JobSpec:
     """The job of a task list; its function is looked for in the interpreter that will call it, before anything runs."""
+    from elsewhere.api import furnishing
     from elsewhere.ship import environment
 
     furnished = furnish(asked, place)
+    furnishing.check_kind(furnished, "function")
     found = interpreter(furnished.python or asked.python)
     entry, asked.signature = environment.check_entry(asked.entry, found, elsewhere=bool(furnished.fields))
     asked.why = found.why

@@ -204,6 +204,15 @@ VARIABLES = Kind(
 MAPPING = Kind("a mapping", _mapping, {"type": "object"}, mapping=True)
 
 
+def _texts(value: Any) -> Mapping[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(one, str) for pair in value.items() for one in pair):
+        raise ValueError(f'must be a mapping of text to text such as data: "/data:ro", not {article(value)}')
+    return value
+
+
+MOUNTS = Kind("a mapping of paths to paths", _texts, {"type": "object", "additionalProperties": _STRING})
+
+
 def choice(*words: Any) -> Kind:
     def read(value: Any) -> Any:
         if value not in words:
@@ -211,6 +220,9 @@ def choice(*words: Any) -> Kind:
         return value
 
     return Kind("one of " + ", ".join(map(str, words)), read, {"enum": list(words)})
+
+
+RUNTIME = choice("podman", "docker", "apptainer", "singularity", "charliecloud")
 
 
 _OF_TYPES: Mapping[Any, Kind] = {

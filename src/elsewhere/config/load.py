@@ -32,7 +32,7 @@ _NOT_SETTINGS = frozenset(
 )  # fmt: skip
 _OF_AGENTS = PREFIX + "AGENT_"
 _CALL = ("on", "slots", "python", "env", "timeout", "isolate", "priority", "channel", "max_failures", "environment",
-         "inputs", "outputs")  # fmt: skip
+         "image", "inputs", "outputs")  # fmt: skip
 _SPEC = ("slots", "timeout", "grace", "isolate", "max_failures", "priority", "channel", "keep", "recycle_tasks",
          "recycle_memory")  # fmt: skip
 

@@ -38,6 +38,7 @@ class Run:
     env: Mapping[str, str | Secret] | None = key(kinds.VARIABLES, "Variables for tasks; env:, file:, keyring: refer.")
     resources: Mapping[str, Any] | None = key(kinds.MAPPING, "What one task needs: the keys of Needs.")
     environment: str | None = key(kinds.TEXT, "An entry of `environments:`, the software that tasks need.")
+    image: str | None = key(kinds.TEXT, "The container image that tasks run in, over that of the environment.")
     inputs: tuple[str, ...] | None = key(kinds.WORDS, "Files, directories and URLs that each task finds where it runs.")
     outputs: tuple[str, ...] | None = key(kinds.WORDS, "Globs of files that each task leaves, and that come home.")
     timeout: timedelta | None = key(kinds.LIMIT, "How long a task may run.")
@@ -130,6 +131,10 @@ class Environment:
     apt: tuple[str, ...] | None = key(kinds.WORDS, "Packages of Debian and Ubuntu, where we are root.")
     setup: tuple[str, ...] | None = key(kinds.LINES, "Lines for `sh -e`, run once on each machine.")
     capture: bool | None = key(kinds.FLAG, "Also what the interpreter here has, at the same versions.")
+    image: str | None = key(kinds.TEXT, "Instead of all these: the container image that tasks run in.")
+    mounts: Mapping[str, str] | None = key(kinds.MOUNTS, "Of the container: path -> where it is there, `/data:ro`.")
+    runtime: str | None = key(kinds.RUNTIME, "What runs the container; by default the first that is there.")
+    runtime_options: tuple[str, ...] | None = key(kinds.WORDS, "Words for its command line.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,9 +172,9 @@ class Ceilings:
     regions: tuple[str, ...] | None = key(kinds.WORDS, "Only these.")
 
 
-LATER = ("image", "mounts", "needs", "places", "machine")
+LATER = ("mounts", "needs", "places", "machine")
 """Keys of jobs that are kept as they stand: what they mean is not built yet."""
-LATER_ENVIRONMENT = ("conda", "image", "mounts", "offline")
+LATER_ENVIRONMENT = ("conda", "offline")
 """The same of environments."""
 SECTIONS = ("default", "profiles", "places", "environments", "jobs")
 

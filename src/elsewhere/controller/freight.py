@@ -17,6 +17,7 @@ from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import JobSpec
 from elsewhere.ship import bundle, runtime
 from elsewhere.ship.bundle import Bundle
+from elsewhere.ship.images import form_of, path_of
 from elsewhere.ship.inputs import is_url
 from elsewhere.ship.runtime import Target
 from elsewhere.ship.script import Archive
@@ -83,8 +84,12 @@ def described(spec: JobSpec, target: Target, found: Mapping[str, Bundle]) -> Fre
 
 
 def _given(spec: JobSpec) -> list[str]:
-    """Inputs that are files here."""
-    return [one.source for one in spec.inputs if not is_url(one.source)]
+    """Inputs that are files here; so may be a container's image, and what is mounted in it."""
+    found = [one.source for one in spec.inputs if not is_url(one.source)]
+    if spec.box is not None:
+        found += [path_of(spec.box.image)] if form_of(spec.box.image) else []
+        found += [mount.source for mount in spec.box.mounts if mount.sent]
+    return list(dict.fromkeys(found))
 
 
 def of(files: JobFiles, ledger: Ledger, store: Store, target: Target, also: tuple[str, ...]) -> Freight:

@@ -19,7 +19,7 @@ import apsw
 
 from elsewhere.errors import StateError
 from elsewhere.ledger.room import CHECKPOINT
-from elsewhere.model.job import Entry, Input, JobSpec
+from elsewhere.model.job import Box, Entry, Found, Input, JobSpec, Mount
 from elsewhere.model.place import Limits, Offer, Shape
 from elsewhere.model.resources import Resources
 from elsewhere.model.task import RetryPolicy
@@ -159,11 +159,20 @@ def spec_from_json(text: str) -> JobSpec:
     known["created"] = datetime.fromisoformat(known["created"])
     for name in ("path", "command_line", "software", "apt", "setup", "outputs"):
         known[name] = tuple(known.get(name, ()))
+    known["box"] = _box(known.get("box"))
     known["machines"] = tuple(_shape(values) for values in known.get("machines", ()))
     known["inputs"] = tuple(Input(**one) for one in known.get("inputs", ()))
     limits = known.get("limits", {})
     known["limits"] = Limits(**{**limits, "regions": tuple(limits.get("regions", ()))})
     return JobSpec(**known)
+
+
+def _box(values: dict[str, Any] | None) -> Box | None:
+    if not values:
+        return None
+    found = Found(**values["found"]) if values["found"] else None
+    mounts = tuple(Mount(**one) for one in values["mounts"])
+    return Box(values["image"], mounts, values["runtime"], tuple(values["options"]), found)
 
 
 def _shape(values: dict[str, Any]) -> Shape:

@@ -21,6 +21,10 @@ class Environment:
     apt      packages of Debian and Ubuntu, installed where we are root
     setup    lines for `sh -e`, run once on each machine, in the directory of the code
     capture  also what the interpreter here has, at the same versions; what it has as source travels as code
+    image    instead of all these: the container image that tasks run in
+    mounts   of the container: a path here, or an absolute one there -> where tasks find it, `/data` or `/data:ro`
+    runtime  podman, docker, apptainer, singularity or charliecloud; empty: the first of them that is there
+    runtime_options  words for its command line
     """
 
     python: str = ""
@@ -28,9 +32,15 @@ class Environment:
     apt: tuple[str, ...] = ()
     setup: tuple[str, ...] = ()
     capture: bool = False
+    image: str = ""
+    mounts: Mapping[str, str] | tuple[tuple[str, str], ...] = ()
+    runtime: str = ""
+    runtime_options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("pip", "apt", "setup"):
+        if isinstance(self.mounts, Mapping):
+            object.__setattr__(self, "mounts", tuple(self.mounts.items()))
+        for name in ("pip", "apt", "setup", "runtime_options"):
             value = getattr(self, name)
             if isinstance(value, str) and name != "pip":
                 value = tuple(value.splitlines()) if name == "setup" else (value,)
@@ -69,6 +79,47 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
+class Mount:
+    """`source`: a path here that travels (`sent`), or one of the machine itself. `target`: in the container."""
+
+    source: str
+    target: str
+    writable: bool = True
+    sent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a machine makes of a box: which runtime it has, and what is in the image."""
+
+    kind: str
+    program: str
+    """Its path."""
+    image: str
+    """As that runtime is told."""
+    python: str = ""
+    """The path of an interpreter in the image; empty: it has none, and can run commands only."""
+    version: str = ""
+    """That interpreter's minor version."""
+    root: bool = False
+    """In the container we are root, which is us outside: the runtime maps us, or we are root."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """The image's own variables, where the runtime does not set them itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """The container in which tasks run. `image`: of a registry, or a file or directory here, which travels."""
+
+    image: str
+    mounts: tuple[Mount, ...] = ()
+    runtime: str = ""
+    options: tuple[str, ...] = ()
+    found: Found | None = None
+    """None: not looked for yet."""
+
+
+@dataclass(frozen=True, slots=True)
 class JobSpec:
     """Everything a controller, here or elsewhere, now or later, needs to know to run the job. Immutable."""
 
@@ -92,6 +143,8 @@ class JobSpec:
     apt: tuple[str, ...] = ()
     setup: tuple[str, ...] = ()
     """Of the environment, besides software: packages of the system, and lines that are run once on each machine."""
+    box: Box | None = None
+    """None: tasks run on the machine as it is."""
     python: str = ""
     """The interpreter of the slots."""
     python_version: str = ""

@@ -268,9 +268,10 @@ def of_job(
     spec, counts = scene.spec, scene.counts
     what = spec.entry.name or spec.entry.target or " ".join(spec.entry.command[:4]) or "one command for each task"
     lines = [f"Job {scene.job} ({spec.id}) has {plural(counts.total, 'task')} of {one_line(what)}."]
+    software = f"in {spec.box.image}" if spec.box is not None else f"with {spec.python or 'this Python'}"
     lines.append(
         f"It was made on {spec.created.astimezone():%Y-%m-%d at %H:%M:%S}, to run on {spec.place} in "
-        f"{plural(spec.slots, 'slot')} with {spec.python or 'this Python'}."
+        f"{plural(spec.slots, 'slot')} {software}."
     )
     lines += _terms(spec)
     if scene.kept:

@@ -30,7 +30,7 @@ def build(pins: Sequence[str], setup: Sequence[str], python: str, cwd: Path) -> 
     facts = "\n".join([python, *pins, "", *setup, *([str(cwd)] if setup else [])])
     folder = home() / "environments" / sha256(facts.encode()).hexdigest()[:32]
     private_directory(folder.parent)
-    with _alone(folder.with_suffix(".lock")):
+    with alone(folder.with_suffix(".lock")):
         if not (folder / _WHOLE).exists():
             shutil.rmtree(folder, ignore_errors=True)
             _make(folder, pins, setup, python, cwd)
@@ -77,7 +77,7 @@ def _run(words: list[str], given: str, cwd: Path, env: dict[str, str] | None = N
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def alone(path: Path) -> Iterator[None]:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)

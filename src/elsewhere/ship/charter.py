@@ -5,7 +5,7 @@ Written once by the controller, carried by the channel (signed in a spool, down 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -39,10 +39,20 @@ class Charter:
             return path
 
         spec = self.spec
+        box = spec.box and replace(
+            spec.box,
+            image=_moved_image(spec.box.image, moved),
+            mounts=tuple(replace(one, source=moved(one.source)) if one.sent else one for one in spec.box.mounts),
+        )
         path = [*map(moved, spec.path), *(str(own / folder) for folder in self.software)]
         entry = replace(spec.entry, target=moved(spec.entry.target))
         inputs = tuple(replace(one, source=moved(one.source)) for one in spec.inputs)
-        return replace(spec, inputs=inputs, entry=entry, cwd=moved(spec.cwd), path=tuple(path), python=python)
+        return replace(spec, inputs=inputs, entry=entry, cwd=moved(spec.cwd), path=tuple(path), python=python, box=box)
+
+
+def _moved_image(image: str, moved: Callable[[str], str]) -> str:
+    form, colon, path = image.partition(":")
+    return f"{form}{colon}{moved(path)}" if colon and path.startswith("/") else image
 
 
 _encode = msgspec.json.Encoder().encode

@@ -1,4 +1,5 @@
-"""Where a slot begins: `PYTHON .../slot/__main__.py DOWN WAKE`, two descriptors; or `... check FD`: only a question.
+"""Where a slot begins: `PYTHON .../slot/__main__.py DOWN WAKE`, two descriptors; or `... check FD`: only a question;
+or `... boxed SOCKET`, in a container; or `... keep PLAN DOWN WAKE`, before one.
 
 Gives this package its name without importing its parent, and leaves nothing of ours on sys.path.
 """
@@ -37,10 +38,14 @@ def _main():  # type: ignore[no-untyped-def]
     _adopt(directory)  # type: ignore[no-untyped-call]
     from importlib import import_module
 
-    first, second = sys.argv[1:3]
+    first, second, *more = sys.argv[1:]
     sys.argv[:] = [""]
     if first == "check":
         import_module("elsewhere.slot.check").check(int(second))
+    elif first == "keep":
+        import_module("elsewhere.slot.keeper").keep(second, *map(int, more))
+    elif first == "boxed":
+        import_module("elsewhere.slot.serve").serve(*import_module("elsewhere.slot.door").come_in(second))
     else:
         import_module("elsewhere.slot.serve").serve(int(first), int(second))
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from elsewhere.slot.attempts import Attempts
 
+_RUNTIME = 128 << 20
 _WANT = ("MemoryError", "bad_alloc", "Cannot allocate memory", "ut of memory")
 
 
@@ -40,7 +41,7 @@ class Commands:
         options = loads(delivery[4]) if delivery[4] is not None else {}
         command = options.get("command") or slot.words["command"]
         if not command[0]:
-            command = [sys.executable, *command[1:]]
+            command = ["python3" if slot.words["box"] else sys.executable, *command[1:]]
         directories = Directories(slot.words, delivery[2], self._spare)
         words = {
             "ELSEWHERE_TASK_ID": delivery[2],
@@ -55,6 +56,8 @@ class Commands:
         env = self._env.copy()
         env.update([(os.fsencode(name), os.fsencode(word)) for name, word in words.items()])
         memory = options.get("memory") or slot.words["memory"]
+        if slot.words["box"]:
+            command, memory = self._boxed(command, [*slot.words["box"]["names"], *words], memory), 0
         told = self._spawn(command, env, memory)
         slot.end_children()
         directories.tidy(succeeded=told[0] == SUCCEEDED, keep_scratch=True)
@@ -77,6 +80,18 @@ class Commands:
         ended = self.attempt(delivery, data, started)
         kernel.die_with_parent(signal.SIGKILL)
         return ended
+
+    def _boxed(self, command: list[str], names: list[str], memory: int) -> list[str]:
+        """The words that run it in a container of its own, which holds it to its memory if the runtime can."""
+        import json
+        import sys
+
+        if memory:
+            # What the runtime itself holds is not the task's.
+            wire.BASELINE.pack_into(self._slot.page, wire.BASELINE_AT, kernel.statm()[0] + _RUNTIME)
+        main = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
+        plan = {**self._slot.words["box"], "names": sorted(set(names)), "memory": memory, "inside": command}
+        return [sys.executable, main, "keep", json.dumps(plan), "-1", "-1"]
 
     def _spawn(self, command: list[str], env: dict[bytes, bytes], memory: int) -> tuple[int, int, bytes]:
         slot = self._slot

@@ -190,7 +190,11 @@ class Slot(Forks):
         """The agent is gone: nothing of ours may stay behind."""
         if os.getpid() != self.pid:
             self.die_as_others(signal.SIGHUP)
-        if self.child:
+        if self.child and self.words["box"]:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            self.signal_child(signal.SIGHUP)  # a runtime that is killed leaves its container: its keeper ends both
+            os.waitpid(self.child, 0)
+        elif self.child:
             self.signal_child(signal.SIGKILL)
         self.end_children()
         os._exit(1)

@@ -39,12 +39,16 @@ ORDER_AT = 48
 STOP = 0xFFFFFFFF
 
 # Bytes the slot held when a task with a memory limit began; the error number of a slot that cannot write its files;
-# 1 when the machine is about to go.
+# 1 when the machine is about to go; and the slot's process where that is not the one that the agent has started.
 BASELINE = struct.Struct("<Q")
 BASELINE_AT = 64
 TROUBLE = struct.Struct("<I")
 TROUBLE_AT = 72
 NOTICE_AT = 76
+BODY = struct.Struct("<I")
+BODY_AT = 80
+AWAY = 0xFFFFFFFF
+"""In place of a process: the container has ended, and its runtime has put it away."""
 PAGE_SIZE = 128
 
 SUCCEEDED, ERRORED, TIMED_OUT, OUT_OF_MEMORY, INTERRUPTED, ASKED_AGAIN, CANCELLED, REJECTED = range(8)
