@@ -407,3 +407,35 @@ def test_a_file_of_your_own_gives_jobs_that_run_where_you_are(shell: Shell) -> N
     (own / "elsewhere.yaml").write_text("jobs:\n  where: {command: [pwd]}\n")
 
     assert Path(shell("run", "where").out.strip()) == shell.directory.resolve()
+
+
+# --- secrets --------------------------------------------------------------------------------------------------------
+
+
+def test_a_secret_that_is_typed_reaches_the_task_and_wins_over_the_settings(shell: Shell) -> None:
+    shell.write("elsewhere.yaml", "default: {env: {TOKEN: plain}, secrets: {OTHER: 'env:KEPT'}}\n")
+    code = "import os; assert os.environ['TOKEN'] + os.environ['OTHER'] == 'sesamehush'"
+    words = ("--secret", "TOKEN", "--", sys.executable, "-c", code)
+
+    ran = shell("run", *words, env={"TOKEN": "sesame", "KEPT": "hush"})
+
+    assert ran.status == 0, ran.err
+    assert spec_of(shell).secrets == {"TOKEN": "env:TOKEN", "OTHER": "env:KEPT"}
+    assert "TOKEN" not in spec_of(shell).env
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--secret", "TOKEN=hush"), "wants a reference"),
+        (("--secret", "=env:A"), "the name of a variable comes first"),
+        (("--secret", "TOKEN", "--env", "TOKEN=a"), "one too many"),
+        (("--secret", "NOT_SET"), "NOT_SET is not set"),
+        (("--secret", "TOKEN=file:/no/such"), "cannot be read"),
+    ],
+)
+def test_a_secret_that_cannot_be_had_makes_nothing(shell: Shell, words: tuple[str, ...], said: str) -> None:
+    ran = shell("run", "tasks.jsonl", "--entry", "worker:look", *words)
+
+    assert (ran.status, said in ran.err, "hush" in ran.err) == (2, True, False), ran.err
+    assert not list(shell.home.glob("jobs/*"))

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from elsewhere.cli.grammar import Option
-from elsewhere.cli.read import count, cpus, duration, gpus, positive, share, size, variable, whole
+from elsewhere.cli.read import count, cpus, duration, gpus, positive, secret, share, size, variable, whole
 from elsewhere.errors import UsageError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -53,6 +53,9 @@ OPTIONS = (
            help="The software that tasks need: an entry of `environments:` in the settings."),
     Option("--env", value="NAME=VALUE", parse=variable, many=True, group="Where",
            help="A variable for the tasks; NAME alone passes on the one that is set here."),
+    Option("--secret", value="NAME[=REFERENCE]", parse=secret, many=True, group="Where",
+           help="A variable for the tasks whose value is never written down: NAME as it is set here, or where it is "
+           "kept, env:OTHER, file:PATH or keyring:SERVICE/USER."),
     Option("--input", value="PATH|URL", many=True, group="Where",
            help="A file, a directory or a URL (s3, http) that each task finds, under its name, where it runs."),
     Option("--output", value="GLOB", many=True, group="Where",
@@ -92,8 +95,12 @@ def settings(asked: SimpleNamespace) -> dict[str, Any]:
         found[asked.recycle[0]] = asked.recycle[1]
     if asked.isolate:
         found["isolate"] = True
-    found["env"] = variables(asked)
-    found["secrets"] = {name: kept for name, kept in found.get("secrets", {}).items() if name not in found["env"]}
+    typed = dict(asked.secret)
+    if both := typed.keys() & dict(asked.env).keys():
+        raise UsageError(f"--env {min(both)} and --secret {min(both)} are one too many", hint="Leave one of them out.")
+    found["env"] = {name: value for name, value in variables(asked).items() if name not in typed}
+    kept = {name: kept for name, kept in found.get("secrets", {}).items() if name not in found["env"]}
+    found["secrets"] = {**kept, **typed}
     if asked.retries is not None:
         found["retry"] = replace(found.get("retry") or RetryPolicy(), retries=asked.retries)
     given = {name: getattr(asked, name) for name in ("cpus", "memory", "gpus") if getattr(asked, name) is not None}

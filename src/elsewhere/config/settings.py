@@ -36,6 +36,7 @@ class Run:
     slots: int | None = key(kinds.POSITIVE, "How many tasks run at a time.")
     python: str | None = key(kinds.TEXT, "The interpreter that runs tasks; a path is seen from the file's directory.")
     env: Mapping[str, str | Secret] | None = key(kinds.VARIABLES, "Variables for tasks; env:, file:, keyring: refer.")
+    secrets: Mapping[str, Secret] | None = key(kinds.SECRETS, "Variables that must refer: env:, file: or keyring:.")
     resources: Mapping[str, Any] | None = key(kinds.MAPPING, "What one task needs: the keys of Needs.")
     environment: str | None = key(kinds.TEXT, "An entry of `environments:`, the software that tasks need.")
     inputs: tuple[str, ...] | None = key(kinds.WORDS, "Files, directories and URLs that each task finds where it runs.")
