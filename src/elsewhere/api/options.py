@@ -42,7 +42,7 @@ _JOB = (
 )
 _NEEDS = ("cpus", "memory", "gpus", "gpu_type", "disk")
 _TASK = ("timeout", "retries", "env", *_NEEDS)
-_TERMS = ("grace", "keep", "max_failures", "recycle_tasks", "recycle_memory")
+_TERMS = ("grace", "keep", "keep_on_failure", "max_failures", "recycle_tasks", "recycle_memory")
 """What only settings files and variables say, of the job as a whole."""
 
 

@@ -74,6 +74,9 @@ OPTIONS = (
     Option("--retries", "-r", value="N", parse=count, group="Each task",
            help="How often a task is tried again after an error. [0]"),
     Option("--max-failures", value="N|P%", parse=share, group="The job", help="Stop after more failures."),
+    Option("--keep-on-failure", value="TIME", parse=duration, group="The job",
+           help="Keep a machine for so long, once it has no more work, if a task failed on it for good or it could not "
+           "boot; within its budget."),
     Option("--priority", value="N", parse=whole, group="The job", help="Higher gets more slots beside other jobs."),
     Option("--profile", value="NAME", group="The job",
            help="With this profile of the settings (elsewhere.yaml); options win over it."),
@@ -89,7 +92,7 @@ def settings(asked: SimpleNamespace) -> dict[str, Any]:
     from elsewhere.model.task import RetryPolicy
 
     found = dict(getattr(asked, "defaults", {}))
-    plain = ("slots", "timeout", "grace", "max_failures", "priority", "channel")
+    plain = ("slots", "timeout", "grace", "max_failures", "priority", "channel", "keep_on_failure")
     found.update({name: getattr(asked, name) for name in plain if getattr(asked, name) is not None})
     if asked.recycle:
         found[asked.recycle[0]] = asked.recycle[1]

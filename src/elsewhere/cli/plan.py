@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from elsewhere.cli import asking, prices, probe, run, wanting, which
+from elsewhere.cli import asking, paid, prices, probe, run, wanting, which
 from elsewhere.cli.grammar import Command, Option
 from elsewhere.cli.read import positive
 from elsewhere.cli.terminal import coloured, is_terminal, paint, say, say_json, tell
@@ -125,6 +125,7 @@ def _show(
         say_json(_facts(made, estimate, place, count))
     else:
         _draw(made, estimate, wants, count, asked.limit)
+        say(*paid.kept_price(choice, paid.keep_of(asked)), "nothing was created")
         tell(*prices.refusals(list(made.refused.items()), found.unpriced))
     return 0
 
@@ -167,4 +168,3 @@ def _draw(made: Plan, estimate: Estimate | None, wants: Wants, count: int, limit
             f"${estimate.cost:.2f} to the end, ${estimate.floor:.2f} at the very least")  # fmt: skip
         if wants.budget is not None and estimate.cost > wants.budget:
             say(f"that is more than the budget of ${wants.budget:.2f}, at which the job would stop")
-    say("nothing was created")

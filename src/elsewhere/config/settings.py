@@ -51,6 +51,7 @@ class Run:
     recycle_tasks: int | None = key(kinds.POSITIVE, "A slot's process is replaced after so many tasks.")
     recycle_memory: int | None = key(kinds.SIZE, "A slot's process is replaced when it is larger than this.")
     keep: timedelta | None = key(kinds.DURATION, "How long a job that is over is kept.")
+    keep_on_failure: timedelta | None = key(kinds.LIMIT, "How long a machine on which something failed is kept.")
     max_state: int | None = key(kinds.SIZE, "How large all kept jobs together may be.")
 
 

@@ -127,5 +127,8 @@ class JobSpec:
     startup: str = ""
     """The user's own script, which machines boot in place of our agent: it starts a worker, which becomes the agent."""
     keep: timedelta = timedelta(days=30)
+    keep_on_failure: timedelta | None = None
+    """So long a machine stays, to be looked at, once it has no more work, if a task failed there for good or it could
+    not boot. Within its term."""
     command_line: tuple[str, ...] = ()
     """As typed, for people."""
