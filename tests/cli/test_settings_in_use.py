@@ -12,6 +12,7 @@ import pytest
 
 from cli.command import Ran, Shell
 from elsewhere.model.job import JobSpec
+from ship.wheels import wheel
 
 WORKER = """
 import os, pathlib
@@ -439,3 +440,24 @@ def test_a_secret_that_cannot_be_had_makes_nothing(shell: Shell, words: tuple[st
 
     assert (ran.status, said in ran.err, "hush" in ran.err) == (2, True, False), ran.err
     assert not list(shell.home.glob("jobs/*"))
+
+
+# --- environments before anything is made ---------------------------------------------------------------------------
+
+
+def test_a_plan_resolves_the_environment_and_builds_nothing(shell: Shell) -> None:
+    folder = shell.directory / "wheels"
+    folder.mkdir()
+    wheel(folder, "alpha", "1.0", "VALUE = 1\n")
+    shell.env |= {"UV_FIND_LINKS": str(folder), "UV_NO_INDEX": "1"}
+    shell.write("elsewhere.yaml", "environments:\n  good: {pip: [alpha]}\n  bad: {pip: [alpha, 'no-such-thing>=2']}\n")
+
+    good = shell("plan", "--environment", "good", "--", "true")
+    bad = shell("plan", "--environment", "bad", "--", "true")
+    listed = shell("run", "tasks.jsonl", "--entry", "worker:look", "--environment", "bad")
+
+    assert good.status == 0 and "the environment resolves: 1 package for Python 3." in good.out, good.err
+    for ran in (bad, listed):
+        assert ran.status == 2 and "no-such-thing" in ran.err and "cannot be resolved for Python" in ran.err, ran.err
+    assert shell("plan", "--secret", "NOT_SET", "--", "true").status == 2
+    assert not (shell.home / "environments").exists() and not list(shell.home.glob("jobs/*"))

@@ -17,6 +17,7 @@ from elsewhere.errors import UsageError
 if TYPE_CHECKING:
     from elsewhere.model.job import Environment
     from elsewhere.model.place import Place
+    from elsewhere.ship.resolve import Resolved
 
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*(=[\w.+:~-]+)?")
 
@@ -61,10 +62,11 @@ def minor() -> str:
     return own().python
 
 
-def furnish(
+def resolved(
     environment: Environment, place: Place, cwd: Path, interpreter: str, version: str = "", architecture: str = ""
-) -> Furnished:
-    """UsageError, ConfigError: it cannot be had; nothing was started.
+) -> tuple[Resolved, str]:
+    """Exact versions for the place's machines, and their processors; nothing is made. UsageError, ConfigError: it
+    cannot be resolved, or asks for what this machine lacks.
 
     `interpreter`: what runs tasks otherwise, and what `capture` looks at; `version`: its minor one.
     """
@@ -78,13 +80,22 @@ def furnish(
     ours = own()
     here = place.backend == "local"
     processors = ours.architecture if here else {"any": ""}.get(architecture, architecture) or "x86_64"
-    target = Target(wanted or version or ours.python, processors)
     if here:
         built.check_here(environment.apt)
-    found = resolve.resolve(environment, target, cwd, interpreter)
-    if here:
-        python = built.build(found.pins, environment.setup, wanted or interpreter, cwd)
+    target = Target(wanted or version or ours.python, processors)
+    return resolve.resolve(environment, target, cwd, interpreter), processors
+
+
+def furnish(
+    environment: Environment, place: Place, cwd: Path, interpreter: str, version: str = "", architecture: str = ""
+) -> Furnished:
+    """The same words as `resolved`, and its errors; where the place is this machine, the environment is built."""
+    found, _ = resolved(environment, place, cwd, interpreter, version, architecture)
+    if place.backend == "local":
+        from elsewhere.ship import built
+
+        python = built.build(found.pins, environment.setup, environment.python or interpreter, cwd)
         return Furnished(python, path=found.path)
-    fields = {"software": found.pins, "python_version": target.python, "apt": environment.apt,
+    fields = {"software": found.pins, "python_version": found.python, "apt": environment.apt,
               "setup": environment.setup}  # fmt: skip
     return Furnished("", fields, found.path)
