@@ -57,7 +57,7 @@ OPTIONS = (
            help="A variable for the tasks whose value is never written down: NAME as it is set here, or where it is "
            "kept, env:OTHER, file:PATH or keyring:SERVICE/USER."),
     Option("--input", value="PATH|URL", many=True, group="Where",
-           help="A file, a directory or a URL (s3, http) that each task finds, under its name, where it runs."),
+           help="A file, a directory or a URL (s3, gs, http) that each task finds, under its name, where it runs."),
     Option("--output", value="GLOB", many=True, group="Where",
            help="Files that each task leaves where it runs, and that come home: results JOB --files."),
     Option("--isolate", group="Where", help="A fresh process for each task."),
