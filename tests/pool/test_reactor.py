@@ -517,6 +517,13 @@ def test_an_idle_machine_on_which_a_task_failed_takes_nothing_more_and_is_not_st
     assert asks(story.list(21, seen("m1"), seen("m2"))) == [("plain", 1)], "its slots count no more"
 
 
+def test_one_whose_agent_has_left_and_that_stays_gives_no_slots_any_more() -> None:
+    story = two(replace(BOUNDS, keep=30 * MINUTE))
+    story.tell(Failed(frozenset(["m1"]), frozenset(["m1"])), 3)
+    assert asks(story.list(4, seen("m1"), seen("m2"))) == [("plain", 1)]
+    assert [a.native for a in story.state.allocations.values() if a.kept] == ["m1"]
+
+
 def test_a_machine_that_could_not_boot_is_kept_and_where_there_is_room_for_no_other_the_pool_stops() -> None:
     story = Story(replace(KEEPING, most=1), todo=1)
     story.list(0)

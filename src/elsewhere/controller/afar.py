@@ -96,7 +96,7 @@ class Afar:
         """Since when agents can read that they shall take nothing more."""
         self._taken_back = False
         self._alive, self._claimed = frozenset[str](), clock()
-        self._failures = Failures(ledger)
+        self._failures, self.stayed = Failures(ledger), set[str]()
         self._lost, self._tries = epoch > 1, 0  # a controller before us may have lost some
 
     def open(self) -> None:
@@ -346,7 +346,7 @@ class Afar:
     def _note_failures(self) -> None:
         """Where machines are kept on failure: which those are. Who has cancelled the whole job wants none of them."""
         if self.pool.state.bounds.keep:
-            self.pool.failed(self._failures.machines())
+            self.pool.failed(self._failures.machines(), self.stayed)
         if self.over and any(event.kind == "cancelled" and not event.about for event in self.ledger.events()):
             self.pool.release()
 

@@ -190,19 +190,22 @@ class Crowd(Afar):
 
     def _look(self) -> None:
         if self.pool.state.bounds.keep:
-            self._look_for_failed_boots()
+            self._look_for_kept()
         self.pool.look(unheard=self.line.unrecorded > 0)
 
-    def _look_for_failed_boots(self) -> None:
-        """A machine that is kept because its boot failed does not end, as others do: what it has said is looked at."""
-        state = self.pool.state
-        mute = [a.native for a in state.allocations.values() if a.native in state.alive and a.spoke is None
-                and a.native not in state.heard and a.native not in state.broken]  # fmt: skip
-        if mute and self.clock() - self._asked_boots >= ASK_BOOTS:
-            self._asked_boots = self.clock()
-            for native in mute:
-                if self._holds(native):
-                    self.pool.cannot_boot(native, last_word(self.boots[native]))
+    def _look_for_kept(self) -> None:
+        """A machine that is kept does not end, as others do, when its boot has failed or its agent has left: of those
+        that do not speak, or had nothing to do, it is looked at what they have said."""
+        if self.clock() - self._asked_boots < ASK_BOOTS:
+            return
+        self._asked_boots, state = self.clock(), self.pool.state
+        for a in [a for a in state.allocations.values() if a.native in state.alive and not a.kept]:
+            mute = a.spoke is None and a.native not in state.heard
+            quiet = a.native in state.idle or not self._muster.has_spoken(a.native)
+            if mute and a.native not in state.broken and self._holds(a.native):
+                self.pool.cannot_boot(a.native, last_word(self.boots[a.native]))
+            elif not mute and a.native in state.failed - self.stayed and quiet and self._holds(a.native):
+                self.stayed.add(a.native)
 
     def _holds(self, native: str) -> bool:
         """Has it no more work, and is kept? It has said so, and sent what it had, before that."""

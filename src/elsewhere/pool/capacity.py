@@ -136,6 +136,8 @@ class State:
     warned: bool = False
     failed: frozenset[NativeId] = frozenset()
     """Machines on which a task failed for good."""
+    left: frozenset[NativeId] = frozenset()
+    """Those of them whose agents have left, and that stay."""
     inherited: frozenset[str] = frozenset()
     """Allocations that were kept when this controller began: whoever goes on with the job has done looking."""
 
@@ -198,9 +200,10 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Tasks failed for good on these machines."""
+    """Tasks failed for good on these machines. The agents of those that `left` have done so: they are kept."""
 
     natives: frozenset[NativeId]
+    left: frozenset[NativeId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,9 +153,9 @@ class Pool:
         """How much work is left, and who has none; acted upon at the next look."""
         self._tell(Need(todo, over, draining, pace, frozenset(idle)))
 
-    def failed(self, natives: Iterable[NativeId]) -> None:
-        """Tasks failed for good on these, of all that ever were."""
-        self._tell(Failed(frozenset(natives)))
+    def failed(self, natives: Iterable[NativeId], left: Iterable[NativeId] = ()) -> None:
+        """Tasks failed for good on these, of all that ever were; and the agents of those that `left` are gone."""
+        self._tell(Failed(frozenset(natives), frozenset(left)))
 
     def cannot_boot(self, native: NativeId, why: str) -> None:
         """Its agent said so; it is stopped at the next look."""

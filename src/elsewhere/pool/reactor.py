@@ -64,8 +64,8 @@ def react(state: State, event: Event, now: datetime) -> tuple[State, tuple[Comma
             draft.accepted(launch, natives)
         case CannotBoot(native, why):
             draft.state = replace(state, broken={**state.broken, native: why})
-        case Failed(natives):
-            draft.state = replace(state, failed=natives)
+        case Failed(natives, left):
+            draft.state = replace(state, failed=natives, left=left)
         case Said(words):
             draft.state = replace(state, words=words)
         case Refused():
@@ -284,6 +284,9 @@ class _Draft:
 
     def _shrink(self, alive: Mapping[NativeId, Sighting]) -> None:
         """What is not needed is told to end; it hands back what has not begun. Stopped, if it does not heed that."""
+        for allocation in list(self.state.allocations.values()):
+            if allocation.native in self.state.left and not allocation.kept and kept.wanted(self.state, allocation):
+                self._keep(allocation)
         if not self.state.over:
             for allocation in sizing.surplus(self.state, self.now):
                 if kept.wanted(self.state, allocation):
