@@ -524,6 +524,13 @@ def test_one_whose_agent_has_left_and_that_stays_gives_no_slots_any_more() -> No
     assert [a.native for a in story.state.allocations.values() if a.kept] == ["m1"]
 
 
+def test_where_the_work_that_remains_has_no_room_beside_one_that_is_kept_that_one_ends() -> None:
+    story = running(replace(BOUNDS, keep=30 * MINUTE, most=1), todo=1)
+    story.tell(Failed(frozenset(["m1"]), frozenset(["m1"])), 3)
+    assert Stop(("m1",)) in story.list(4, seen("m1"))
+    assert asks(story.list(9, seen("m1", Condition.STOPPED, ended=at(5)))) == [("plain", 1)]
+
+
 def test_a_machine_that_could_not_boot_is_kept_and_where_there_is_room_for_no_other_the_pool_stops() -> None:
     story = Story(replace(KEEPING, most=1), todo=1)
     story.list(0)

@@ -28,8 +28,11 @@ def term(state: State, allocation: Allocation, now: datetime) -> timedelta:
     return min(allocation.term, lived + state.bounds.keep + LEAVING)
 
 
-def stays(state: State, allocation: Allocation, now: datetime) -> bool:
-    """May one that is kept go on so? Not past its time, nor on into another controller's."""
+def stays(state: State, allocation: Allocation, now: datetime, free: Decimal) -> bool:
+    """May one that is kept go on so? Not past its time, nor on into another controller's; and work that remains goes
+    first, where there is no room for a machine besides, unless machines do not boot at all."""
+    if state.todo and not (state.over or state.draining or state.duds) and leave_no_room(state, now, free):
+        return False
     until = (allocation.started or now) + allocation.term
     return bool(state.bounds.keep) and now <= until and allocation.id not in state.inherited
 

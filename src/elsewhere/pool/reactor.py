@@ -328,7 +328,7 @@ class _Draft:
     def _may_stay(self, allocation: Allocation) -> bool:
         """Is it needed, or kept, or shall it be now that all is over?"""
         if allocation.kept:
-            return kept.stays(self.state, allocation, self.now)
+            return kept.stays(self.state, allocation, self.now, self._free())
         if self.state.over and kept.wanted(self.state, allocation):
             self._keep(allocation)
             return True
