@@ -167,3 +167,11 @@ def test_the_switch_stands_a_little_ahead_and_never_past_the_term() -> None:
     hands = Hands(WAYS)
     assert hands.switch(10.0) == 1210.0 and hands.switch(3000.0) == 3600.0
     assert first_switch(WAYS, 1200.0) == 1200.0 and first_switch(Ways("m", "j", 60.0), 1200.0) == 60.0
+
+
+def test_a_task_that_failed_for_good_is_remembered_and_one_that_is_tried_again_is_not() -> None:
+    hands = holding(claim(1), claim(2))
+    hands.ended([ended(1)], 1.0, soon)
+    assert not hands.failed
+    hands.ended([ended(2)._replace(outcome=Outcome.TIMED_OUT)], 1.0, soon)
+    assert hands.failed

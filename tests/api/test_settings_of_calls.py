@@ -119,3 +119,36 @@ def test_options_stay_good_for_a_key_of_warm_slots(here: Path) -> None:
     (here / "elsewhere.yaml").write_text("default: {retries: {delay: 1s, exit-codes: [1]}, env: {A: b}, keep: 1d}\n")
 
     assert hash(Options.of({}).pool) == hash(Options.of({}).pool)
+
+
+def test_secrets_of_a_call_are_references_over_those_of_the_settings(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "elsewhere.yaml").write_text("default: {env: {A: plain, B: b}, secrets: {C: 'env:KEPT', D: 'env:KEPT'}}\n")
+    for name in ("KEPT", "A"):
+        monkeypatch.setenv(name, "hush")
+
+    made = spec(secrets={"A": "env:KEPT", "C": "env:A"}, env={"D": "d"})
+
+    assert made.secrets == {"A": "env:KEPT", "C": "env:A"}
+    assert made.env == {"B": "b"}
+    assert spec(secrets=["A"]).secrets == {"A": "env:A", "C": "env:KEPT", "D": "env:KEPT"}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"secrets": {"A": "hush"}}, "A wants a reference"),
+        ({"secrets": ["A"], "env": {"A": "1"}}, "A stands in env and in secrets"),
+        ({"secrets": [""]}, "names of variables"),
+    ],
+)
+def test_secrets_that_are_none_are_refused_and_not_shown(given: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError, match=said) as caught:
+        Options.of(given)
+    assert "hush" not in str(caught.value)
+
+
+def test_a_secret_of_a_call_that_is_not_there_is_said_before_anything_is_made() -> None:
+    with pytest.raises(ConfigError, match="NOT_SET_HERE is not set"):
+        spec(secrets=["NOT_SET_HERE"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from elsewhere.channels.outputs import FILES, Outputs
 from elsewhere.model.reports import Ended, Form
 from elsewhere.model.states import Outcome
-from elsewhere.stores import MemoryStore
+from elsewhere.stores import DirectoryStore, MemoryStore
 
 
 def ended(n: int, outcome: Outcome = Outcome.SUCCEEDED) -> Ended:
@@ -58,3 +59,20 @@ def test_an_archive_that_leads_out_is_not_unpacked(tmp_path: Path) -> None:
     with pytest.raises(tarfile.FilterError):
         Outputs(store, tmp_path / "here").bring([ended(1)])
     assert not (tmp_path / "outside").exists() and not (tmp_path / "here" / "1.1").exists()
+
+
+def test_large_outputs_are_never_whole_in_memory(tmp_path: Path) -> None:
+    store, size = DirectoryStore(tmp_path / "store", sync=False), 24 << 20
+    (tmp_path / "there" / "1.1").mkdir(parents=True)
+    with (tmp_path / "there" / "1.1" / "large").open("wb") as file:
+        file.truncate(size)
+    tracemalloc.start()
+    try:
+        Outputs(store, tmp_path / "there").send([ended(1)])
+        Outputs(store, tmp_path / "here").bring([ended(1)])
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (tmp_path / "here" / "1.1" / "large").stat().st_size == size
+    assert most < size / 4
+    assert [path.name for path in tmp_path.glob("*ere/.*")] == [], "what was made on the way is gone"

@@ -12,6 +12,7 @@ import pytest
 
 from cli.command import Ran, Shell
 from elsewhere.model.job import JobSpec
+from ship.wheels import wheel
 
 WORKER = """
 import os, pathlib
@@ -407,3 +408,56 @@ def test_a_file_of_your_own_gives_jobs_that_run_where_you_are(shell: Shell) -> N
     (own / "elsewhere.yaml").write_text("jobs:\n  where: {command: [pwd]}\n")
 
     assert Path(shell("run", "where").out.strip()) == shell.directory.resolve()
+
+
+# --- secrets --------------------------------------------------------------------------------------------------------
+
+
+def test_a_secret_that_is_typed_reaches_the_task_and_wins_over_the_settings(shell: Shell) -> None:
+    shell.write("elsewhere.yaml", "default: {env: {TOKEN: plain}, secrets: {OTHER: 'env:KEPT'}}\n")
+    code = "import os; assert os.environ['TOKEN'] + os.environ['OTHER'] == 'sesamehush'"
+    words = ("--secret", "TOKEN", "--", sys.executable, "-c", code)
+
+    ran = shell("run", *words, env={"TOKEN": "sesame", "KEPT": "hush"})
+
+    assert ran.status == 0, ran.err
+    assert spec_of(shell).secrets == {"TOKEN": "env:TOKEN", "OTHER": "env:KEPT"}
+    assert "TOKEN" not in spec_of(shell).env
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--secret", "TOKEN=hush"), "wants a reference"),
+        (("--secret", "=env:A"), "the name of a variable comes first"),
+        (("--secret", "TOKEN", "--env", "TOKEN=a"), "one too many"),
+        (("--secret", "NOT_SET"), "NOT_SET is not set"),
+        (("--secret", "TOKEN=file:/no/such"), "cannot be read"),
+    ],
+)
+def test_a_secret_that_cannot_be_had_makes_nothing(shell: Shell, words: tuple[str, ...], said: str) -> None:
+    ran = shell("run", "tasks.jsonl", "--entry", "worker:look", *words)
+
+    assert (ran.status, said in ran.err, "hush" in ran.err) == (2, True, False), ran.err
+    assert not list(shell.home.glob("jobs/*"))
+
+
+# --- environments before anything is made ---------------------------------------------------------------------------
+
+
+def test_a_plan_resolves_the_environment_and_builds_nothing(shell: Shell) -> None:
+    folder = shell.directory / "wheels"
+    folder.mkdir()
+    wheel(folder, "alpha", "1.0", "VALUE = 1\n")
+    shell.env |= {"UV_FIND_LINKS": str(folder), "UV_NO_INDEX": "1"}
+    shell.write("elsewhere.yaml", "environments:\n  good: {pip: [alpha]}\n  bad: {pip: [alpha, 'no-such-thing>=2']}\n")
+
+    good = shell("plan", "--environment", "good", "--", "true")
+    bad = shell("plan", "--environment", "bad", "--", "true")
+    listed = shell("run", "tasks.jsonl", "--entry", "worker:look", "--environment", "bad")
+
+    assert good.status == 0 and "the environment resolves: 1 package for Python 3." in good.out, good.err
+    for ran in (bad, listed):
+        assert ran.status == 2 and "no-such-thing" in ran.err and "cannot be resolved for Python" in ran.err, ran.err
+    assert shell("plan", "--secret", "NOT_SET", "--", "true").status == 2
+    assert not (shell.home / "environments").exists() and not list(shell.home.glob("jobs/*"))

@@ -361,3 +361,12 @@ def test_the_schemas_in_the_package_are_those_of_the_dataclasses(tmp_path: Path)
     text = json.loads((schemas.DIRECTORY / "elsewhere.json").read_text())
     assert set(settings.SECTIONS) <= set(text["properties"])
     assert text["properties"]["default"]["properties"]["slots"]["minimum"] == 1
+
+
+def test_secrets_are_references_and_a_value_that_is_pasted_there_is_refused(project: Path) -> None:
+    (project / "elsewhere.yaml").write_text("default: {env: {A: a}, secrets: {A: 'env:KEPT', B: 'file:~/b'}}\n")
+    assert load.current(project).spec() == {"secrets": {"A": "env:KEPT", "B": "file:~/b"}}
+    (project / "elsewhere.yaml").write_text("default:\n  secrets:\n    A: hush\n")
+    with pytest.raises(ConfigError, match=r"elsewhere.yaml:3: default.secrets.A must be a reference") as caught:
+        load.current(project)
+    assert "hush" not in str(caught.value)

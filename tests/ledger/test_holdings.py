@@ -9,11 +9,11 @@ from decimal import Decimal
 import pytest
 
 from elsewhere.errors import InvalidMove
-from elsewhere.ledger.allocations import Holdings
+from elsewhere.ledger.allocations import Failures, Holdings
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import Entry, JobSpec
 from elsewhere.model.place import Allocation, Offer
-from elsewhere.model.reports import Claimed, Ended, Form
+from elsewhere.model.reports import Claimed, Ended, Form, Output
 from elsewhere.model.resources import Resources
 from elsewhere.model.states import AllocationMove, AllocationState, Outcome, TaskState
 from elsewhere.model.task import NewTask, RetryPolicy
@@ -184,3 +184,19 @@ def test_a_row_of_version_1_is_read_with_its_price_and_nothing_it_does_not_say()
         job.ledger.db.execute("INSERT INTO allocations VALUES('a1', 'L1', 'm1', 2, ?)", (story,))
     (old,) = job.holdings.allocations()
     assert (old.price, old.slots, old.spoke, old.state) == (Decimal("1.5"), 1, None, AllocationState.RUNNING)
+
+
+def test_the_machines_on_which_tasks_failed_for_good_are_known_also_to_the_next_controller() -> None:
+    job = Job(tasks=3)
+    failures = Failures(job.ledger)
+    assert failures.machines() == frozenset()
+    job.take()
+    ends = [(1, Outcome.REJECTED, "m1", None), (2, Outcome.ERRORED, "m2", None),
+            (3, Outcome.REJECTED, "m3", Output(0, 0, 0, 4, 0, 0))]  # fmt: skip
+    for n, outcome, agent, output in ends:
+        report = Ended(n, 1, outcome, 0.0, 0.0, Form.FAILURE, b"{}", output, agent)
+        failures.heard([report])
+        with job.ledger.moving():
+            job.ledger.record([report])
+    assert failures.machines() == {"m1", "m3"}, "the second is tried again"
+    assert Failures(job.ledger).machines() == {"m3"}, "of what was before, where it printed something"

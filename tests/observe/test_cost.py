@@ -13,9 +13,11 @@ from elsewhere.model.events import Event
 from elsewhere.model.place import Allocation, Offer
 from elsewhere.model.resources import Resources
 from elsewhere.model.states import AllocationState
+from elsewhere.observe.bill import Kept, Paid, lines
 from elsewhere.observe.cost import Spending, bill, broke, cost, left, money, receipt
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
+NO_MORE = Decimal(0)
 HOUR, MINUTE, NONE = timedelta(hours=1), timedelta(minutes=1), timedelta(0)
 SPOT = Offer("c7g.large", Resources(), "a", Decimal("0.60"), True, Decimal("1.50"))
 DEAR = Offer("m7g.large", Resources(), "b", Decimal("1.20"))
@@ -132,3 +134,16 @@ def test_a_spent_budget_is_told_from_other_ends() -> None:
 )  # fmt: skip
 def test_small_amounts_keep_two_digits(amount: str, shown: str) -> None:
     assert money(Decimal(amount)) == shown
+
+
+def test_last_lines_say_which_machines_are_kept_until_when_how_to_look_and_how_to_end_them() -> None:
+    later = datetime.now(UTC) + HOUR
+    kept = (Kept("i-1", later, Decimal("0.30")), Kept("i-2", T0, NO_MORE))
+    said = lines(Paid("aws", bill([], T0, NONE, 0, 0), 0, job="job-1", kept=kept))
+    assert "nothing left running" not in " ".join(said)
+    assert said[-4].startswith("  i-1 is kept until") and said[-4].endswith(
+        "$0.30 more at most; then it ends by itself"
+    )
+    assert said[-3] == "    elsewhere shell job-1 i-1; elsewhere logs job-1 --machine i-1"
+    assert said[-2].startswith("  i-2 was kept until") and said[-2].endswith("has ended by itself")
+    assert said[-1] == "  elsewhere cancel job-1 ends them now, and puts away what the job has at its place"

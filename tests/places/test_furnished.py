@@ -123,6 +123,37 @@ def test_a_setup_that_fails_is_said_in_its_own_last_lines_and_no_task_is_run(clo
     until(lambda: all(machine["state"] == "terminated" for machine in cloud.machines()), "every machine has ended")
 
 
+def test_machines_on_which_something_failed_are_kept_to_be_looked_at_and_ended_at_a_word(
+    cloud: Sandbox, project: Path
+) -> None:
+    (project / "elsewhere.yaml").write_text(
+        PLACE + "environments:\n  broken: {setup: ['echo there is no compiler', 'exit 3']}\n"
+        "default: {on: cloud, keep-on-failure: 30m, machine-cpus: ..2}\n"
+    )
+    ran = elsewhere(project, "run", "--name", "x", "--", "sh", "-c", "exit 4")
+    assert ran.returncode == 4, ran.stderr
+    assert "is kept for 30m" in ran.stderr and "nothing left running" not in ran.stderr
+    [machine] = cloud.machines()
+    assert f"  {machine['id']} is kept until" in ran.stderr, ran.stderr
+    assert machine["state"] == "running"
+    assert "elsewhere: kept for" in elsewhere(project, "logs", "x", "--machine", machine["id"]).stdout
+    ended_at_a_word(cloud, project, "x", "is ended and put away")
+
+    ran = elsewhere(project, "run", "--name", "y", "--environment", "broken", "--machines", "1", "--", "true")
+    assert ran.returncode != 0 and "there is no compiler" in ran.stderr, ran.stderr
+    [kept] = [one for one in cloud.machines() if one["state"] == "running"]
+    assert f"{kept['id']} is kept until" in ran.stderr
+    ended_at_a_word(cloud, project, "y", "what ran is being stopped")
+
+
+def ended_at_a_word(cloud: Sandbox, project: Path, job: str, told: str) -> None:
+    """By a controller of its own, which also puts away what the job had."""
+    said = elsewhere(project, "cancel", job)
+    assert (said.returncode, told in said.stdout) == (0, True), said
+    until(lambda: cloud.client("sqs").list_queues().get("QueueUrls", []) == [], "the queues are gone")
+    nothing_is_left(cloud)
+
+
 def test_inputs_are_there_and_outputs_come_home(cloud: Sandbox, project: Path, tmp_path: Path) -> None:
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "far.txt").write_text("of a site\n")

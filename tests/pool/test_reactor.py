@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from elsewhere.backends.base import Condition, Sighting
-from elsewhere.model.place import Offer
+from elsewhere.model.place import KEPT, Offer
 from elsewhere.model.resources import Resources
 from elsewhere.model.states import AllocationMove, AllocationState
 from elsewhere.pool.capacity import (
@@ -17,6 +17,7 @@ from elsewhere.pool.capacity import (
     CannotBoot,
     Command,
     Condemn,
+    Failed,
     Heard,
     Listed,
     Need,
@@ -32,6 +33,7 @@ from elsewhere.pool.capacity import (
     Write,
     begin,
     booked,
+    only_kept,
     settled,
 )
 from elsewhere.pool.reactor import react
@@ -450,3 +452,95 @@ def test_machines_that_cost_money_may_be_asked_for_without_a_budget() -> None:
     _, commands = react(state, Listed(T0, ()), T0)
     [ask] = [command for command in commands if isinstance(command, Ask)]
     assert ask.term == bounds.unattended
+
+
+# --- machines that are kept on failure ------------------------------------------------------------------------------
+
+KEEPING = replace(PAID, keep=30 * MINUTE)
+
+
+def two(bounds: Bounds = KEEPING) -> Story:
+    """Two machines that run, and a task that failed for good on the first."""
+    story = Story(bounds, todo=3)
+    story.list(0)
+    story.tell(Accepted("job-1-0-1", ("m1", "m2")), 0)
+    story.tell(Heard(("m1", "m2")), 1)
+    story.list(1, seen("m1"), seen("m2"))
+    story.tell(Failed(frozenset(["m1"])), 2)
+    return story
+
+
+def test_at_the_end_a_machine_on_which_a_task_failed_is_kept_and_the_others_are_stopped() -> None:
+    story = two()
+    story.tell(Need(0, over=True), 10)
+    commands = story.list(10, seen("m1"), seen("m2"))
+    assert [c for c in commands if isinstance(c, Stop)] == [Stop(("m2",))]
+    [kept] = [a for a in story.state.allocations.values() if a.kept]
+    assert (kept.native, kept.term, kept.reason) == ("m1", 42 * MINUTE, KEPT)
+    story.list(11, seen("m1"), seen("m2", Condition.STOPPED, ended=at(11)))
+    assert only_kept(story.state) and not settled(story.state)
+    assert not [c for c in story.list(40, seen("m1")) if isinstance(c, Stop)]
+    assert booked(story.state) == Decimal("4.2") + Decimal("1.1"), "what it may cost is booked, and no more"
+    assert Stop(("m1",)) in story.list(43, seen("m1")), "one that does not end by itself is ended"
+
+
+def test_nothing_is_kept_that_was_not_asked_for_nor_beyond_its_term() -> None:
+    story = two(PAID)
+    story.tell(Need(0, over=True), 10)
+    assert Stop(("m1", "m2")) in story.list(10, seen("m1"), seen("m2"))
+    story = two(replace(KEEPING, budget=Decimal(6)))
+    term = story.state.allocations["job-1-0-1-1"].term
+    story.tell(Need(0, over=True), 10)
+    story.list(10, seen("m1"), seen("m2"))
+    assert story.state.allocations["job-1-0-1-1"].term == term == 30 * MINUTE
+
+
+def test_whoever_goes_on_with_a_job_ends_what_was_kept() -> None:
+    story = two()
+    story.tell(Need(0, over=True), 10)
+    story.list(10, seen("m1"), seen("m2"))
+    later = Story()
+    later.state = begin(KEEPING, 2, list(story.state.allocations.values()))
+    later.tell(Need(0, over=True), 11)
+    assert Stop(("m1", "m2")) in later.list(11, seen("m1"), seen("m2"))
+    assert not only_kept(later.state), "its end is waited for, as that of the others"
+
+
+def test_an_idle_machine_on_which_a_task_failed_takes_nothing_more_and_is_not_stopped() -> None:
+    story = two(replace(BOUNDS, keep=30 * MINUTE))
+    story.tell(Need(1, idle=frozenset(["m1"])), 5)
+    story.tell(Need(1, idle=frozenset(["m1"])), 7)
+    story.list(7, seen("m1"), seen("m2"))
+    assert [a.native for a in story.state.allocations.values() if a.kept] == ["m1"]
+    assert not [c for c in story.list(20, seen("m1"), seen("m2")) if isinstance(c, Stop)]
+    story.tell(Need(4), 21)
+    assert asks(story.list(21, seen("m1"), seen("m2"))) == [("plain", 1)], "its slots count no more"
+
+
+def test_one_whose_agent_has_left_and_that_stays_gives_no_slots_any_more() -> None:
+    story = two(replace(BOUNDS, keep=30 * MINUTE))
+    story.tell(Failed(frozenset(["m1"]), frozenset(["m1"])), 3)
+    assert asks(story.list(4, seen("m1"), seen("m2"))) == [("plain", 1)]
+    assert [a.native for a in story.state.allocations.values() if a.kept] == ["m1"]
+
+
+def test_where_the_work_that_remains_has_no_room_beside_one_that_is_kept_that_one_ends() -> None:
+    story = running(replace(BOUNDS, keep=30 * MINUTE, most=1), todo=1)
+    story.tell(Failed(frozenset(["m1"]), frozenset(["m1"])), 3)
+    assert Stop(("m1",)) in story.list(4, seen("m1"))
+    assert asks(story.list(9, seen("m1", Condition.STOPPED, ended=at(5)))) == [("plain", 1)]
+
+
+def test_a_machine_that_could_not_boot_is_kept_and_where_there_is_room_for_no_other_the_pool_stops() -> None:
+    story = Story(replace(KEEPING, most=1), todo=1)
+    story.list(0)
+    story.tell(Accepted("job-1-0-1", ("m1",)), 0)
+    story.list(1, seen("m1"))
+    story.tell(CannotBoot("m1", "setup: exit 3"), 2)
+    assert not [c for c in story.list(2, seen("m1")) if isinstance(c, Stop)]
+    [kept] = story.state.allocations.values()
+    assert (kept.reason, kept.term) == (f"{KEPT}: it could not boot: setup: exit 3", 34 * MINUTE)
+    assert story.state.stopped.endswith("no room for another; the last one said: setup: exit 3")
+    story.tell(Need(0, over=True), 3)
+    story.list(32, seen("m1", Condition.STOPPED, ended=at(32)))
+    assert (story.state.duds, settled(story.state)) == (1, True)

@@ -73,6 +73,31 @@ def test_a_wrong_word_is_answered(environment: Environment, said: str, tmp_path:
     assert said != "there is no file of requirements" or "requirements.txt" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("pin", "refused"),
+    [
+        ("alpha @ https://me:hush@host/alpha.whl", True),
+        ("alpha @ git+https://token@host/alpha.git", True),
+        ("alpha @ https://me:${HUSH}@host/alpha.whl", False),
+        ("alpha @ git+ssh://git@host/alpha.git", False),
+        ("alpha==1.0", False),
+    ],
+)
+def test_no_password_stands_in_the_address_of_a_requirement(
+    pin: str, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "uv"
+    program.write_text(f"#!/bin/sh\ncat >/dev/null\nprintf '%s\\n' '{pin}'\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(resolve, "uv", lambda: str(program))
+    if not refused:
+        assert furnish(Environment(pip=("alpha",)), FAR, tmp_path, sys.executable).fields["software"] == (pin,)
+        return
+    with pytest.raises(UsageError, match="the requirement alpha has a password") as caught:
+        furnish(Environment(pip=("alpha",)), FAR, tmp_path, sys.executable)
+    assert "hush" not in str(caught.value) and "token@" not in str(caught.value)
+
+
 def test_here_it_is_built_once_and_programs_are_there(tmp_path: Path) -> None:
     environment = Environment(pip=("beta",), setup=('echo "built $VIRTUAL_ENV" >> count',))
     first = furnish(environment, HERE, tmp_path, sys.executable)

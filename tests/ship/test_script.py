@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -48,9 +49,10 @@ BARE = replace(
     end=AWS.end,
     bare=Bare(AWS.name, AWS.fetch, "3.12", ARCHIVES, Archive("bundles/cc.tar.gz", "cc", "uv")),
 )
+KEPT = replace(BARE, keep=timedelta(minutes=30))
 
 
-@pytest.mark.parametrize(("name", "text"), [("plain", PLAIN), ("awkward", AWKWARD), ("bare", BARE)])
+@pytest.mark.parametrize(("name", "text"), [("plain", PLAIN), ("awkward", AWKWARD), ("bare", BARE), ("kept", KEPT)])
 def test_the_text_is_the_golden_one_and_a_shell_can_read_it(name: str, text: BootText) -> None:
     golden = GOLDEN / f"{name}.sh"
     if os.environ.get("WRITE_GOLDEN"):
@@ -192,3 +194,47 @@ def test_a_machine_without_such_a_python_says_so_and_ends(tmp_path: Path) -> Non
     assert status == 74
     assert "there is no Python 2.4 here" in said
     assert (tmp_path / "ended").exists()
+
+
+@pytest.mark.parametrize(
+    ("agent", "term", "held"),
+    [
+        ("sys.exit(3)", 3600, True),  # it could not boot
+        ("open('kept', 'w').write('3600\\n')", 5, True),  # a task failed, and the term has grown
+        ("open('kept', 'w').write('0\\n')", 3600, False),  # its term is over
+        ("pass", 3600, False),
+    ],
+)
+def test_where_something_failed_the_machine_stays_for_its_time_and_is_ended_by_the_switch(
+    tmp_path: Path, agent: str, term: int, held: bool
+) -> None:
+    ground = f'fetch() {{ cp {tmp_path}/kept.tar.gz "$2"; }}; send() {{ cp "$1" {tmp_path}/sent; }}'
+    text = bare(tmp_path, replace(BARE, keep=timedelta(seconds=2), term=timedelta(seconds=term), step=1), ground)
+    text = remade(tmp_path, text, f"import sys; {agent}")
+    began = time.monotonic()
+    with (tmp_path / "said").open("wb") as out:
+        process = subprocess.Popen(["sh", "-c", render(text)], env={**os.environ, "HOME": str(tmp_path)}, stdout=out,
+                                   stderr=out, start_new_session=True)  # fmt: skip
+    process.wait(60)
+    end = time.monotonic() + 20
+    while "dead man" not in (said := (tmp_path / "said").read_text()) and held and time.monotonic() < end:
+        time.sleep(0.05)  # what copies it lives a moment longer
+    assert ("elsewhere: kept for 2 s, since something failed here" in said) == held, said
+    assert ("the dead man switch ends this machine" in said) == held
+    assert (tmp_path / "ended").exists()
+    if held:
+        assert time.monotonic() - began >= 2
+        assert "elsewhere: kept for 2 s" in (tmp_path / "sent").read_text(), "it is told before"
+
+
+def remade(tmp_path: Path, text: BootText, body: str) -> BootText:
+    """The same with another agent."""
+    import hashlib
+    import tarfile
+
+    assert text.bare is not None
+    (tmp_path / "elsewhere" / "agent.py").write_text(body)
+    with tarfile.open(tmp_path / "kept.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / "elsewhere", "elsewhere")
+    digest = hashlib.sha256((tmp_path / "kept.tar.gz").read_bytes()).hexdigest()
+    return replace(text, bare=replace(text.bare, archives=(replace(text.bare.archives[0], digest=digest),)))

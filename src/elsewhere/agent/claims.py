@@ -16,6 +16,9 @@ from elsewhere.model.reports import Claimed, Ended, Form, Report
 from elsewhere.model.states import Outcome
 from elsewhere.model.task import Delivery, RetryPolicy
 
+FAILING = (Outcome.ERRORED, Outcome.TIMED_OUT, Outcome.OUT_OF_MEMORY, Outcome.REJECTED, Outcome.LOST)
+"""How an attempt ends that may be its task's last."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ways:
@@ -65,6 +68,8 @@ class Hands:
         self.orders = Orders(ways.job)
         self.term = ways.term
         self.draining = False
+        self.failed = False
+        """Has a task failed here for good, as far as is known here?"""
         self._held: dict[int, _Held] = {}
         self._busy = age
 
@@ -176,6 +181,7 @@ class Hands:
                 if delay <= self.ways.patience:
                     held.due = age + delay
                     continue
+            self.failed = self.failed or (report.outcome in FAILING and not self._again(held, report))
             said.append(_with_tries(report, held.tries)._replace(agent=self.ways.name))
             done.append(held.claim)
             del self._held[report.n]

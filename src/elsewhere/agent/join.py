@@ -24,7 +24,7 @@ from elsewhere.hosts import write_whole
 from elsewhere.model.orders import Orders
 from elsewhere.model.reports import BootStep, Ended, Heartbeat, Notice, Report
 from elsewhere.ship import seal
-from elsewhere.ship.script import SWITCH
+from elsewhere.ship.script import KEPT, SWITCH
 
 GATHER = 0.1
 """Seconds for which reports are gathered while slots are busy, so that a report is not an object for each task. A
@@ -232,7 +232,9 @@ class Process:
                 if now - self._renewed > self.ways.lease:
                     return  # nobody can say whether these are still ours
             gathered, self._gathered, self._gathered_at = self._gathered, [], now
-            self._do(self.hands.ended(gathered, now, self._delay))
+            steps = self.hands.ended(gathered, now, self._delay)
+            self._mark()
+            self._do(steps)
         elif self._unsaid:
             self._say()
         if not self._gathered and not self._unsaid:
@@ -309,3 +311,10 @@ class Process:
         left = max(0, int(self.hands.switch(self.age()) - self.age()))
         with suppress(OSError):
             write_whole(self.directory / SWITCH, f"{left} {self._serial}\n".encode())
+        self._mark()
+
+    def _mark(self) -> None:
+        """Where machines are kept on failure the boot text looks whether this one is to be, and what its term is."""
+        if self.hands.failed:
+            with suppress(OSError):
+                write_whole(self.directory / KEPT, f"{int(self.hands.term)}\n".encode())

@@ -19,9 +19,10 @@ from elsewhere.agent.runner import Boot, Slots, recover
 from elsewhere.channels.door import Lent
 from elsewhere.channels.registry import join
 from elsewhere.errors import ElsewhereError
+from elsewhere.hosts import write_whole
 from elsewhere.model.reports import BootStep, Ended
 from elsewhere.ship.charter import Charter, unpack
-from elsewhere.ship.script import LOG
+from elsewhere.ship.script import KEPT, LOG
 
 
 def serve(
@@ -35,6 +36,8 @@ def serve(
     try:
         charter = _furnished(joining, charter)
     except CannotFurnish as error:
+        with suppress(OSError):
+            write_whole(joining.directory / KEPT, f"{int(joining.term.total_seconds())}\n".encode())
         _send_boot(channel, joining, f"{error}\n".encode())
         channel.report([BootStep(joining.agent, error.step, error.said)])
         leave(channel)

@@ -18,6 +18,7 @@ from elsewhere.errors import UsageError
 if TYPE_CHECKING:
     from elsewhere.model.job import Environment
     from elsewhere.model.place import Place
+    from elsewhere.ship.resolve import Resolved
 
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*(=[\w.+:~-]+)?")
 
@@ -62,6 +63,14 @@ def minor() -> str:
     return own().python
 
 
+def _processors(place: Place, architecture: str) -> str:
+    from elsewhere.ship.runtime import own
+
+    if place.backend == "local":
+        return own().architecture
+    return {"any": ""}.get(architecture, architecture) or "x86_64"
+
+
 def with_image(environment: Environment | None, image: str) -> Environment:
     """The same in this image."""
     from elsewhere.model.job import Environment
@@ -101,34 +110,45 @@ def _boxed(environment: Environment, place: Place, cwd: Path, architecture: str)
     return Furnished("", {"box": box})
 
 
-def furnish(
+def resolved(
     environment: Environment, place: Place, cwd: Path, interpreter: str, version: str = "", architecture: str = ""
-) -> Furnished:
-    """UsageError, ConfigError: it cannot be had; nothing was started.
+) -> tuple[Resolved, str]:
+    """Exact versions for the place's machines, and their processors; nothing is made. UsageError, ConfigError: it
+    cannot be resolved, or asks for what this machine lacks.
 
     `interpreter`: what runs tasks otherwise, and what `capture` looks at; `version`: its minor one.
     """
     from elsewhere.ship import built, resolve
-    from elsewhere.ship.runtime import Target, own
+    from elsewhere.ship.runtime import Target
 
-    ours = own()
-    here = place.backend == "local"
-    processors = ours.architecture if here else {"any": ""}.get(architecture, architecture) or "x86_64"
-    if environment.image:
-        return _boxed(environment, place, cwd, processors)
     if environment.mounts or environment.runtime or environment.runtime_options:
         raise UsageError("mounts, runtime and runtime-options belong to an image, and the environment has none")
     for package in environment.apt:
         if not _PACKAGE.fullmatch(package):
             raise UsageError(f"environment: {package!r} is no name of a package of the system")
     wanted = resolve.minor(environment.python)
-    target = Target(wanted or version or ours.python, processors)
-    if here:
+    if place.backend == "local":
         built.check_here(environment.apt)
-    found = resolve.resolve(environment, target, cwd, interpreter)
-    if here:
-        python = built.build(found.pins, environment.setup, wanted or interpreter, cwd)
+    processors = _processors(place, architecture)
+    target = Target(wanted or version or minor(), processors)
+    return resolve.resolve(environment, target, cwd, interpreter), processors
+
+
+def furnish(
+    environment: Environment, place: Place, cwd: Path, interpreter: str, version: str = "", architecture: str = ""
+) -> Furnished:
+    """The same words as `resolved`, and its errors; where the place is this machine, the environment is built.
+
+    An image is its own environment: it is looked at, and where the place is this machine, pulled.
+    """
+    if environment.image:
+        return _boxed(environment, place, cwd, _processors(place, architecture))
+    found, _ = resolved(environment, place, cwd, interpreter, version, architecture)
+    if place.backend == "local":
+        from elsewhere.ship import built
+
+        python = built.build(found.pins, environment.setup, environment.python or interpreter, cwd)
         return Furnished(python, path=found.path)
-    fields = {"software": found.pins, "python_version": target.python, "apt": environment.apt,
+    fields = {"software": found.pins, "python_version": found.python, "apt": environment.apt,
               "setup": environment.setup}  # fmt: skip
     return Furnished("", fields, found.path)

@@ -43,7 +43,7 @@ _JOB = (
 )
 _NEEDS = ("cpus", "memory", "gpus", "gpu_type", "disk")
 _TASK = ("timeout", "retries", "env", *_NEEDS)
-_TERMS = ("grace", "keep", "max_failures", "recycle_tasks", "recycle_memory")
+_TERMS = ("grace", "keep", "keep_on_failure", "max_failures", "recycle_tasks", "recycle_memory")
 """What only settings files and variables say, of the job as a whole."""
 
 
@@ -76,7 +76,7 @@ class Options:
     """Other fields of the job, from the settings."""
     env: tuple[tuple[str, str], ...] = ()
     secrets: tuple[tuple[str, str], ...] = ()
-    """Variables of all tasks, from the settings, and references to secret ones; those of a call stand in `own`."""
+    """Variables of all tasks, from the settings; and references to secret ones. Plain ones of a call stand in `own`."""
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], job: str = "") -> Options:
@@ -86,10 +86,11 @@ class Options:
         """
         given, settled = _over_settings(dict(settings), job)
         problems: list[str] = []
-        known = {f.name for f in fields(cls)} - {"own", "retry", "terms", "secrets", "wants"} | {"image", *_TASK}
+        known = {f.name for f in fields(cls)} - {"own", "retry", "terms", "wants"} | {"image", *_TASK}
         for name in given.keys() - known:
             near = difflib.get_close_matches(name, known, 1)
             problems.append(f"unknown option {name!r}" + (f"; did you mean {near[0]}?" if near else ""))
+        settled = {**settled, **_secrets(given, settled, problems)}
         made = cls(own=_own(given, problems), **settled, **_ours(given, problems))
         if not problems and made.own is not None and any(name in given for name in _NEEDS):
             problems += made._short(json.loads(made.own))
@@ -251,6 +252,27 @@ def _words(key: str, given: Any, problems: list[str]) -> tuple[str, ...]:
         problems.append(f"{key} must be a list of strings, not {given!r}")
         return ()
     return tuple(os.fspath(word) for word in words)
+
+
+def _secrets(given: Mapping[str, Any], settled: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+    """References of a call over those of the settings; a name alone refers to the variable of that name here."""
+    from elsewhere.config.secret import is_reference
+
+    asked = given.get("secrets") or {}
+    asked = {asked: f"env:{asked}"} if isinstance(asked, str) else asked
+    found = dict(asked) if isinstance(asked, Mapping) else {name: f"env:{name}" for name in asked}
+    for name, reference in found.items():
+        if not isinstance(name, str) or not name or "=" in name or "\0" in name:
+            problems.append("secrets must be names of variables, or a mapping of names to references")
+        elif not isinstance(reference, str) or not is_reference(reference):
+            problems.append(f"secrets: {name} wants a reference, env:NAME, file:PATH or keyring:service/name, "
+                            "for the secret itself would be written down")  # fmt: skip
+        elif name in (given.get("env") or {}):
+            problems.append(f"{name} stands in env and in secrets; one of them is enough")
+    if not found:
+        return {}
+    return {"secrets": tuple({**dict(settled.get("secrets", ())), **found}.items()),
+            "env": tuple((name, value) for name, value in settled.get("env", ()) if name not in found)}  # fmt: skip
 
 
 def _named_environment(found: dict[str, Any]) -> None:

@@ -172,6 +172,7 @@ def remote(function=None, /, **settings):  # type: ignore[no-untyped-def]  # noq
     on        the place (`local`)                          slots     how many run at a time (the CPUs we may use)
     retries   tries after the first error, or a policy     timeout   of each try: "30s", seconds, or a timedelta
     cpus, memory, gpus   what one call needs               env       variables of the task
+    secrets   names of variables whose values are never written down, or where they are kept: {"TOKEN": "env:OTHER"}
     python    the interpreter of the slots (ours)          isolate   a fresh process for each call
     spot      True, "prefer": machines that may be taken back (of places that sell)    budget   dollars for the job
     priority  beside other jobs, higher goes first         name      the job's name     profile   named settings

@@ -24,6 +24,7 @@ class OfOne(TypedDict, total=False):
     cpus: float | None
     memory: str | int | None
     env: Mapping[str, str] | None
+    secrets: Mapping[str, str] | Sequence[str] | None
     name: str | None
     environment: str | Environment | None
     image: str | None

@@ -5,19 +5,19 @@ It is in the job's store before the report that speaks of it, and here before th
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import shutil
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from elsewhere.errors import NotFound
 from elsewhere.hosts import private_directory
 from elsewhere.model.reports import Ended, Report
 from elsewhere.model.states import Outcome
-from elsewhere.stores import Store
+from elsewhere.stores import Store, get_file, put_file
 
 FILES = "files/"
 _KEY = re.compile(r"files/(\d+\.\d+)\.tar")
@@ -35,12 +35,12 @@ class Outputs:
             folder = self.directory / name
             if not folder.is_dir():
                 continue  # it went before, and only the report is said again
-            data = io.BytesIO()
-            with tarfile.open(fileobj=data, mode="w") as tar:
-                for path in sorted(folder.rglob("*")):
-                    if path.is_file():
-                        tar.add(path, str(path.relative_to(folder)), recursive=False)
-            self.store.put(f"{FILES}{name}.tar", data.getvalue())
+            with self._archive(name) as archive:
+                with tarfile.open(archive, "w") as tar:
+                    for path in sorted(folder.rglob("*")):
+                        if path.is_file():
+                            tar.add(path, str(path.relative_to(folder)), recursive=False)
+                put_file(self.store, f"{FILES}{name}.tar", archive)
             shutil.rmtree(folder, ignore_errors=True)
 
     def bring(self, reports: Iterable[Report]) -> None:
@@ -58,16 +58,27 @@ class Outputs:
         target = self.directory / name
         if target.exists():
             return
-        try:
-            data = self.store.get(f"{FILES}{name}.tar")
-        except NotFound:
-            return
-        private_directory(self.directory)
         draft = self.directory / f".{name}.{os.getpid()}"
         shutil.rmtree(draft, ignore_errors=True)
-        with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-            tar.extractall(draft, filter="data")  # nothing outside, no links that lead out, no devices
+        with self._archive(name) as archive:
+            try:
+                get_file(self.store, f"{FILES}{name}.tar", archive)
+            except NotFound:
+                return
+            with tarfile.open(archive) as tar:
+                tar.extractall(draft, filter="data")  # nothing outside, no links that lead out, no devices
         draft.rename(target)
+
+    @contextmanager
+    def _archive(self, name: str) -> Iterator[Path]:
+        """A file for an archive, so that none is whole in memory; it goes."""
+        private_directory(self.directory)
+        path = self.directory / f".{name}.{os.getpid()}.tar"
+        path.unlink(missing_ok=True)
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def _names(reports: Iterable[Report]) -> list[str]:

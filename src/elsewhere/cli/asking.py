@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from elsewhere.cli.grammar import Option
-from elsewhere.cli.read import count, cpus, duration, gpus, positive, share, size, variable, whole
+from elsewhere.cli.read import count, cpus, duration, gpus, positive, secret, share, size, variable, whole
 from elsewhere.errors import UsageError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -55,8 +55,11 @@ OPTIONS = (
            help="The container image that tasks run in: a name, docker-archive:FILE, oci-archive:FILE or FILE.sif."),
     Option("--env", value="NAME=VALUE", parse=variable, many=True, group="Where",
            help="A variable for the tasks; NAME alone passes on the one that is set here."),
+    Option("--secret", value="NAME[=REFERENCE]", parse=secret, many=True, group="Where",
+           help="A variable for the tasks whose value is never written down: NAME as it is set here, or where it is "
+           "kept, env:OTHER, file:PATH or keyring:SERVICE/USER."),
     Option("--input", value="PATH|URL", many=True, group="Where",
-           help="A file, a directory or a URL (s3, http) that each task finds, under its name, where it runs."),
+           help="A file, a directory or a URL (s3, gs, http) that each task finds, under its name, where it runs."),
     Option("--output", value="GLOB", many=True, group="Where",
            help="Files that each task leaves where it runs, and that come home: results JOB --files."),
     Option("--isolate", group="Where", help="A fresh process for each task."),
@@ -73,6 +76,9 @@ OPTIONS = (
     Option("--retries", "-r", value="N", parse=count, group="Each task",
            help="How often a task is tried again after an error. [0]"),
     Option("--max-failures", value="N|P%", parse=share, group="The job", help="Stop after more failures."),
+    Option("--keep-on-failure", value="TIME", parse=duration, group="The job",
+           help="Keep a machine for so long, once it has no more work, if a task failed on it for good or it could not "
+           "boot; within its budget."),
     Option("--priority", value="N", parse=whole, group="The job", help="Higher gets more slots beside other jobs."),
     Option("--profile", value="NAME", group="The job",
            help="With this profile of the settings (elsewhere.yaml); options win over it."),
@@ -88,14 +94,18 @@ def settings(asked: SimpleNamespace) -> dict[str, Any]:
     from elsewhere.model.task import RetryPolicy
 
     found = dict(getattr(asked, "defaults", {}))
-    plain = ("slots", "timeout", "grace", "max_failures", "priority", "channel")
+    plain = ("slots", "timeout", "grace", "max_failures", "priority", "channel", "keep_on_failure")
     found.update({name: getattr(asked, name) for name in plain if getattr(asked, name) is not None})
     if asked.recycle:
         found[asked.recycle[0]] = asked.recycle[1]
     if asked.isolate:
         found["isolate"] = True
-    found["env"] = variables(asked)
-    found["secrets"] = {name: kept for name, kept in found.get("secrets", {}).items() if name not in found["env"]}
+    typed = dict(asked.secret)
+    if both := typed.keys() & dict(asked.env).keys():
+        raise UsageError(f"--env {min(both)} and --secret {min(both)} are one too many", hint="Leave one of them out.")
+    found["env"] = {name: value for name, value in variables(asked).items() if name not in typed}
+    kept = {name: kept for name, kept in found.get("secrets", {}).items() if name not in found["env"]}
+    found["secrets"] = {**kept, **typed}
     if asked.retries is not None:
         found["retry"] = replace(found.get("retry") or RetryPolicy(), retries=asked.retries)
     given = {name: getattr(asked, name) for name in ("cpus", "memory", "gpus") if getattr(asked, name) is not None}

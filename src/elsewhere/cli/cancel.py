@@ -23,15 +23,18 @@ def main(asked: SimpleNamespace) -> int:
 
     files, tasks = which.job_and_tasks(asked.job, asked.task)
     with which.opened(files) as ledger:
-        name = which.called(files, ledger)
+        name, over = which.called(files, ledger), ledger.count().over
         for task in tasks:
             if ledger.task(task) is None:
                 raise which.unknown_task(ledger, task)
+    left = over and not tasks and not session.is_put_away(files)
     cancelled = session.cancel(files, tasks or None)
     if asked.json:
         say_json({"job": files.id, "cancelled": cancelled})
     elif cancelled:
         say(f"Cancelled {cancelled:,} {'task' if cancelled == 1 else 'tasks'} of {name}; what ran is being stopped.")
+    elif left:
+        say(f"All tasks of {name} had ended; what is left of it at its place is ended and put away.")
     else:
         say(f"Nothing to cancel: {'they' if len(tasks) > 1 else 'it' if tasks else f'all tasks of {name}'} had ended.")
     return 0

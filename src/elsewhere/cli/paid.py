@@ -6,6 +6,7 @@ Nothing is launched here. Who says no leaves nothing behind.
 from __future__ import annotations
 
 import sys
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -63,14 +64,32 @@ def _settle(files: JobFiles, asked: SimpleNamespace, place: Place, inventory: An
     catalog = inventory.catalog(wants.regions)
     choice = choosing.choose(catalog, wants, count, slots=asked.slots, duration=asked.task_time)
     if not asked.quiet and not asked.json:
-        tell(*said(choice, count))
+        tell(*said(choice, count, keep_of(asked)))
     if not asked.yes and not choice.named and not _yes():
         return False
     choosing.accept(files, choice, catalog, inventory.traits.channels[0])
     return True
 
 
-def said(choice: Choice, count: int) -> list[str]:
+def keep_of(asked: SimpleNamespace) -> timedelta | None:
+    """How long machines on which something failed are kept: as typed, else as settings say."""
+    kept: timedelta | None = asked.keep_on_failure or getattr(asked, "defaults", {}).get("keep_on_failure")
+    return kept
+
+
+def kept_price(choice: Choice, keep: timedelta | None) -> list[str]:
+    """What keeping may cost, a line; nothing is kept: none."""
+    from elsewhere.model.units import show_duration
+    from elsewhere.observe.cost import dollars, money
+
+    if not keep:
+        return []
+    most = max(dollars(row.offer.price, keep) for row in choice.plan.rows)
+    return [f"a machine on which something fails is kept for {show_duration(keep)}: up to {money(most)} each, "
+            "within the same ceilings"]  # fmt: skip
+
+
+def said(choice: Choice, count: int, keep: timedelta | None = None) -> list[str]:
     """The choice in a few lines: machines, price, the end, the ceiling."""
     from elsewhere.model.units import show_duration
 
@@ -81,7 +100,7 @@ def said(choice: Choice, count: int) -> list[str]:
     if found is not None:
         lines.append(f"about {show_duration(found.time)} and ${found.cost:.2f} to the end; at least ${found.floor:.2f}")
     ceiling = f"at most ${choice.budget:.2f} in all and ${choice.ceiling:.2f} an hour"
-    return [*lines, ceiling + ("" if choice.named else "; --budget says otherwise")]
+    return [*lines, *kept_price(choice, keep), ceiling + ("" if choice.named else "; --budget says otherwise")]
 
 
 def _yes() -> bool:

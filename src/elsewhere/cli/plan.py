@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from elsewhere.cli import asking, prices, probe, run, wanting, which
+from elsewhere.cli import asking, paid, prices, probe, run, surroundings, wanting, which
 from elsewhere.cli.grammar import Command, Option
 from elsewhere.cli.read import positive
 from elsewhere.cli.terminal import coloured, is_terminal, paint, say, say_json, tell
@@ -24,7 +24,8 @@ COMMAND = Command(
     "plan",
     about="Shows what `elsewhere run` with the same words would ask a place for: the offers with the choice marked,\n"
     "machines and dollars an hour, and, with the duration of a task, time and dollars to the end. Creates nothing.\n"
-    "Exit status: 0, 2 nothing does or the budget is too small, 3 the place did not tell.",
+    "The environment is resolved, and secrets are looked for, as `run` does. Exit status: 0, 2 nothing does, or\n"
+    "the budget is too small, or the environment does not resolve, 3 the place did not tell.",
     arguments=run.COMMAND.arguments,
     options=[
         *asking.OPTIONS, *wanting.OPTIONS, probe.OPTION,
@@ -48,6 +49,7 @@ def main(asked: SimpleNamespace) -> int:
 
     count, asked = _work(asked)
     place = run.place(asked)
+    asked.resolved = surroundings.check(asked, place)
     wants = wanting.wants(asked, place.limits)
     inventory = None if getattr(asked, "from") else session.inventory(place)
     found = prices.catalog(asked, inventory, wants)
@@ -113,6 +115,7 @@ def _free(place: Place, count: int, asked: SimpleNamespace) -> int:
         say_json({"place": place.name, "tasks": count, "slots": slots, "price": None})
     else:
         say(f"{plural(count, 'task')}, {plural(slots, 'slot')} on {place.name}, which has no prices")
+        say(*filter(None, [asked.resolved]))
     return 0
 
 
@@ -127,6 +130,7 @@ def _show(
         say_json(_facts(made, estimate, place, count))
     else:
         _draw(made, estimate, wants, count, asked.limit)
+        say(*paid.kept_price(choice, paid.keep_of(asked)), *filter(None, [asked.resolved]), "nothing was created")
         tell(*prices.refusals(list(made.refused.items()), found.unpriced))
     return 0
 
@@ -169,4 +173,3 @@ def _draw(made: Plan, estimate: Estimate | None, wants: Wants, count: int, limit
             f"${estimate.cost:.2f} to the end, ${estimate.floor:.2f} at the very least")  # fmt: skip
         if wants.budget is not None and estimate.cost > wants.budget:
             say(f"that is more than the budget of ${wants.budget:.2f}, at which the job would stop")
-    say("nothing was created")

@@ -79,12 +79,31 @@ def path(text: str) -> Path:
     return Path(text).expanduser()
 
 
+def _is_name(name: str) -> bool:
+    return bool(name) and (name[0].isalpha() or name[0] == "_") and name.replace("_", "a").isalnum()
+
+
+def secret(text: str) -> tuple[str, str]:
+    """`NAME=REFERENCE`; `NAME` alone refers to the variable of that name here. What is refused is not said again."""
+    from elsewhere.config.secret import is_reference
+
+    name, equals, reference = text.partition("=")
+    if not _is_name(name):
+        raise ValueError("the name of a variable comes first: HF_TOKEN, or HF_TOKEN=env:OTHER")
+    if equals and not is_reference(reference):
+        raise ValueError(
+            f"{name} wants a reference, env:OTHER, file:PATH or keyring:SERVICE/USER; the secret itself would stand in "
+            "the list of processes, where others may read it"
+        )
+    return name, reference if equals else f"env:{name}"
+
+
 def variable(text: str) -> tuple[str, str]:
     """`NAME=value`; `NAME` alone takes the value that it has here."""
     import os
 
     name, equals, value = text.partition("=")
-    if not name or not (name[0].isalpha() or name[0] == "_") or not name.replace("_", "a").isalnum():
+    if not _is_name(name):
         raise ValueError(f"{text!r} is not a variable; write NAME=value, or NAME to pass on the one that is set here")
     if not equals:
         if name not in os.environ:

@@ -75,12 +75,15 @@ def _probed(asked: SimpleNamespace) -> timedelta:
 
 def settled(asked: SimpleNamespace) -> SimpleNamespace:
     """With everything that the settings say of it."""
+    from elsewhere import session
     from elsewhere.cli import projects
 
-    word = asked.tasks_name
-    if word and not projects.is_tasks_file(word):
-        return projects.job_of_file(asked, word)
-    return projects.filled(asked)
+    word, keep = asked.tasks_name, asked.keep_on_failure
+    named = word and not projects.is_tasks_file(word)
+    asked = projects.job_of_file(asked, word) if named else projects.filled(asked)
+    if keep and (asked.on == DEFAULT or session.inventory(place(asked)) is None):
+        raise UsageError(f"{asked.on} starts no machines that could be kept", hint="Leave out --keep-on-failure.")
+    return asked
 
 
 def refuse_mixtures(asked: SimpleNamespace, what: str | None) -> None:

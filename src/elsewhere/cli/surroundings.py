@@ -96,9 +96,30 @@ def _furnish(asked: SimpleNamespace, place: Place) -> Furnished:
 
     if asked.software is None:
         return furnishing.Furnished()
+    return furnishing.furnish(asked.software, place, *_wanted(asked))
+
+
+def _wanted(asked: SimpleNamespace) -> tuple[Path, str, str, str]:
+    """What an environment is resolved for, besides its place: directory, interpreter, its version, processors."""
     found = interpreter(asked.python)
-    version = ".".join(map(str, found.version))
-    return furnishing.furnish(asked.software, place, Path.cwd(), found.path, version, asked.architecture or "")
+    return Path.cwd(), found.path, ".".join(map(str, found.version)), asked.architecture or ""
+
+
+def check(asked: SimpleNamespace, place: Place) -> str:
+    """What `run` would find wrong with the environment and the secrets, without making anything; what was resolved, a
+    line, or nothing. UsageError, ConfigError."""
+    from elsewhere.api import furnishing
+    from elsewhere.config import secret
+    from elsewhere.observe.wording import plural
+
+    secret.revealed(asking.settings(asked)["secrets"])
+    if asked.software is None:
+        return ""
+    if asked.software.image:
+        furnishing.furnish(asked.software, place, *_wanted(asked))
+        return f"tasks run in the image {asked.software.image}"
+    found, processors = furnishing.resolved(asked.software, place, *_wanted(asked))
+    return f"the environment resolves: {plural(len(found.pins), 'package')} for Python {found.python} on {processors}"
 
 
 def _files(asked: SimpleNamespace, place: Place, cwd: Path) -> dict[str, Any]:

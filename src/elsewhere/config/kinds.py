@@ -166,7 +166,7 @@ def _variable(value: Any) -> str | Secret:
 
 def _secret(value: Any) -> Secret:
     if not isinstance(value, str) or not is_reference(value):
-        raise ValueError("must be a reference to a secret: env:NAME, file:PATH or keyring:service/name")
+        raise ValueError("must be a reference to a secret: env:NAME, file:PATH or keyring:service/name, not the secret")
     return Secret(value)
 
 
@@ -200,6 +200,12 @@ SECRET = Kind("a reference to a secret", _secret, _STRING)
 ANYTHING = Kind("anything", lambda value: value, {})
 VARIABLES = Kind(
     "a mapping of names to text", _mapping, {"type": "object", "additionalProperties": _STRING}, mapping=True
+)
+SECRETS = Kind(
+    "a mapping of names to references",
+    _mapping,
+    {"type": "object", "additionalProperties": SECRET.schema},
+    mapping=True,
 )
 MAPPING = Kind("a mapping", _mapping, {"type": "object"}, mapping=True)
 

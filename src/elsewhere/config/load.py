@@ -34,7 +34,7 @@ _OF_AGENTS = PREFIX + "AGENT_"
 _CALL = ("on", "slots", "python", "env", "timeout", "isolate", "priority", "channel", "max_failures", "environment",
          "image", "inputs", "outputs")  # fmt: skip
 _SPEC = ("slots", "timeout", "grace", "isolate", "max_failures", "priority", "channel", "keep", "recycle_tasks",
-         "recycle_memory")  # fmt: skip
+         "recycle_memory", "keep_on_failure")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ class Run:
     slots: int | None = key(kinds.POSITIVE, "How many tasks run at a time.")
     python: str | None = key(kinds.TEXT, "The interpreter that runs tasks; a path is seen from the file's directory.")
     env: Mapping[str, str | Secret] | None = key(kinds.VARIABLES, "Variables for tasks; env:, file:, keyring: refer.")
+    secrets: Mapping[str, Secret] | None = key(kinds.SECRETS, "Variables that must refer: env:, file: or keyring:.")
     resources: Mapping[str, Any] | None = key(kinds.MAPPING, "What one task needs: the keys of Needs.")
     environment: str | None = key(kinds.TEXT, "An entry of `environments:`, the software that tasks need.")
     image: str | None = key(kinds.TEXT, "The container image that tasks run in, over that of the environment.")
@@ -51,6 +52,7 @@ class Run:
     recycle_tasks: int | None = key(kinds.POSITIVE, "A slot's process is replaced after so many tasks.")
     recycle_memory: int | None = key(kinds.SIZE, "A slot's process is replaced when it is larger than this.")
     keep: timedelta | None = key(kinds.DURATION, "How long a job that is over is kept.")
+    keep_on_failure: timedelta | None = key(kinds.LIMIT, "How long a machine on which something failed is kept.")
     max_state: int | None = key(kinds.SIZE, "How large all kept jobs together may be.")
 
 

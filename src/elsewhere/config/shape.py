@@ -192,9 +192,10 @@ class Checker:
             name = _plain(key)
             if name not in known or name in settings.SECTIONS:
                 self._fault(lines, key, f"unknown key {where}{key}{nearest(key, known)}")
-            elif name in ("resources", "env") or (name == "retries" and isinstance(value, dict)):
+            elif name in ("resources", "env", "secrets") or (name == "retries" and isinstance(value, dict)):
                 if value is not None and self._is_mapping(lines, key, value, where[:-1]):
-                    found[name] = merged(found.get(name, {}), self._nested(name, value, f"{where}{key}."))
+                    under = "env" if name == "secrets" else name  # a secret is a variable, so one of the two stands
+                    found[under] = merged(found.get(under, {}), self._nested(name, value, f"{where}{key}."))
             elif name == "retries":
                 found[name] = merged(found.get(name, {}), self._leaves({key: value}, lines, RETRIES, where))
             elif name in ASKED:
@@ -207,10 +208,11 @@ class Checker:
         return found
 
     def _nested(self, name: str, value: dict[str, Any], where: str) -> Tree:
-        if name != "env":
+        if name not in ("env", "secrets"):
             return self._leaves(value, value, NEEDS if name == "resources" else RETRIES, where)
         good = {key: text for key, text in value.items() if self._is_variable(value, key, where)}
-        return self._leaves(good, value, dict.fromkeys(good, kinds.VARIABLE), where, names=False)
+        kind = kinds.SECRET if name == "secrets" else kinds.VARIABLE
+        return self._leaves(good, value, dict.fromkeys(good, kind), where, names=False)
 
     def _is_variable(self, tree: dict[str, Any], name: str, where: str) -> bool:
         if not name or "=" in name or "\0" in name:

@@ -18,6 +18,7 @@ from elsewhere.controller.muster import Muster
 from elsewhere.controller.rate import Rate
 from elsewhere.controller.stuck import Stuck
 from elsewhere.errors import PlaceError
+from elsewhere.ledger.allocations import Failures
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.orders import Orders
 from elsewhere.model.ranges import Ranges, merged
@@ -93,6 +94,7 @@ class Afar:
         """Since when agents can read that they shall take nothing more."""
         self._taken_back = False
         self._stuck = Stuck(clock(), lost=epoch > 1)  # a controller before us may have lost some machines
+        self._failures, self.stayed = Failures(ledger), set[str]()
 
     def open(self) -> None:
         """Make the channel, and note what was handed out before us and is in nobody's hands as far as we know.
@@ -189,6 +191,8 @@ class Afar:
         ended = [report for report in reports if isinstance(report, Ended)]
         if ended or any(isinstance(report, Claimed) for report in reports):
             self._stuck.claimed(now)
+        if self.pool.state.bounds.keep:
+            self._failures.heard(ended)
         holdings.heard(ended)
         for report in ended:
             self._muster.ended(report)
@@ -240,10 +244,11 @@ class Afar:
             self.ledger.note("closing", machines=len(self.pool.state.allocations))
         deadline = self.clock() + PATIENCE
         self.pool.need(0, over=True)
+        self._note_failures()
         self._tell()
         while self.clock() < deadline:
             self.pool.look()
-            if self.pool.settled or self.pool.barred:
+            if self.pool.settled or self.pool.rests or self.pool.barred:
                 break
             self.pause(0.1)
         self.fetch()
@@ -325,6 +330,7 @@ class Afar:
             counts = self.ledger.counts
             todo = counts.handed_out if self.draining else counts.total - counts.ended
             self.pool.need(todo, draining=self.draining, idle=self._idle())
+            self._note_failures()
             self._look()
             self._muster.keep(self._slots())
             self._stuck.seen(self.pool.state.alive, self.pool.ready, self.clock())
@@ -333,6 +339,13 @@ class Afar:
                 self._tell()
             self._money = self._paid()
             self._looked = self.clock()
+
+    def _note_failures(self) -> None:
+        """Where machines are kept on failure: which those are. Who has cancelled the whole job wants none of them."""
+        if self.pool.state.bounds.keep:
+            self.pool.failed(self._failures.machines(), self.stayed)
+        if self.over and any(event.kind == "cancelled" and not event.about for event in self.ledger.events()):
+            self.pool.release()
 
     @property
     def _is_quiet(self) -> bool:
@@ -375,7 +388,8 @@ class Afar:
     def _word(self) -> Orders:
         """What agents are told: all of it rests on what is written down."""
         held = [a for a in self.pool.state.allocations.values() if a.native]
-        ending = {a.native for a in held if a.state is AllocationState.STOPPING or a.reason == SURPLUS}
+        gone = [a for a in held if a.state is AllocationState.STOPPING or a.reason == SURPLUS or a.kept]
+        ending = {a.native for a in gone}
         draining = sorted(a.native for a in held if self.draining or a.native in ending)
         terms: dict[str, timedelta] = {a.native: a.term for a in held}
         return Orders(self.ledger.spec.id, self.epoch, self._ended(), dict(self.pool.holdings.current()), terms,

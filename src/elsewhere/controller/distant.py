@@ -42,7 +42,7 @@ from elsewhere.ship import seal, startup
 from elsewhere.ship.charter import Charter, pack
 from elsewhere.ship.letters import Contents
 from elsewhere.ship.runtime import Target, own
-from elsewhere.ship.script import Bare, BootText, Startup, render
+from elsewhere.ship.script import HOLDS, Bare, BootText, Startup, render
 from elsewhere.stores import Store
 from elsewhere.stores.objects import open_store
 
@@ -59,6 +59,8 @@ LEAVE = 30.0
 """Seconds in which machines may leave by themselves."""
 SCRIPTS = 2
 """A startup script that has failed on so many machines in a row is not tried on another."""
+ASK_BOOTS = 10.0
+"""Seconds between two looks at what those have said that have not spoken, where machines are kept if a boot fails."""
 FLIGHT = timedelta(minutes=5)
 """How long a request whose reply was lost may still take effect at a cloud."""
 
@@ -123,7 +125,7 @@ def distant(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.Bas
     crew.pool.said = printed.boot
     crew.journal, crew.values, crew.home, crew.sending = corner.journal, files.store, home, line
     crew.again = max(AGAIN, held_back(crew.age()))  # as the controller before us may have held them back
-    crew.outputs = outputs
+    crew.outputs, crew.boots = outputs, {}
     guests.open()
     crew.open()
     return crew
@@ -143,7 +145,8 @@ class Crowd(Afar):
     """The channel itself, as the place has it."""
     sending: Sending
     outputs: Outputs | None
-    _brought = 0.0
+    boots: dict[str, bytes]
+    _brought = _asked_boots = 0.0
     _home = False
 
     def age(self) -> float:
@@ -188,7 +191,30 @@ class Crowd(Afar):
         return self.line.fresh
 
     def _look(self) -> None:
+        if self.pool.state.bounds.keep:
+            self._look_for_kept()
         self.pool.look(unheard=self.line.unrecorded > 0)
+
+    def _look_for_kept(self) -> None:
+        """A machine that is kept does not end, as others do, when its boot has failed or its agent has left: of those
+        that do not speak, or had nothing to do, it is looked at what they have said."""
+        if self.clock() - self._asked_boots < ASK_BOOTS:
+            return
+        self._asked_boots, state = self.clock(), self.pool.state
+        for a in [a for a in state.allocations.values() if a.native in state.alive and not a.kept]:
+            mute = a.spoke is None and a.native not in state.heard
+            quiet = a.native in state.idle or not self._muster.has_spoken(a.native)
+            if mute and a.native not in state.broken and self._holds(a.native):
+                self.pool.cannot_boot(a.native, last_word(self.boots[a.native]))
+            elif not mute and a.native in state.failed - self.stayed and quiet and self._holds(a.native):
+                self.stayed.add(a.native)
+
+    def _holds(self, native: str) -> bool:
+        """Has it no more work, and is kept? It has said so, and sent what it had, before that."""
+        if not self.pool.state.bounds.keep:
+            return False
+        self.line.attempt(lambda: self.boots.update({native: self.printed.boot(native)}))
+        return HOLDS.encode() in self.boots.get(native, b"")
 
     def _tell(self) -> None:
         """Whoever was overtaken tells agents nothing more, also where nothing was written down since."""
@@ -207,6 +233,7 @@ class Crowd(Afar):
         """Machines are told that all is over and go by themselves, their output sent; who does not is stopped."""
         self._is_ours(within=0.0)
         self.over = True
+        self._note_failures()
         deadline = self.clock() + LEAVE
         while self.clock() < deadline and self.line.attempt(self._tell) and self._are_there():
             self.pause(0.5)
@@ -225,7 +252,10 @@ class Crowd(Afar):
         store.delete(list(store.list()))
 
     def _are_there(self) -> bool:
-        natives = [a.native for a in self.pool.state.allocations.values() if a.native]
+        state = self.pool.state
+        working = [a for a in state.allocations.values()
+                   if a.native and not ((a.kept or a.native in state.failed) and self._holds(a.native))]  # fmt: skip
+        natives = [a.native for a in working]
         seen: list[Sighting] = []
         self.line.attempt(lambda: seen.extend(self.pool.backend.status(natives).values()))
         return any(one.condition in (Condition.PENDING, Condition.RUNNING) for one in seen)
@@ -239,6 +269,12 @@ class Crowd(Afar):
         if self.outputs is not None:
             self.outputs.bring_all()
         keeping.bring_values(self.ledger, self.printed.store, self.values)
+
+
+def last_word(boot: bytes) -> str:
+    """The last line of a boot before it said that its machine is kept."""
+    lines = [line.strip() for line in boot.decode("utf-8", "replace").splitlines() if line.strip()]
+    return next((line for line in reversed(lines) if not line.startswith(HOLDS)), "it did not say why")
 
 
 def company(age: float) -> float:
@@ -266,7 +302,7 @@ def bounds_of(spec: JobSpec, backend: Backend) -> Bounds:
     most = limits.machines or max(1, -(-spec.slots // slots))
     bounds = Bounds(spec.id, most=most, shapes=spec.machines, price_per_hour=limits.price_per_hour,
                     budget=limits.budget, lag=lag, flight=max(lag, FLIGHT),
-                    linger=IDLE + spec.linger)  # fmt: skip
+                    linger=IDLE + spec.linger, keep=spec.keep_on_failure or timedelta(0))  # fmt: skip
     return replace(bounds, duds=SCRIPTS) if spec.startup else bounds
 
 
@@ -290,7 +326,7 @@ def _order(spec: JobSpec, bounds: Bounds, address: str, bare: tuple[Bare, str]) 
 
     def order(ask: Ask) -> Launch:
         text = BootText(address, f".elsewhere/{spec.id}", "", ask.term, ask.start_by, slots=ask.slots,
-                        lease=LEASE, idle=bounds.linger, end=bare[1], bare=bare[0])  # fmt: skip
+                        lease=LEASE, idle=bounds.linger, end=bare[1], bare=bare[0], keep=bounds.keep)  # fmt: skip
         if scripts:
             exported = startup.variables(spec, ask.offer, ask.slots)
             text = replace(text, startup=Startup(scripts[0], exported))

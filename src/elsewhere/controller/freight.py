@@ -22,7 +22,7 @@ from elsewhere.ship.inputs import is_url
 from elsewhere.ship.runtime import Target
 from elsewhere.ship.script import Archive
 from elsewhere.ship.startup import FILE
-from elsewhere.stores import Store
+from elsewhere.stores import Store, put_file
 
 RUNTIME, CODE, SOFTWARE, STARTUP, BRINGER, INPUTS = "runtime", "code", "software", "startup", "uv", "inputs"
 """Folders on the machine, below the agent's own directory."""
@@ -140,7 +140,7 @@ def _startup(spec: JobSpec, store: Store) -> Archive:
 def put(store: Store, packed: Bundle) -> None:
     """Into the deposit, unless it is there."""
     if packed.key not in store.list(packed.key):
-        store.create(packed.key, packed.path.read_bytes())
+        put_file(store, packed.key, packed.path)
 
 
 def roots_of(spec: JobSpec) -> dict[str, str]:

@@ -23,6 +23,9 @@ from elsewhere.model.states import ALLOCATION_MOVES, AllocationMove, AllocationS
 from elsewhere.model.task import Delivery
 
 _BLAMED = json.dumps({"type": "MachineDied", "message": "its machine, which it had to itself, died under it"}).encode()
+_FAILED_ON = (
+    "SELECT DISTINCT o.agent FROM done d JOIN output o ON o.n = d.n AND o.attempt = d.attempt WHERE d.state = ?"
+)
 _ACQUITTED = json.dumps({"type": "MachineDied", "message": "it was not the cause: its report came later"}).encode()
 
 
@@ -36,6 +39,30 @@ def holder(ledger: Questions, n: int) -> str:
     """The machine that is known to have this task in hand; empty: none."""
     rows = ledger._rows("SELECT agent FROM held WHERE n = ?", (n,))
     return str(rows[0][0]) if rows else ""
+
+
+class Failures:
+    """On which machines tasks failed for good. Each look reads what was heard since the last; the first reads all."""
+
+    def __init__(self, ledger: Questions) -> None:
+        self.ledger = ledger
+        self._found: frozenset[str] | None = None
+        self._suspects: dict[int, str] = {}
+
+    def heard(self, reports: Iterable[Ended]) -> None:
+        """These are about to be recorded."""
+        self._suspects.update({r.n: r.agent for r in reports if r.outcome != Outcome.SUCCEEDED})
+
+    def machines(self) -> frozenset[str]:
+        """Those that are known; of what failed before the first look only where it printed something."""
+        if self._found is None:
+            self._found = frozenset(str(row[0]) for row in self.ledger._rows(_FAILED_ON, (int(TaskState.FAILED),)))
+        self._found |= {agent for n, agent in self._suspects.items() if agent and self._has_failed(n)}
+        self._suspects = {}
+        return self._found
+
+    def _has_failed(self, n: int) -> bool:
+        return bool(self.ledger._rows("SELECT 1 FROM done WHERE n = ? AND state = ?", (n, int(TaskState.FAILED))))
 
 
 class Holdings:

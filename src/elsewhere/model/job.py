@@ -182,5 +182,8 @@ class JobSpec:
     linger: timedelta = timedelta(0)
     """How long a job to which tasks may be added stays, and its machines with it, when all that it has have ended."""
     keep: timedelta = timedelta(days=30)
+    keep_on_failure: timedelta | None = None
+    """So long a machine stays, to be looked at, once it has no more work, if a task failed there for good or it could
+    not boot. Within its term."""
     command_line: tuple[str, ...] = ()
     """As typed, for people."""

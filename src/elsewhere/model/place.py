@@ -70,6 +70,10 @@ class Shape:
     """Of its processors: x86_64 or arm64; empty: as here."""
 
 
+KEPT = "kept to be looked at"
+"""The reason, or its beginning, of a machine on which something failed: it takes nothing more, and ends by itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Allocation:
     """One piece of capacity asked for or held: a machine, a Slurm job, a managed run, an agent's process."""
@@ -102,3 +106,8 @@ class Allocation:
     def price(self) -> Decimal:
         """Dollars per hour."""
         return self.offer.price
+
+    @property
+    def kept(self) -> bool:
+        """Is it there only to be looked at?"""
+        return self.reason.startswith(KEPT)

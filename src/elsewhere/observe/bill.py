@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from elsewhere.ledger.questions import Questions
+    from elsewhere.model.place import Allocation
     from elsewhere.observe.cost import Bill
 
 
+class Kept(NamedTuple):
+    """A machine that stays to be looked at, and ends by itself. `more`: dollars, from now on, at most."""
+
+    native: str
+    until: datetime
+    more: Decimal
+
+
 class Paid(NamedTuple):
-    """`bill`: None, where nothing costs anything. `left`: machines that may still run at `place`."""
+    """`bill`: None, where nothing costs anything. `left`: machines that may still run at `place`, but for `kept`."""
 
     place: str
     bill: Bill | None
@@ -20,6 +32,8 @@ class Paid(NamedTuple):
     """What the job was stopped by, if it was."""
     why: str = ""
     """What else has stopped it: there was no machine, and would be none."""
+    job: str = ""
+    kept: tuple[Kept, ...] = ()
 
     @property
     def more(self) -> str:
@@ -29,8 +43,6 @@ class Paid(NamedTuple):
 
 def paid(ledger: Questions) -> Paid:
     """As it stands now."""
-    from datetime import UTC, datetime, timedelta
-
     from elsewhere.ledger.allocations import allocations
     from elsewhere.observe import cost
 
@@ -41,7 +53,19 @@ def paid(ledger: Questions) -> Paid:
         work, now = timedelta(seconds=seconds), datetime.now(UTC)
         bill = cost.bill(machines, now, work, attempts, ledger.count().succeeded)
     budget, why = (spec.limits.budget, "") if cost.broke(events) else (None, cost.gave_up(events))
-    return Paid(spec.place, bill, cost.left(events, machines), budget, why)
+    kept = tuple(_kept(machines, datetime.now(UTC)))
+    left = max(0, cost.left(events, machines) - len(kept))
+    return Paid(spec.place, bill, left, budget, why, spec.id, kept)
+
+
+def _kept(machines: Sequence[Allocation], now: datetime) -> Iterator[Kept]:
+    """One whose time is over has ended by itself, as far as is known."""
+    from elsewhere.observe.cost import dollars
+
+    for machine in machines:
+        if machine.kept and not machine.state.ended and machine.started is not None:
+            until = machine.started + machine.term
+            yield Kept(machine.native, until, dollars(machine.price, max(until - now, timedelta(0))))
 
 
 def lines(found: Paid, running: bool = False) -> list[str]:
@@ -58,11 +82,32 @@ def lines(found: Paid, running: bool = False) -> list[str]:
         said += [f"  {line}" for line in cost.receipt(found.bill)]
     if found.left and not running:
         said.append(f"  {plural(found.left, 'machine')} may still run: elsewhere reap --on {found.place}")
-    elif found.bill is not None and not running:
+    if found.kept and not running:
+        said += _of_kept(found)
+    elif found.bill is not None and not running and not found.left:
         said.append("  nothing left running")
     return said
 
 
+def _of_kept(found: Paid) -> list[str]:
+    from elsewhere.observe.cost import money
+    from elsewhere.observe.wording import when
+
+    now, said = datetime.now(UTC), []
+    for one in found.kept:
+        until = when(one.until.timestamp(), now.timestamp())
+        if one.until < now:
+            said.append(f"  {one.native} was kept until {until}, and has ended by itself")
+            continue
+        said.append(f"  {one.native} is kept until {until}, for {money(one.more)} more at most; then it ends by itself")
+        said.append(f"    elsewhere shell {found.job} {one.native}; elsewhere logs {found.job} --machine {one.native}")
+    word = "ends it now, and" if len(found.kept) == 1 else "ends them now, and"
+    ends = word if any(one.until >= now for one in found.kept) else ""
+    return [*said, f"  elsewhere cancel {found.job} {ends}".rstrip() + " puts away what the job has at its place"]
+
+
 def figures(found: Paid) -> dict[str, Any]:
     """For `--json`: `money` is null where nothing costs anything."""
-    return {"money": None if found.bill is None else found.bill.figures(), "left_running": found.left}
+    return {"money": None if found.bill is None else found.bill.figures(), "left_running": found.left,
+            "kept": [{"machine": one.native, "until": one.until.isoformat(), "more": round(float(one.more), 6)}
+                     for one in found.kept]}  # fmt: skip

@@ -125,7 +125,7 @@ def lived(allocation: Allocation, now: datetime) -> timedelta:
 
 def cost(allocation: Allocation, now: datetime) -> Decimal:
     """Dollars, up to now."""
-    return _dollars(allocation.price, lived(allocation, now))
+    return dollars(allocation.price, lived(allocation, now))
 
 
 def priced(allocations: Iterable[Allocation]) -> bool:
@@ -161,13 +161,13 @@ def _preempted(had: Sequence[Allocation], now: datetime, task: timedelta) -> Dec
     for a in had:
         if a.reclaimed:
             boot = lived(a, now) if a.spoke is None or a.started is None else max(a.spoke - a.started, timedelta(0))
-            lost += min(cost(a, now), _dollars(a.price, boot + task / 2))
+            lost += min(cost(a, now), dollars(a.price, boot + task / 2))
     return lost
 
 
 def _on_demand(allocation: Allocation, now: datetime) -> Decimal:
     assert allocation.offer.list_price is not None
-    return _dollars(allocation.offer.list_price, lived(allocation, now))
+    return dollars(allocation.offer.list_price, lived(allocation, now))
 
 
 def _shapes(had: Iterable[Allocation], now: datetime) -> tuple[OfShape, ...]:
@@ -184,7 +184,8 @@ def _shapes(had: Iterable[Allocation], now: datetime) -> tuple[OfShape, ...]:
     return tuple(sorted(rows, key=lambda row: (-row.spent, row.name, row.zone)))
 
 
-def _dollars(price: Decimal, time: timedelta) -> Decimal:
+def dollars(price: Decimal, time: timedelta) -> Decimal:
+    """At so much an hour."""
     return price * Decimal(time.total_seconds()) / _HOUR
 
 

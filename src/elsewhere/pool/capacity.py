@@ -63,6 +63,8 @@ class Bounds:
     pause: timedelta = timedelta(seconds=2)
     """After a first refusal; doubled by each that follows, up to `longest_pause`."""
     longest_pause: timedelta = timedelta(minutes=5)
+    keep: timedelta = timedelta(0)
+    """How long a machine on which something failed stays when it has no more work; 0: it does not."""
 
 
 class Scope(enum.Enum):
@@ -132,6 +134,12 @@ class State:
     pace: timedelta | None = None
     """How long a task takes; None: not known."""
     warned: bool = False
+    failed: frozenset[NativeId] = frozenset()
+    """Machines on which a task failed for good."""
+    left: frozenset[NativeId] = frozenset()
+    """Those of them whose agents have left, and that stay."""
+    inherited: frozenset[str] = frozenset()
+    """Allocations that were kept when this controller began: whoever goes on with the job has done looking."""
 
 
 # --- what happens --------------------------------------------------------------------------------------------------
@@ -191,6 +199,14 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
+class Failed:
+    """Tasks failed for good on these machines. The agents of those that `left` have done so: they are kept."""
+
+    natives: frozenset[NativeId]
+    left: frozenset[NativeId] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class CannotBoot:
     """A machine said so itself."""
 
@@ -205,7 +221,7 @@ class Said:
     words: str
 
 
-Event = Need | Listed | Accepted | Refused | Unanswered | Heard | CannotBoot | Said
+Event = Need | Listed | Accepted | Refused | Unanswered | Heard | Failed | CannotBoot | Said
 
 
 # --- what is to be done --------------------------------------------------------------------------------------------
@@ -266,7 +282,14 @@ def begin(bounds: Bounds, epoch: int, allocations: Collection[Allocation]) -> St
     held = {a.id: a for a in allocations if not a.state.ended}
     over = [a for a in allocations if a.state.ended]
     spent = sum((cost(a) for a in over), Decimal(0))
-    return State(bounds, epoch, held, spent, frozenset(a.native for a in over if a.native))
+    ended = frozenset(a.native for a in over if a.native)
+    return State(bounds, epoch, held, spent, ended, inherited=frozenset(k for k, a in held.items() if a.kept))
+
+
+def only_kept(state: State) -> bool:
+    """Is nothing of ours left but machines that are kept, and will end by themselves?"""
+    kept = {a.native for a in state.allocations.values() if a.kept}
+    return state.looked and len(kept) == len(state.allocations) and state.alive <= kept
 
 
 def cost(allocation: Allocation) -> Decimal:

@@ -22,6 +22,7 @@ from elsewhere.errors import (
 )
 from elsewhere.ledger.allocations import Holdings
 from elsewhere.ledger.ledger import Ledger
+from elsewhere.model.place import Allocation
 from elsewhere.pool.capacity import (
     Accepted,
     Ask,
@@ -30,6 +31,7 @@ from elsewhere.pool.capacity import (
     Command,
     Condemn,
     Event,
+    Failed,
     Heard,
     Listed,
     Need,
@@ -43,6 +45,7 @@ from elsewhere.pool.capacity import (
     Warn,
     Write,
     begin,
+    only_kept,
     settled,
 )
 from elsewhere.pool.reactor import react
@@ -99,7 +102,8 @@ class Pool:
     @property
     def stopped(self) -> str:
         """Why there is no machine and will be none, however long one waits; empty: there is, or may be."""
-        return self.barred or (self.state.stopped if self.state.todo and not self.state.allocations else "")
+        none = not self.state.allocations or only_kept(self.state)
+        return self.barred or (self.state.stopped if self.state.todo and none else "")
 
     @property
     def ever(self) -> bool:
@@ -109,19 +113,34 @@ class Pool:
     @property
     def slots(self) -> int:
         """Of the machines that were seen in the last answer."""
-        return sum(a.slots for a in self.state.allocations.values() if a.native in self.state.alive)
+        return sum(a.slots for a in self._working())
+
+    def _working(self) -> list[Allocation]:
+        return [a for a in self.state.allocations.values() if a.native in self.state.alive and not a.kept]
 
     @property
     def ready(self) -> int:
         """Slots of the machines among them whose agents have spoken."""
-        state = self.state
-        return sum(a.slots for a in state.allocations.values()
-                   if a.native in state.alive and (a.spoke is not None or a.native in state.heard))  # fmt: skip
+        return sum(a.slots for a in self._working() if a.spoke is not None or a.native in self.state.heard)
 
     @property
     def settled(self) -> bool:
         """Nothing of ours is left there."""
         return settled(self.state) or (bool(self.barred) and not self.state.allocations)
+
+    @property
+    def kept(self) -> list[Allocation]:
+        """Machines that are there only to be looked at, and end by themselves."""
+        return [a for a in self.state.allocations.values() if a.kept]
+
+    @property
+    def rests(self) -> bool:
+        """Nothing of ours is left there but those."""
+        return only_kept(self.state)
+
+    def release(self) -> None:
+        """Nobody wants to look: what would be kept ends like the others."""
+        self.state = replace(self.state, bounds=replace(self.state.bounds, keep=timedelta(0)))
 
     def need(
         self,
@@ -133,6 +152,10 @@ class Pool:
     ) -> None:
         """How much work is left, and who has none; acted upon at the next look."""
         self._tell(Need(todo, over, draining, pace, frozenset(idle)))
+
+    def failed(self, natives: Iterable[NativeId], left: Iterable[NativeId] = ()) -> None:
+        """Tasks failed for good on these, of all that ever were; and the agents of those that `left` are gone."""
+        self._tell(Failed(frozenset(natives), frozenset(left)))
 
     def cannot_boot(self, native: NativeId, why: str) -> None:
         """Its agent said so; it is stopped at the next look."""

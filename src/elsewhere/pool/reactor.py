@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from elsewhere.backends.base import Condition, NativeId, Sighting
-from elsewhere.model.place import Allocation
+from elsewhere.model.place import KEPT, Allocation
 from elsewhere.model.states import ALLOCATION_MOVES, AllocationMove, AllocationState, advance
-from elsewhere.pool import sizing
+from elsewhere.pool import kept, sizing
 from elsewhere.pool.capacity import (
     SURPLUS,
     Accepted,
@@ -23,6 +23,7 @@ from elsewhere.pool.capacity import (
     Command,
     Condemn,
     Event,
+    Failed,
     Heard,
     Listed,
     Need,
@@ -38,6 +39,7 @@ from elsewhere.pool.capacity import (
     Write,
     booked,
     cost,
+    only_kept,
     spent,
 )
 
@@ -62,6 +64,8 @@ def react(state: State, event: Event, now: datetime) -> tuple[State, tuple[Comma
             draft.accepted(launch, natives)
         case CannotBoot(native, why):
             draft.state = replace(state, broken={**state.broken, native: why})
+        case Failed(natives, left):
+            draft.state = replace(state, failed=natives, left=left)
         case Said(words):
             draft.state = replace(state, words=words)
         case Refused():
@@ -198,7 +202,7 @@ class _Draft:
             used = _used(allocation, seen)
             taken = seen.condition is Condition.PREEMPTED
             mute = allocation.spoke is None and allocation.native not in self.state.heard
-            if mute and not taken and allocation.state is not AllocationState.STOPPING:
+            if mute and not taken and allocation.state is not AllocationState.STOPPING and not allocation.kept:
                 self._dud(allocation)
             self.write(allocation, AllocationMove.END, started=seen.started or allocation.started, ended=seen.ended,
                        used=used, reason=_why(self.state, allocation.native) or seen.reason or seen.condition.value,
@@ -256,22 +260,38 @@ class _Draft:
         """One that says that it cannot boot is stopped at once, one that says nothing after its time."""
         state, since = self.state, self.state.since or self.now
         for allocation in list(state.allocations.values()):
-            if allocation.native not in alive or allocation.state not in _STOPPABLE:
+            if allocation.native not in alive or allocation.state not in _STOPPABLE or allocation.kept:
                 continue
             started = max(since, allocation.started or since)
             mute = allocation.spoke is None and allocation.native not in state.heard
             if allocation.native in state.broken:
                 self._dud(allocation)
-                self.write(allocation, AllocationMove.STOP, reason=_why(state, allocation.native))
+                self._let_go(allocation, _why(state, allocation.native))
             elif mute and allocation.started is not None and self.now - started > self.bounds.silence:
                 self._dud(allocation)
-                self.write(allocation, AllocationMove.STOP, reason="it never spoke")
+                self._let_go(allocation, "it never spoke")
+
+    def _let_go(self, allocation: Allocation, why: str) -> None:
+        """One that could not boot is stopped, or kept to be looked at."""
+        if self.bounds.keep and allocation.state is AllocationState.RUNNING:
+            self._keep(allocation, f"{KEPT}: {why}")
+        else:
+            self.write(allocation, AllocationMove.STOP, reason=why)
+
+    def _keep(self, allocation: Allocation, why: str = KEPT) -> None:
+        """It takes nothing more, stays for its time and ends by itself; of its term no more is booked than that."""
+        self.write(allocation, term=kept.term(self.state, allocation, self.now), reason=why)
 
     def _shrink(self, alive: Mapping[NativeId, Sighting]) -> None:
         """What is not needed is told to end; it hands back what has not begun. Stopped, if it does not heed that."""
+        for allocation in list(self.state.allocations.values()):
+            if allocation.native in self.state.left and not allocation.kept and kept.wanted(self.state, allocation):
+                self._keep(allocation)
         if not self.state.over:
             for allocation in sizing.surplus(self.state, self.now):
-                if allocation.native in alive:
+                if kept.wanted(self.state, allocation):
+                    self._keep(allocation)
+                elif allocation.native in alive:
                     self.write(allocation, reason=SURPLUS)
         told = {a.id: self.state.told.get(a.id, self.now) for a in self.state.allocations.values()
                 if a.reason == SURPLUS}  # fmt: skip
@@ -296,11 +316,23 @@ class _Draft:
                     stops.append(native)
             elif allocation.state is AllocationState.STOPPING:
                 stops.append(native)
-            elif self.state.over:
-                self.write(allocation, AllocationMove.STOP)
+            elif self._may_stay(allocation):
+                continue
+            elif self.state.over or allocation.kept:
+                reason = "no longer kept" if allocation.kept else allocation.reason
+                self.write(allocation, AllocationMove.STOP, reason=reason)
                 stops.append(native)
         if stops:
             self.acts.append(Stop(tuple(stops)))
+
+    def _may_stay(self, allocation: Allocation) -> bool:
+        """Is it needed, or kept, or shall it be now that all is over?"""
+        if allocation.kept:
+            return kept.stays(self.state, allocation, self.now, self._free())
+        if self.state.over and kept.wanted(self.state, allocation):
+            self._keep(allocation)
+            return True
+        return not self.state.over
 
     # --- money, time, number ---
 
@@ -314,7 +346,7 @@ class _Draft:
         """
         open_ = [a for a in self.state.allocations.values()
                  if a.native in alive and a.state is AllocationState.RUNNING and a.started is not None
-                 and a.spoke is not None and a.reason != SURPLUS]  # fmt: skip
+                 and a.spoke is not None and a.reason != SURPLUS and not a.kept]  # fmt: skip
         free, left = self._free(), len(open_)
         gets: list[tuple[Allocation, timedelta]] = []
         for allocation in open_:
@@ -336,7 +368,7 @@ class _Draft:
             return
         why = self._halted(free)
         if why or not state.todo:
-            if not state.allocations:
+            if not state.allocations or only_kept(state):
                 self.state = replace(state, stopped=why, trouble=why or state.trouble)
             return
         if state.resume is not None and now < state.resume:
@@ -358,6 +390,9 @@ class _Draft:
             return f"none of the last {state.duds} machines could boot{last}"
         if why := sizing.hopeless(state):
             return why
+        if state.duds and kept.leave_no_room(state, self.now, free):
+            last = f"; the last one said: {state.words}" if state.words else ""
+            return f"beside the machines that could not boot and are kept there is no room for another{last}"
         each = min(shape.offer.price for shape in bounds.shapes) * Decimal(bounds.shortest.total_seconds()) / _HOUR
         if free < each:
             return f"the budget of ${bounds.budget} is spent"

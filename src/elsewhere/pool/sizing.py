@@ -25,7 +25,8 @@ def wanted(state: State) -> int:
 
 def staying(state: State) -> list[Allocation]:
     """What gives slots, or will."""
-    return [a for a in state.allocations.values() if a.state is not AllocationState.STOPPING and a.reason != SURPLUS]
+    return [a for a in state.allocations.values()
+            if a.state is not AllocationState.STOPPING and a.reason != SURPLUS and not a.kept]  # fmt: skip
 
 
 def picks(state: State, now: datetime, free: Decimal, rested: bool = False) -> list[tuple[Shape, int]]:

@@ -20,7 +20,8 @@ from elsewhere.hosts import private_directory
 from elsewhere.model.job import Input
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-SCHEMES = ("s3", "http", "https")
+SCHEMES = ("s3", "gs", "http", "https")
+BUCKETS = ("s3:", "gs:")
 _PIECE = 1 << 20
 
 
@@ -107,7 +108,7 @@ def _fetch(one: Input, cache: Path) -> Path:
     private_directory(cache)
     part = cache / f".{os.getpid()}.{os.urandom(4).hex()}"
     try:
-        digest = _from_bucket(one.source, part) if one.source.startswith("s3:") else _from_web(one.source, part)
+        digest = _from_bucket(one.source, part) if one.source.startswith(BUCKETS) else _from_web(one.source, part)
         target = cache / digest / one.name
         private_directory(target.parent)
         part.chmod(0o400)
@@ -115,7 +116,8 @@ def _fetch(one: Input, cache: Path) -> Path:
         return target
     except (OSError, ElsewhereError) as error:
         why = error.message if isinstance(error, ElsewhereError) else getattr(error, "reason", None) or error
-        raise UsageError(f"the input {one.source} cannot be fetched: {why}") from error
+        hint = error.hint if isinstance(error, ElsewhereError) else ""
+        raise UsageError(f"the input {one.source} cannot be fetched: {why}", hint=hint) from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -130,9 +132,8 @@ def _from_web(url: str, to: Path) -> str:
 
 
 def _from_bucket(url: str, to: Path) -> str:
-    from elsewhere.stores.objects import open_store
+    from elsewhere.stores.objects import fetch
 
-    head, _, key = url.rpartition("/")
-    data = open_store(head).get(key)
-    to.write_bytes(data)
-    return hashlib.sha256(data).hexdigest()
+    fetch(url, to)
+    with to.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -17,6 +17,8 @@ from elsewhere.model.job import Environment
 from elsewhere.ship.runtime import Target, last_lines, platform_of, uv
 
 _MINOR = re.compile(r"3\.\d{1,2}")
+_USER = re.compile(r"(?P<scheme>[a-z+]+)://(?P<user>[^/@\s]+)@")
+_FILLED_IN = re.compile(r"\$\{[A-Z0-9_]+\}")
 _OURS = frozenset({"elsewhere", "pip", "setuptools", "wheel", "uv"})
 """What an interpreter has besides the software of a project."""
 _ASK = """
@@ -104,4 +106,22 @@ def _compile(lines: list[str], file: Path | None, target: Target, cwd: Path) -> 
             f"{last_lines(done.stderr)}",
             hint="mend the requirements; nothing was started",
         )
-    return tuple(line.strip() for line in done.stdout.splitlines() if line.strip() and not line.startswith("#"))
+    pins = tuple(line.strip() for line in done.stdout.splitlines() if line.strip() and not line.startswith("#"))
+    for pin in pins:
+        _refuse_password(pin)
+    return pins
+
+
+def _refuse_password(pin: str) -> None:
+    """What an address holds of secrets would be written into the ledger. `${NAME}`, which uv fills in, is none."""
+    found = _USER.search(pin)
+    if found is None:
+        return
+    user, colon, password = found["user"].partition(":")
+    kept = password if colon else "" if "ssh" in found["scheme"] else user
+    if _FILLED_IN.sub("", kept):
+        name = re.split(r"[ @]", pin, maxsplit=1)[0]
+        raise UsageError(
+            f"the requirement {name} has a password or token in its address, which would be written down with the job",
+            hint=f"Write ${{NAME}} in its place and export NAME, or keep it in ~/.netrc: {name} @ https://${{NAME}}@...",
+        )

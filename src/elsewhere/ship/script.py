@@ -12,6 +12,10 @@ from datetime import datetime, timedelta
 
 from elsewhere.ship import startup
 
+KEPT = "kept"
+"""In the agent's directory: on this machine a task has failed; what stands in it is the machine's term, in seconds."""
+HOLDS = "elsewhere: kept"
+"""How the last words of a machine begin that stays to be looked at."""
 SWITCH = "switch"
 """The deadline file, in the agent's directory: `<seconds left> <serial>`, replaced as a whole by a living agent."""
 
@@ -83,6 +87,8 @@ class BootText:
     """So many agents share the machine that it is booted on."""
     startup: Startup | None = None
     """Only on a bare machine."""
+    keep: timedelta = timedelta(0)
+    """Only there: how long it stays, within its term, if its boot fails or its agent says so; 0: it does not."""
 
 
 def render(text: BootText) -> str:
@@ -91,9 +97,9 @@ def render(text: BootText) -> str:
     The switch counts seconds itself and reads no clock, so that a clock that is set ends nothing. It counts down from
     its file's last word; a file that is gone, or never came, moves it no further.
     """
-    left = min(_seconds(text.boot), _seconds(text.term))
+    left = min(_seconds(text.boot + text.keep), _seconds(text.term))
     end = text.end or ":"
-    last = end if text.bare is None else f"{_sent(text.bare)}; {end}"
+    last = end if text.bare is None else f"{'hold; ' if text.keep else ''}{_sent(text.bare)}; {end}"
     return f"""\
 #!/bin/sh
 {_switch(left, text.step, end, _here(text))}
@@ -102,7 +108,7 @@ def render(text: BootText) -> str:
 trap : TERM INT HUP
 umask 077
 mkdir -p "$HERE" && cd "$HERE" || exit 73
-{_kept_log(text)}{_work(text, f"{{ {last}; kill -KILL $switch; exit 74; }}")}{last}
+{_kept_log(text)}{_hold(text)}{_work(text, f"{{ {last}; kill -KILL $switch; exit 74; }}")}{last}
 kill -KILL $switch
 exit $status
 """
@@ -166,6 +172,24 @@ def _kept_log(text: BootText) -> str:
         return ""
     copy = f"(trap '' TERM INT HUP; exec tee -a {LOG} <said) & exec >said 2>&1; rm -f said"
     return f"send() {{ :; }}; rm -f said; mkfifo -m 600 said && {{ {copy}; }}\n"
+
+
+def _hold(text: BootText) -> str:
+    """Where machines are kept on failure: what does so. The switch ends it, within its term; no other work is begun."""
+    if text.bare is None or not text.keep:
+        return ""
+    keep, key = _seconds(text.keep), shlex.quote(text.bare.log)
+    return f"""\
+born=$(date +%s)
+hold() {{
+  term={_seconds(text.term)}
+  [ "${{status:-74}}" != 0 ] || {{ [ -s {KEPT} ] && read -r term <{KEPT}; }} || return 0
+  left=$((term - $(date +%s) + born)); [ $left -le {keep} ] || left={keep}; [ $left -gt 0 ] || return 0
+  echo "{HOLDS} for $left s, since something failed here"
+  for try in 1 2 3; do grep -qs '^{HOLDS}' {LOG} && break; sleep 1; done; send {LOG} {key}"$ELSEWHERE_MACHINE"
+  echo "$left {KEPT}" >{SWITCH}; wait $switch
+}}
+"""
 
 
 def _here(text: BootText) -> str:

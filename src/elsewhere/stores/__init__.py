@@ -10,13 +10,14 @@ import errno
 import itertools
 import os
 import re
+import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from urllib.parse import quote
 
 from elsewhere.errors import AccessDenied, ElsewhereError, NotFound, Refused, StateError, Unreachable
@@ -62,6 +63,35 @@ class Store(Protocol):
     def url(self, key: str) -> str:
         """How people and other programs would name the object. No call is made; it need not exist."""
         ...
+
+
+@runtime_checkable
+class Files(Protocol):
+    """What a store may have besides: objects from files and into files, never whole in memory."""
+
+    def put_file(self, key: str, path: Path) -> None:
+        """As `put`."""
+        ...
+
+    def get_file(self, key: str, to: Path) -> None:
+        """As `get`, into a new file. On an error it may hold a part, and is the caller's to remove."""
+        ...
+
+
+def put_file(store: Store, key: str, path: Path) -> None:
+    """As `put`; bounded in memory where the store can do so."""
+    if isinstance(store, Files):
+        store.put_file(key, path)
+    else:
+        store.put(key, path.read_bytes())
+
+
+def get_file(store: Store, key: str, to: Path) -> None:
+    """As `get`, into a new file; bounded in memory where the store can do so."""
+    if isinstance(store, Files):
+        store.get_file(key, to)
+    else:
+        to.write_bytes(store.get(key))
 
 
 def checked(key: str) -> str:
@@ -147,10 +177,24 @@ class DirectoryStore:
         raise Unreachable(f"{path} is being replaced faster than it can be read")
 
     def put(self, key: str, data: bytes) -> None:
+        self._put(key, partial(write_new, data=data, sync=self._sync))
+
+    def put_file(self, key: str, path: Path) -> None:
+        self._put(key, partial(_copy, path, sync=self._sync))
+
+    def get_file(self, key: str, to: Path) -> None:
+        try:
+            shutil.copyfile(self.root / checked(key), to)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise NotFound(f"there is no object {key} in {self.root}") from None
+        except OSError as error:
+            raise self._trouble(error) from error
+
+    def _put(self, key: str, write: Callable[[Path], object]) -> None:
         path, aside = self.root / checked(key), None
         try:
             for _ in range(3):
-                aside = self._write_aside(data)
+                aside = self._write_aside(write)
                 try:
                     self._with_directory(path, partial(aside.replace, path))
                     return self._settle(path)
@@ -168,7 +212,7 @@ class DirectoryStore:
         try:
             if path.exists():
                 return False
-            aside = self._write_aside(data)
+            aside = self._write_aside(partial(write_new, data=data, sync=self._sync))
             try:
                 self._with_directory(path, partial(os.link, aside, path))
             except FileExistsError:
@@ -221,9 +265,9 @@ class DirectoryStore:
             elif key > after or after.startswith(key):
                 yield from self._walk(key, prefix, after)
 
-    def _write_aside(self, data: bytes) -> Path:
+    def _write_aside(self, write: Callable[[Path], object]) -> Path:
         path = self._aside / f"{self._mark}.{next(self._serial)}"
-        self._with_directory(path, partial(write_new, path, data, sync=self._sync))
+        self._with_directory(path, partial(write, path))
         return path
 
     def _with_directory(self, path: Path, act: Callable[[], object]) -> None:
@@ -255,6 +299,15 @@ class DirectoryStore:
         if error.errno in (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.ELOOP):
             return Refused(f"{error.filename}: {why}")
         return Unreachable(f"{where} gives no answer: {why}")
+
+
+def _copy(source: Path, path: Path, *, sync: bool) -> None:
+    """As `write_new`, from a file."""
+    with source.open("rb") as given, os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as new:
+        shutil.copyfileobj(given, new, 1 << 20)
+        if sync:
+            new.flush()
+            os.fsync(new.fileno())
 
 
 _CREATE = """umask 077; [ -e "$1" ] && exit 17

@@ -6,22 +6,34 @@ A store is opened by its URL; credentials are those of the cloud's own tools, as
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from elsewhere import aws
-from elsewhere.errors import ElsewhereError, MissingExtra, NotFound, PlaceError, Refused, Unreachable, UsageError
+from elsewhere.errors import (
+    AccessDenied,
+    ElsewhereError,
+    MissingExtra,
+    NotFound,
+    PlaceError,
+    Refused,
+    Unreachable,
+    UsageError,
+)
 from elsewhere.stores import DirectoryStore, Store, checked, checked_prefix
 
 BATCH = 1000
 """Keys that one call deletes."""
 PART = 8 << 20
 """Bytes; what is larger goes up in parts of this, several at once."""
+AT_ONCE = 4
+"""Of these, where they are read from a file: together they are what lies in memory."""
 _TRIES = 5
 _TTL = timedelta(minutes=5)
 """After so long the SDK is asked for its credentials again; it renews them before they run out."""
@@ -61,6 +73,30 @@ class ObjectStore:
         except Exception as error:
             raise self._trouble(error, f"{self._url}/{key}", "PutObject") from error
 
+    def put_file(self, key: str, path: Path) -> None:
+        import obstore
+
+        checked(key)
+        try:
+            obstore.put(self._inner, key, path, chunk_size=PART, max_concurrency=AT_ONCE)
+        except Exception as error:
+            raise self._trouble(error, f"{self._url}/{key}", "PutObject") from error
+
+    def get_file(self, key: str, to: Path) -> None:
+        self.fetch(checked(key), to)
+
+    def fetch(self, key: str, to: Path) -> None:
+        """As `get_file`, of an object that others made, whose name may be no key of ours."""
+        try:
+            found = self._asked(key, None)
+            with to.open("xb") as file:
+                for piece in found.stream(min_chunk_size=PART):
+                    file.write(piece)
+        except (ElsewhereError, OSError):
+            raise
+        except Exception as error:
+            raise self._trouble(error, f"{self._url}/{key}", "GetObject") from error
+
     def create(self, key: str, data: bytes) -> bool:
         import obstore
         from obstore.exceptions import AlreadyExistsError
@@ -96,12 +132,19 @@ class ObjectStore:
         return f"{self._url}/{checked(key)}"
 
     def _read(self, key: str, options: Any) -> tuple[bytes, str]:
+        found = self._asked(key, options)
+        try:
+            return bytes(found.bytes()), str(found.meta["e_tag"] or "")
+        except Exception as error:
+            raise self._trouble(error, f"{self._url}/{key}", "GetObject") from error
+
+    def _asked(self, key: str, options: Any) -> Any:
+        """The answer, of which no byte is read yet."""
         import obstore
         from obstore.exceptions import NotModifiedError
 
         try:
-            found = obstore.get(self._inner, key, options=options)
-            return bytes(found.bytes()), str(found.meta["e_tag"] or "")
+            return obstore.get(self._inner, key, options=options)
         except NotModifiedError:
             raise
         except FileNotFoundError as error:
@@ -154,6 +197,54 @@ def open_store(url: str, region: str = "") -> Store:
     if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
         return DirectoryStore(Path(parts.path))
     raise UsageError(f"{url!r} is not the address of a store", hint="such as s3://bucket/prefix or file:///directory")
+
+
+def fetch(url: str, to: Path) -> None:
+    """The object of s3://bucket/key or gs://bucket/key into a new file, in pieces. NotFound, and errors as of `get`."""
+    parts = urlsplit(url)
+    key = unquote(parts.path.lstrip("/"))
+    opened = _gs(parts.netloc) if parts.scheme == "gs" else _s3(parts.netloc, "", "")
+    opened.fetch(key, to)
+
+
+def _gs(bucket: str) -> ObjectStore:
+    """A bucket of Google's, to read from: with the credentials that its own tools have here, else as anybody may."""
+    try:
+        from obstore.store import GCSStore
+    except ImportError:
+        raise MissingExtra("a bucket needs obstore", hint="pip install 'elsewhere[aws]'") from None
+    config: Any = {} if _google_knows_us() else {"skip_signature": True}
+    plain = os.environ.get("GOOGLE_BASE_URL", "").startswith("http:")
+    client: Any = {"timeout": "120s", "connect_timeout": "5s", "allow_http": plain}
+    retries: Any = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
+    inner = GCSStore(bucket, config=config, client_options=client, retry_config=retries)
+    return ObjectStore(inner, inner, f"gs://{bucket}", _of_google, lambda: None)
+
+
+def _google_knows_us() -> bool:
+    """Are there credentials where Google's tools keep them, or is this one of its machines?"""
+    named = (
+        "APPLICATION_CREDENTIALS",
+        "SERVICE_ACCOUNT",
+        "SERVICE_ACCOUNT_PATH",
+        "SERVICE_ACCOUNT_KEY",
+        "BEARER_TOKEN",
+    )
+    if any(os.environ.get(f"GOOGLE_{name}") for name in named):
+        return True
+    if (Path.home() / ".config" / "gcloud" / "application_default_credentials.json").is_file():
+        return True
+    try:
+        return Path("/sys/class/dmi/id/product_name").read_text().startswith("Google")
+    except OSError:
+        return False
+
+
+def _of_google(code: str, text: str, call: str, status: int) -> PlaceError:
+    if status in (401, 403) or code == "AccessDenied":
+        return AccessDenied(f"{text}: it may not be read with the credentials that are here, or without any",
+                            hint="gcloud auth application-default login")  # fmt: skip
+    return Refused(f"{text}: status {status}") if 400 <= status < 500 else Unreachable(f"{text} gives no answer")
 
 
 def _s3(bucket: str, prefix: str, region: str) -> ObjectStore:

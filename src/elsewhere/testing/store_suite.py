@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from elsewhere.errors import NotFound, Refused
-from elsewhere.stores import Store
+from elsewhere.stores import Store, get_file, put_file
 
 
 class StoreConformance:
@@ -92,3 +93,13 @@ class StoreConformance:
 
     def test_a_url_names_the_object_without_asking_for_it(self, store: Store) -> None:
         assert store.url("a/b").endswith("a/b")
+
+    def test_files_go_in_and_come_out_whole(self, store: Store, tmp_path: Path) -> None:
+        data = bytes(range(256)) * 40_000  # more than one part, where there are parts
+        (tmp_path / "given").write_bytes(data)
+        for _ in range(2):
+            put_file(store, "a/k", tmp_path / "given")
+        get_file(store, "a/k", tmp_path / "got")
+        assert (tmp_path / "got").read_bytes() == data == store.get("a/k")
+        with pytest.raises(NotFound):
+            get_file(store, "a/none", tmp_path / "none")

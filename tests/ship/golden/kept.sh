@@ -1,0 +1,58 @@
+#!/bin/sh
+HERE="${HOME:-/root}"/.elsewhere/job-1; (trap '' TERM INT HUP; left=3000 last=; while [ "$left" -gt 0 ]; do sleep 5; left=$((left - 5)); if read -r word serial <"$HERE/switch" && [ "$serial" != "$last" ]; then left=$word last=$serial; fi; done 2>/dev/null; echo 'the dead man switch ends this machine' >&2; kill -TERM 0; sleep 10; shutdown -h now; kill -KILL 0) & switch=$!
+[ "$(date +%s)" -le 1767323045 ] || { echo 'too late: its work was given to others' >&2; shutdown -h now; kill -KILL $switch; exit 75; }
+trap : TERM INT HUP
+umask 077
+mkdir -p "$HERE" && cd "$HERE" || exit 73
+send() { :; }; rm -f said; mkfifo -m 600 said && { (trap '' TERM INT HUP; exec tee -a boot.log <said) & exec >said 2>&1; rm -f said; }
+born=$(date +%s)
+hold() {
+  term=43200
+  [ "${status:-74}" != 0 ] || { [ -s kept ] && read -r term <kept; } || return 0
+  left=$((term - $(date +%s) + born)); [ $left -le 1800 ] || left=1800; [ $left -gt 0 ] || return 0
+  echo "elsewhere: kept for $left s, since something failed here"
+  for try in 1 2 3; do grep -qs '^elsewhere: kept' boot.log && break; sleep 1; done; send boot.log ''"$ELSEWHERE_MACHINE"
+  echo "$left kept" >switch; wait $switch
+}
+imds() {
+  printf 'header = "X-aws-ec2-metadata-token: %s"' "$token" |
+    curl -sf -m 5 --retry 4 --retry-connrefused -K - "$metadata/latest/$1"
+}
+metadata=${AWS_EC2_METADATA_SERVICE_ENDPOINT:-http://169.254.169.254}; metadata=${metadata%/}
+token=$(curl -sf -m 5 --retry 4 --retry-connrefused -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 21600' \
+  "$metadata/latest/api/token")
+ELSEWHERE_MACHINE=$(imds meta-data/instance-id)
+export AWS_DEFAULT_REGION=$(imds meta-data/placement/region)
+role=$(imds meta-data/iam/security-credentials/)
+signed() {
+  keys=$(imds "meta-data/iam/security-credentials/$role") || return 1
+  word() { printf %s "$keys" | sed -n "s/.*\"$1\" *: *\"\([^\"]*\)\".*/\1/p" | head -n 1; }
+  printf 'user = "%s:%s"\nheader = "x-amz-security-token: %s"\n' \
+    "$(word AccessKeyId)" "$(word SecretAccessKey)" "$(word Token)" |
+    curl -sf -m 600 --retry 3 -K - --aws-sigv4 "aws:amz:us-east-1:s3" -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' \
+      "$2" "$3" "${AWS_ENDPOINT_URL_S3:-${AWS_ENDPOINT_URL:-https://s3.us-east-1.amazonaws.com}}"/'my bucket'"'"'s/elsewhere/'"$1"
+}
+fetch() { signed "$1" -o "$2"; }
+send() { signed "$2" -T "$1"; }
+take() {
+  [ -e "$3/.whole" ] && return 0
+  mkdir -p "$(dirname "$3")"
+  for try in 1 2 3 4 5; do
+    fetch "$1" "$3.tar.gz" && [ "$(sha256sum <"$3.tar.gz")" = "$2  -" ] && break
+    [ $try -lt 5 ] || { echo "elsewhere: $1 could not be fetched" >&2; return 1; }
+    sleep $try
+  done
+  mkdir -p "$3" && tar -xzf "$3.tar.gz" -C "$3" && rm -f "$3.tar.gz" && : >"$3/.whole" && echo "elsewhere: $3 is here"
+}
+take bundles/aa.tar.gz aa runtime || { hold; [ "${status:-74}" = 0 ] || { echo 'elsewhere: it ends'; for try in 1 2 3; do grep -qs '^elsewhere: it ends' boot.log && break; sleep 1; done; send boot.log ''"$ELSEWHERE_MACHINE"; }; shutdown -h now; kill -KILL $switch; exit 74; }
+take bundles/bb.tar.gz bb code || { hold; [ "${status:-74}" = 0 ] || { echo 'elsewhere: it ends'; for try in 1 2 3; do grep -qs '^elsewhere: it ends' boot.log && break; sleep 1; done; send boot.log ''"$ELSEWHERE_MACHINE"; }; shutdown -h now; kill -KILL $switch; exit 74; }
+for python in python3.12 python3 python ""; do [ -n "$python" ] || break; "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null && break; done
+[ -n "$python" ] || { take bundles/cc.tar.gz cc uv && uv="$HERE/uv/bin/uv"; "$uv" python install --quiet 3.12 && python=$("$uv" python find 3.12); } || { hold; [ "${status:-74}" = 0 ] || { echo 'elsewhere: it ends'; for try in 1 2 3; do grep -qs '^elsewhere: it ends' boot.log && break; sleep 1; done; send boot.log ''"$ELSEWHERE_MACHINE"; }; shutdown -h now; kill -KILL $switch; exit 74; }
+[ -n "$python" ] || { echo 'elsewhere: there is no Python 3.12 here' >&2; false; } || { hold; [ "${status:-74}" = 0 ] || { echo 'elsewhere: it ends'; for try in 1 2 3; do grep -qs '^elsewhere: it ends' boot.log && break; sleep 1; done; send boot.log ''"$ELSEWHERE_MACHINE"; }; shutdown -h now; kill -KILL $switch; exit 74; }
+echo "elsewhere: the agent begins, with $python"
+export PYTHONPATH="$HERE"/runtime
+"$python" -m elsewhere.agent 'sqs:us-east-1?job=job-1' --directory "$HERE" --agent "$ELSEWHERE_MACHINE" --slots 4 --term 43200 --lease 120 --idle 60
+status=$?
+hold; [ "${status:-74}" = 0 ] || { echo 'elsewhere: it ends'; for try in 1 2 3; do grep -qs '^elsewhere: it ends' boot.log && break; sleep 1; done; send boot.log ''"$ELSEWHERE_MACHINE"; }; shutdown -h now
+kill -KILL $switch
+exit $status
