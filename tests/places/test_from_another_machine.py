@@ -216,7 +216,6 @@ def test_a_laptop_is_lost_and_another_machine_finishes_the_job(
     assert status == 2 and "there is no job at" in err
 
 
-@pytest.mark.soak
 def test_a_laptop_that_wakes_finds_itself_overtaken_and_stops_nothing(
     cloud: Sandbox, laptop: Laptop, other: Laptop, tmp_path: Path, marks: Path
 ) -> None:
@@ -244,7 +243,6 @@ def test_a_laptop_that_wakes_finds_itself_overtaken_and_stops_nothing(
     assert status == 2 and "the job has ended on another machine" in err
 
 
-@pytest.mark.soak
 def test_a_laptop_that_wakes_when_all_is_over_and_swept_does_nothing_again(
     cloud: Sandbox, laptop: Laptop, other: Laptop, tmp_path: Path, marks: Path
 ) -> None:
@@ -267,7 +265,6 @@ def test_a_laptop_that_wakes_when_all_is_over_and_swept_does_nothing_again(
     nothing_is_left(cloud)
 
 
-@pytest.mark.soak
 def test_what_somebody_else_wrote_into_the_log_is_not_believed_and_without_the_key_nothing_is_told(
     cloud: Sandbox, laptop: Laptop, other: Laptop, tmp_path: Path, marks: Path
 ) -> None:
@@ -294,6 +291,7 @@ def test_what_somebody_else_wrote_into_the_log_is_not_believed_and_without_the_k
     assert (status, out.strip()) == (0, files.id), err
     assert other("resume", "--from", url)[0] == 2  # it is here already
     assert other("watch", files.id, "--quiet")[0] == 0
+    until(lambda: session.holder(other.files(files.id)) is None, "its controller has put everything away")
     assert results(other, files.id) == {"t0": "000", "t1": "111"}
     nothing_is_left(cloud)
 

@@ -5,19 +5,18 @@ What a place must be able to do for it stands in `Distant` and `Attests` (backen
 
 from __future__ import annotations
 
-import contextlib
 import getpass
 import selectors
 import socket
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
 from elsewhere.agent.join import OwnKey
-from elsewhere.backends.base import Backend, Condition, Deposit, Distant, Launch, Sighting
+from elsewhere.backends.base import Backend, Condition, Distant, Launch, Sighting
 from elsewhere.channels import registry as channels
 from elsewhere.channels.carried import Sending
 from elsewhere.channels.output import BOOTS
@@ -25,11 +24,12 @@ from elsewhere.channels.outputs import Outputs
 from elsewhere.config import secret
 from elsewhere.controller import freight, keeping
 from elsewhere.controller.afar import AGAIN, COMPANY, INSIST, TURN, Afar
+from elsewhere.controller.corner import Corner, earlier, kind_of, sweep
 from elsewhere.controller.files import JobFiles
 from elsewhere.controller.guests import Guests
 from elsewhere.controller.printed import Printed
-from elsewhere.errors import PlaceError, UsageError
-from elsewhere.ledger.journal import DEED, Journal
+from elsewhere.errors import UsageError
+from elsewhere.ledger.journal import Journal
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import JobSpec
 from elsewhere.model.orders import Orders
@@ -43,7 +43,6 @@ from elsewhere.ship.charter import Charter, pack
 from elsewhere.ship.letters import Contents
 from elsewhere.ship.runtime import Target, own
 from elsewhere.ship.script import Bare, BootText, Startup, render
-from elsewhere.stores import Store
 from elsewhere.stores.objects import open_store
 
 LEASE = timedelta(minutes=2)
@@ -61,47 +60,11 @@ FLIGHT = timedelta(minutes=5)
 """How long a request whose reply was lost may still take effect at a cloud."""
 
 
-@dataclass(frozen=True, slots=True)
-class Corner:
-    """A job's own corner of the place's deposit, and its log there."""
-
-    place: Any
-    deposit: Deposit
-    url: str
-    store: Store
-    journal: Journal
-
-    def abandon(self, ledger: Ledger) -> None:
-        """The place refused the job before anything ran there: nothing of it is left, as far as the place lets us."""
-        with contextlib.suppress(PlaceError):
-            keeping.forget(ledger)
-            self.store.delete(list(self.store.list()))
-
-
-def corner(files: JobFiles, ledger: Ledger, backend: Backend) -> Corner:
-    """Opened, the ledger attached to its log (keeping.attach). UsageError: the place cannot do what this needs."""
-    place = _able(ledger.spec, backend)
-    deposit: Deposit = place.deposit()
-    url = f"{deposit.url.rstrip('/')}/jobs/{ledger.spec.id}"
-    store = open_store(url)
-    made = Corner(place, deposit, url, store, keeping.attach(files, ledger, url, store))
-    _settle_region(ledger, backend, deposit)
-    return made
-
-
-def _settle_region(ledger: Ledger, backend: Backend, deposit: Deposit) -> None:
-    """Whoever goes on with the job, from wherever, speaks of the region where it was begun."""
-    spec, region = ledger.spec, deposit.channel.get("region", "")
-    if region and not spec.settings.get("region") and "region" in backend.Settings.__dataclass_fields__:
-        with ledger.moving():
-            ledger.amend(replace(spec, settings={**spec.settings, "region": region}))
-
-
 def distant(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.BaseSelector, corner: Corner) -> Afar:
     """The crew of such a job, opened."""
     spec, place, backend = ledger.spec, corner.place, cast(Backend, corner.place)
     deposit, own_url, store = corner.deposit, corner.url, corner.store
-    kind = spec.channel or backend.traits.channels[0]
+    kind = kind_of(spec, backend)
     load = freight.of(files, ledger, open_store(deposit.url), target(spec), channels.needs(kind))
     signer = OwnKey()
     guests = Guests(
@@ -121,7 +84,7 @@ def distant(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.Bas
     crew.pool.said = printed.boot
     crew.journal, crew.values, crew.home, crew.sending = corner.journal, files.store, home, line
     crew.again = max(AGAIN, held_back(crew.age()))  # as the controller before us may have held them back
-    crew.outputs = outputs
+    crew.outputs, crew.earlier = outputs, earlier(ledger, corner)
     guests.open()
     crew.open()
     return crew
@@ -139,6 +102,8 @@ class Crowd(Afar):
     values: Path
     home: Any
     """The channel itself, as the place has it."""
+    earlier: Sequence[Any]
+    """Those that the job had before it was put away and begun again."""
     sending: Sending
     outputs: Outputs | None
     _brought = 0.0
@@ -217,10 +182,7 @@ class Crowd(Afar):
         return self._insist(self._sweep, INSIST)
 
     def _sweep(self) -> None:
-        """The job's corner of the deposit is emptied: all that was wanted of it is here."""
-        store = self.printed.store
-        store.delete([DEED])
-        store.delete(list(store.list()))
+        sweep(self.printed.store, (*self.earlier, self.home))
 
     def _are_there(self) -> bool:
         natives = [a.native for a in self.pool.state.allocations.values() if a.native]
@@ -265,15 +227,6 @@ def bounds_of(spec: JobSpec, backend: Backend) -> Bounds:
     bounds = Bounds(spec.id, most=most, shapes=spec.machines, price_per_hour=limits.price_per_hour,
                     budget=limits.budget, lag=lag, flight=max(lag, FLIGHT))  # fmt: skip
     return replace(bounds, duds=SCRIPTS) if spec.startup else bounds
-
-
-def _able(spec: JobSpec, backend: Backend) -> Any:
-    """The place, which can do all that such a job needs."""
-    for verb in ("deposit", "ground", "identify"):
-        if not callable(getattr(backend, verb, None)):
-            raise UsageError(f"{spec.place} cannot run jobs of this kind: it has no {verb}",
-                             hint="see the page on adding a backend: Distant and Attests")  # fmt: skip
-    return backend
 
 
 def _bare(place: Distant, load: freight.Freight, log: str) -> tuple[Bare, str]:
