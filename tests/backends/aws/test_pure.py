@@ -128,6 +128,17 @@ def test_the_token_of_a_long_id_is_short_and_its_own() -> None:
     assert one != two and len(one) == len(two) == 64
 
 
+@pytest.mark.parametrize(("count", "counts"), [(1, [1]), (500, [500]), (501, [500, 1]), (1700, [500, 500, 500, 200])])
+def test_a_large_launch_is_asked_for_in_parts_that_are_the_same_each_time(count: int, counts: list[int]) -> None:
+    whole = replace(launch(), count=count)
+    asked = request.build(whole, AwsSettings(), site())
+    parts = request.parts(whole, asked)
+    assert [part["MaxCount"] for part in parts] == counts
+    assert len({part["ClientToken"] for part in parts}) == len(parts)
+    assert parts[0]["ClientToken"] == asked["ClientToken"] and parts == request.parts(whole, asked)
+    assert {part["UserData"] for part in parts} == {asked["UserData"]}
+
+
 def test_the_disk_holds_what_the_task_needs_and_what_the_image_brings() -> None:
     def size(one: Launch, image: int) -> int:
         asked = request.build(one, AwsSettings(disk=20 * GIB), site(image=Found("ami-1", "arm64", "/dev/xvda", image)))

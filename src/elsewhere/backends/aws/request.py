@@ -18,6 +18,9 @@ from elsewhere.errors import Refused
 
 USER_DATA = 16 << 10
 """Bytes that EC2 takes, before base64."""
+MOST = 500
+"""Machines in one request. EC2 refuses one for more than its bucket of machines holds, 1,000 at most and 2 more each
+second, and advises several smaller ones: https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html"""
 SYSTEM = 8 * GIB
 """Of the boot disk, beside what tasks need."""
 
@@ -64,6 +67,13 @@ def build(launch: Launch, settings: AwsSettings, site: Site) -> dict[str, Any]:
     if settings.key:
         found["KeyName"] = settings.key
     return found
+
+
+def parts(launch: Launch, words: dict[str, Any]) -> list[dict[str, Any]]:
+    """The same request for at most `MOST` machines at a time, under tokens of their own; the first has that of all."""
+    tokens = [launch.id, *(f"{launch.id}.{start}" for start in range(MOST, launch.count, MOST))]
+    counts = [min(MOST, launch.count - start) for start in range(0, launch.count, MOST)]
+    return [{**words, "ClientToken": token(one), "MaxCount": count} for one, count in zip(tokens, counts, strict=True)]
 
 
 def token(launch: str) -> str:
