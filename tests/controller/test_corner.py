@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -47,7 +47,7 @@ class Place:
 class Scene:
     def __init__(self, tmp_path: Path, url: str, clock: FakeClock) -> None:
         self.clock = clock
-        self.place: Any = Place(f"file://{tmp_path}/bucket")
+        self.place = cast(Any, Place(f"file://{tmp_path}/bucket"))
         self.sqs = client("sqs", url)
         spec = JobSpec(JOB, "fit", Entry("function", "a:b"), place="lab", channel="sqs")
         self.files: JobFiles = session.create(spec, [NewTask("t0", b"{}")])

@@ -129,7 +129,7 @@ def _of_task(files: JobFiles, ledger: Questions, view: TaskView, streams: list[s
             number = max(number, _running(files, ledger, view, number, streams, sheet, asked.follow))
         sheet.flush()
         now = ledger.task(view.id)
-        if not asked.follow or now is None or now.state.ended or not _goes_on(files):
+        if not asked.follow or now is None or now.state.ended or not _goes_on(files, view.n):
             return sheet.wrote
         time.sleep(LOOK_EVERY)
 
@@ -150,7 +150,7 @@ def _running(
 
     shelf = logs.shelf(files.directory)
     pages = [page for page in shelf.pages() if page.n == view.n and page.attempt > after]
-    if not pages or not _goes_on(files):
+    if not pages or not _goes_on(files, view.n):
         return 0
     page = pages[-1]
     at = {"out": page.out_from, "err": page.err_from}
@@ -167,7 +167,7 @@ def _running(
                 at[stream] += len(piece)
                 sheet.write(f"{view.id}, attempt {page.attempt}, {stream}", piece)
         sheet.flush()
-        if ended is not None or not follow or not _goes_on(files):
+        if ended is not None or not follow or not _goes_on(files, view.n):
             return page.attempt
         time.sleep(LOOK_EVERY)
 
@@ -212,11 +212,10 @@ def _printed(ledger: Questions) -> Iterator[tuple[str, Attempt]]:
         after = rows[-1][1].n, rows[-1][1].attempt
 
 
-def _goes_on(files: JobFiles) -> bool:
-    """Whether a controller runs it. Said to it on this occasion: somebody reads along."""
+def _goes_on(files: JobFiles, n: int = 0) -> bool:
+    """Whether a controller runs it. Said to it on this occasion: somebody reads along, task `n` or (0) all of them."""
     from elsewhere import session
 
-    files.followed.touch(mode=0o600)
-
+    files.readers.read(n)
     holder = session.holder(files)
     return holder is not None and holder.alive

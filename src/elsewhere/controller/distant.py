@@ -24,15 +24,17 @@ from elsewhere.channels.outputs import Outputs
 from elsewhere.config import secret
 from elsewhere.controller import freight, keeping
 from elsewhere.controller.afar import AGAIN, COMPANY, INSIST, TURN, Afar
+from elsewhere.controller.bell import Bell
 from elsewhere.controller.corner import Corner, earlier, kind_of, sweep
 from elsewhere.controller.files import JobFiles
 from elsewhere.controller.guests import Guests
 from elsewhere.controller.printed import Printed
+from elsewhere.controller.readers import Readers
 from elsewhere.errors import UsageError
 from elsewhere.ledger.journal import Journal
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import JobSpec
-from elsewhere.model.orders import Orders
+from elsewhere.model.orders import EVERY_TASK, Orders
 from elsewhere.model.resources import Resources
 from elsewhere.model.task import NewTask
 from elsewhere.pool import reaper
@@ -46,10 +48,10 @@ from elsewhere.ship.script import Bare, BootText, Startup, render
 from elsewhere.stores.objects import open_store
 
 LEASE = timedelta(minutes=2)
-FOLLOW = 30.0
-"""Seconds for which a touch of the file holds."""
 BRING = (1.0, 60.0)
 """Seconds between two looks for output: while somebody follows, and else."""
+ATTEND = 0.25
+"""Seconds between two looks for who reads along here."""
 HOLD = 30.0
 """Seconds for which collected reports are kept from another controller, at least: if ours is killed they come again."""
 LEAVE = 30.0
@@ -80,7 +82,8 @@ def distant(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.Bas
     order = _order(spec, bounds, home.address, _bare(place, load, f"jobs/{spec.id}/{BOOTS}"))
     crew = Crowd(ledger, cast(Any, line), Pool(backend, ledger, bounds, epoch, order), home.order, selector, epoch)
     printed = Printed(store, files.slots, files.boots)
-    crew.guests, crew.printed, crew.followed = guests, printed, files.followed
+    crew.guests, crew.printed, crew.readers = guests, printed, files.readers
+    crew.bell = Bell(getattr(backend, "ring", None))
     crew.pool.said = printed.boot
     crew.journal, crew.values, crew.home, crew.sending = corner.journal, files.store, home, line
     crew.again = max(AGAIN, held_back(crew.age()))  # as the controller before us may have held them back
@@ -96,8 +99,8 @@ class Crowd(Afar):
     guests: Guests
     printed: Printed
 
-    followed: Path
-    """A file that somebody who reads along touches now and then."""
+    readers: Readers
+    bell: Bell
     journal: Journal
     values: Path
     home: Any
@@ -106,8 +109,11 @@ class Crowd(Afar):
     """Those that the job had before it was put away and begun again."""
     sending: Sending
     outputs: Outputs | None
-    _brought = 0.0
-    _home = False
+    _brought = _attended = 0.0
+    _home = _sought = False
+    _followed: tuple[int, ...] = ()
+    _reading: frozenset[tuple[int, str]] = frozenset()
+    """(task that is followed, machine that knows of it, or has been called because of it)."""
 
     def age(self) -> float:
         """Seconds since the job was made."""
@@ -115,8 +121,9 @@ class Crowd(Afar):
 
     @property
     def patience(self) -> float:
-        """Each commit is an append to the job's log, and billed. None where the loss of a machine is to be recorded."""
-        return 0.0 if self.pool.urgent else company(self.clock() - self._opened)
+        """Each commit is an append to the job's log, and billed. None where the loss of a machine is to be recorded,
+        or somebody asks for a task of which nobody is known to have it yet."""
+        return 0.0 if self.pool.urgent or self._sought else company(self.clock() - self._opened)
 
     def deposit(self, tasks: Sequence[NewTask]) -> bool:
         return self.line.attempt(lambda: self.sending.deposit([task.body for task in tasks]))
@@ -126,20 +133,36 @@ class Crowd(Afar):
         expected = self.pool.state.alive
         if expected:
             self.line.attempt(lambda: self._let_in(expected))
+            self._attend(expected)
             self._bring()
+            self.bell.turn(expected)
         super().turn(wait)
 
-    def is_followed(self) -> bool:
-        try:
-            return time.time() - self.followed.stat().st_mtime < FOLLOW
-        except OSError:
-            return False
+    def cancel(self, ns: Collection[int]) -> None:
+        """Whoever runs one of these is told at once."""
+        who = self._muster.holders(ns)
+        self.home.urgent = True
+        super().cancel(ns)
+        self.bell.call(who)
+
+    def _attend(self, alive: Collection[str]) -> None:
+        """Machines that do what somebody has begun to follow are told at once, and so are those that take it later."""
+        if self.clock() - self._attended < ATTEND:
+            return
+        self._attended, followed = self.clock(), self.readers.followed()
+        if followed != self._followed:
+            self._followed = followed
+            self._tell()
+        reading = {(n, who) for n in followed for who in (alive if n == EVERY_TASK else self._muster.holders([n]))}
+        self.bell.call(who for _, who in reading - self._reading)
+        self._reading = frozenset(reading)
+        self._sought = not {n for n, _ in reading}.issuperset(followed)
 
     def _word(self) -> Orders:
-        return replace(super()._word(), logs=(0,) if self.is_followed() else ())
+        return replace(super()._word(), logs=self._followed)
 
     def _bring(self) -> None:
-        followed = self.is_followed()
+        followed = bool(self._followed)
         if time.monotonic() - self._brought >= (BRING[0] if followed else BRING[1]):
             self.line.attempt(self.printed.bring)
             if followed:

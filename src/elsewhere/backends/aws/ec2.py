@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
+from elsewhere import aws
 from elsewhere.backends.aws import away, catalog, ground, policy, request, shell
 from elsewhere.backends.aws import images as ami
 from elsewhere.backends.aws.clients import Clients, sdk
@@ -25,8 +26,8 @@ from elsewhere.model.catalog import Catalog, Image, MachineType
 from elsewhere.model.place import Offer
 from elsewhere.model.resources import Resources
 
-_PAGE, _NAMED, _ENDED = 1000, 200, 500
-"""Machines in a page of an answer, named in one filter, ended in one call."""
+_PAGE, _NAMED, _ENDED, _TAGGED = 1000, 200, 500, 500
+"""Machines in a page of an answer, named in one filter, ended in one call, tagged in one."""
 _REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d")
 _SIGNED = [{"Name": "tag-key", "Values": [PREFIX + name]} for name in SIGNATURE]
 ALIVE = (Condition.PENDING, Condition.RUNNING)
@@ -179,6 +180,16 @@ class Aws:
         for region, natives in mine.items():
             for k in range(0, len(natives), _ENDED):
                 self._terminate(region, natives[k : k + _ENDED])
+
+    def ring(self, ids: Collection[NativeId]) -> None:
+        """By a tag of theirs that shows in their metadata: its value is new each time."""
+        now, mine = datetime.now(UTC).isoformat(), [native for native in ids if native in self._regions]
+        for region in sorted({self._regions[native] for native in mine}):
+            some = sorted(native for native in mine if self._regions[native] == region)
+            for k in range(0, len(some), _TAGGED):
+                with self.clients.talking("ec2:CreateTags", region):
+                    tag = {"Key": aws.RING, "Value": now}
+                    self.clients.get("ec2", region).create_tags(Resources=some[k : k + _TAGGED], Tags=[tag])
 
     def owned(self) -> Iterable[Sighting]:
         """One sweep of the regions asked; a page is a thousand machines."""
