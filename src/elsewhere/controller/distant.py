@@ -36,7 +36,7 @@ from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import JobSpec
 from elsewhere.model.orders import EVERY_TASK, Orders
 from elsewhere.model.resources import Resources
-from elsewhere.model.task import NewTask
+from elsewhere.model.task import Delivery, NewTask
 from elsewhere.pool import reaper
 from elsewhere.pool.capacity import Ask, Bounds
 from elsewhere.pool.pool import Pool
@@ -144,6 +144,11 @@ class Crowd(Afar):
         self.home.urgent = True
         super().cancel(ns)
         self.bell.call(who)
+
+    def drain(self) -> Sequence[Delivery]:
+        withdrawn = super().drain()
+        self.bell.call(self.pool.state.alive)
+        return withdrawn
 
     def _attend(self, alive: Collection[str]) -> None:
         """Machines that do what somebody has begun to follow are told at once, and so are those that take it later."""
