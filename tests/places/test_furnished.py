@@ -198,23 +198,27 @@ def test_a_task_beside_short_ones_is_followed_and_cancelled_within_seconds(
     (project / "elsewhere.yaml").write_text(PLACE + "default: {on: cloud}\n")
     tasks = [{"task_id": f"short-{k}", "data": {"mark": ""}} for k in range(8)]
     (project / "tasks.json").write_text(json.dumps([*tasks, {"task_id": "t", "data": {"mark": str(tmp_path)}}]))
-    ran = elsewhere(project, "run", "tasks.json", "--entry", "work:wait", "--name", "slow", "--detach", "--quiet")
+    ran = elsewhere(
+        project, "run", "tasks.json", "--entry", "work:wait", "--name", "slow", "--machines", "1", "--detach", "--quiet"
+    )
     assert ran.returncode == 0, ran.stderr
     until(lambda: (tmp_path / "began").exists(), "the task runs")
     words = [sys.executable, "-m", "elsewhere", "logs", "-f", "slow/t"]
     began = time.monotonic()
-    with subprocess.Popen(words, cwd=project, stdout=subprocess.PIPE) as follower:
+    follower = subprocess.Popen(words, cwd=project, stdout=subprocess.PIPE)
+    try:
         assert follower.stdout is not None and follower.stdout.readline() == b"begun\n"
         followed = time.monotonic() - began
         [machine] = cloud.machines()
         told = elsewhere(project, "logs", "slow", "--machine", machine["id"])
         assert told.returncode == 0, told.stderr
-        began = time.monotonic()
+        process, began = int((tmp_path / "began").read_text()), time.monotonic()
         assert elsewhere(project, "cancel", "slow/t").returncode == 0
-        process = int((tmp_path / "began").read_text())
         until(lambda: not psutil.pid_exists(process), "the task is gone")
         cancelled = time.monotonic() - began
+    finally:
         follower.kill()
+        follower.communicate()
     print(f"followed after {followed:.1f} s, gone after {cancelled:.1f} s")
     assert followed < 25 and cancelled < 25
     elsewhere(project, "cancel", "slow")

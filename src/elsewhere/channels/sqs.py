@@ -99,6 +99,11 @@ class Sqs:
 
     # --- to agents ------------------------------------------------------------------------------------------------
 
+    @property
+    def late(self) -> float:
+        """Seconds for which a report may lie in its queue before it is asked for."""
+        return self._space()
+
     def create(self) -> None:
         for name in self._queues():
             self._wire.create(name, self._labels)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from elsewhere.session import JobFiles
 
 LOOK_EVERY = 0.1
+LAST = 5.0
+"""Seconds in which the last words of a task come home that was followed, once it is known that it has ended."""
 BOOT = 3.0
 """Seconds in which a controller brings what the boots of machines have said, once it knows that somebody looks."""
 
@@ -154,7 +156,9 @@ def _running(
         return 0
     page = pages[-1]
     at = {"out": page.out_from, "err": page.err_from}
+    until = float("inf")
     while True:
+        goes_on = _goes_on(files, view.n)  # looked at first, so that the last words are read after it
         ended = {attempt.attempt: attempt for attempt in ledger.attempts(view.id)}.get(page.attempt)
         for stream in streams:
             source = logs.Source(page.agent, page.slot, page.roll, stream)
@@ -167,9 +171,19 @@ def _running(
                 at[stream] += len(piece)
                 sheet.write(f"{view.id}, attempt {page.attempt}, {stream}", piece)
         sheet.flush()
-        if ended is not None or not follow or not _goes_on(files, view.n):
+        if ended is not None:
+            until = min(until, time.monotonic() + (0.0 if _has_come(ended, at, streams) else LAST))
+        if not follow or not goes_on or time.monotonic() >= until:
             return page.attempt
         time.sleep(LOOK_EVERY)
+
+
+def _has_come(attempt: Attempt, at: dict[str, int], streams: list[str]) -> bool:
+    """All that it printed, from wherever it ran."""
+    if attempt.output is None:
+        return True
+    ends = {"out": attempt.output.out_to, "err": attempt.output.err_to}
+    return all(at[stream] >= ends[stream] for stream in streams)
 
 
 def _of_job(files: JobFiles, ledger: Questions, streams: list[str], asked: SimpleNamespace) -> bool:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -109,11 +110,11 @@ class Crowd(Afar):
     """Those that the job had before it was put away and begun again."""
     sending: Sending
     outputs: Outputs | None
-    _brought = _attended = 0.0
+    _brought = _read = _attended = 0.0
     _home = _sought = False
     _followed: tuple[int, ...] = ()
     _reading: frozenset[tuple[int, str]] = frozenset()
-    """(task that is followed, machine that knows of it, or has been called because of it)."""
+    """(task that is followed, machine that has it or had it last)."""
 
     def age(self) -> float:
         """Seconds since the job was made."""
@@ -160,26 +161,36 @@ class Crowd(Afar):
             self._tell()
         reading = {(n, who) for n in followed for who in (alive if n == EVERY_TASK else self._muster.holders([n]))}
         self.bell.call(who for _, who in reading - self._reading)
-        self._reading = frozenset(reading)
-        self._sought = not {n for n, _ in reading}.issuperset(followed)
+        held = {n for n, _ in reading}
+        last = {(n, who) for n, who in self._reading if n in followed and n not in held}
+        self._reading = frozenset(reading | last)
+        self._sought = not {n for n, _ in self._reading}.issuperset(followed)
 
     def _word(self) -> Orders:
         return replace(super()._word(), logs=self._followed)
 
     def _bring(self) -> None:
-        followed = bool(self._followed)
-        if time.monotonic() - self._brought >= (BRING[0] if followed else BRING[1]):
+        """What was printed: of whom somebody reads along, all the time; of all, now and then."""
+        now, everybody = time.monotonic(), EVERY_TASK in self._followed
+        if now - self._read >= BRING[0] and self._followed:
+            self._read = now
+            for who in {who for _, who in self._reading} if not everybody else ():
+                self.line.attempt(partial(self.printed.bring, who))
+            self.line.attempt(self.printed.bring_pages)
+            self.line.attempt(self.printed.bring_boots)
+        if now - self._brought >= (BRING[0] if everybody else BRING[1]):
+            self._brought = now
             self.line.attempt(self.printed.bring)
-            if followed:
-                self.line.attempt(self.printed.bring_pages)
-                self.line.attempt(self.printed.bring_boots)
-            self._brought = time.monotonic()
 
     def _is_busy(self) -> bool:
         return self.line.fresh
 
     def _look(self) -> None:
         self.pool.look(unheard=self.line.unrecorded > 0)
+
+    def _free_the_stuck(self, now: float) -> None:
+        """Claims are heard some seconds after they were made: they lie in their queue, and wait for company."""
+        super()._free_the_stuck(now - self.home.late - self.patience)
 
     def _tell(self) -> None:
         """Whoever was overtaken tells agents nothing more, also where nothing was written down since."""
