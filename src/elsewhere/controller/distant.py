@@ -210,7 +210,9 @@ class Crowd(Afar):
         self._is_ours(within=0.0)
         self.over = True
         deadline = self.clock() + LEAVE
+        self.bell.call(agent for _, _, agent in self.pool.holdings.held())
         while self.clock() < deadline and self.line.attempt(self._tell) and self._are_there():
+            self.bell.turn(self.pool.state.alive)
             self.pause(0.5)
         super()._end()
 
