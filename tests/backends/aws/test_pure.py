@@ -99,6 +99,12 @@ def test_a_request_leaves_nothing_about_doors_money_or_the_end_to_defaults() -> 
     assert "InstanceMarketOptions" not in asked and "KeyName" not in asked
 
 
+@pytest.mark.parametrize(("key", "shown"), [("Owner", "enabled"), ("Cost Center", "disabled"), ("a/b", "disabled")])
+def test_tags_show_in_metadata_where_all_their_keys_may(key: str, shown: str) -> None:
+    asked = request.build(launch(), AwsSettings(tags={key: "x"}), site())
+    assert asked["MetadataOptions"]["InstanceMetadataTags"] == shown
+
+
 def test_spot_is_one_time_ends_on_interruption_and_its_request_is_labelled_too() -> None:
     asked = request.build(launch(), AwsSettings(), site(spot=True))
     assert asked["InstanceMarketOptions"] == {
