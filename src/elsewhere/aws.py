@@ -27,6 +27,8 @@ from elsewhere.errors import (
     UsageError,
 )
 
+RING = "elsewhere:ring"
+"""The tag of a machine by which it is called."""
 CLAIM = "x-elsewhere-claim"
 IDENTITY = b"Action=GetCallerIdentity&Version=2011-06-15"
 """The request that tells who signed it."""

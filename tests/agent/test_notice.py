@@ -1,9 +1,11 @@
-"""The notice of a preemption: asked of the machine's own metadata service, told once, and never by mistake."""
+"""The notice of a preemption, and calls: asked of the machine's own metadata service, never told by mistake."""
 
 from __future__ import annotations
 
 import json
+import queue
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +22,7 @@ class Metadata:
 
     def __init__(self) -> None:
         self.answer: tuple[int, bytes] = (404, b"")
+        self.ring: tuple[int, bytes] = (404, b"")
         self.asked = 0
         service = self
 
@@ -31,6 +34,8 @@ class Metadata:
                 service.asked += 1
                 if self.headers.get("X-aws-ec2-metadata-token") != "token-1":
                     return self.reply(401, b"")
+                if self.path == "/latest/meta-data/tags/instance/elsewhere:ring":
+                    return self.reply(*service.ring)
                 assert self.path == "/latest/meta-data/spot/instance-action"
                 return self.reply(*service.answer)
 
@@ -89,9 +94,26 @@ def test_it_is_told_once_with_the_time_that_is_left(metadata: Metadata) -> None:
     assert timedelta(minutes=50) < left <= timedelta(hours=1)
 
 
-def test_a_service_that_is_not_there_is_no_notice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_new_word_of_the_tag_is_a_call_and_there_is_none_without(metadata: Metadata) -> None:
+    called: queue.Queue[bool] = queue.Queue()
+    watch = Watch(Ec2(), lambda why, left: None, lambda: called.put(True), every=0.01)
+    watch.start()
+    try:
+        before = metadata.asked
+        for word in (b"one", b"two"):
+            metadata.ring = 200, word
+            called.get(timeout=20)
+        until = time.monotonic() + 20
+        while metadata.asked < before + 20 and time.monotonic() < until:
+            time.sleep(0.01)  # until the same word was read a few times more
+        assert called.empty()
+    finally:
+        watch.close()
+
+
+def test_a_service_that_is_not_there_is_neither(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:1")
-    assert Ec2()() is None
+    assert Ec2()() is None and Ec2().ring() == ""
 
 
 def test_an_unknown_scheme_is_refused() -> None:

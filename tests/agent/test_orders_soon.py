@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from elsewhere.agent.claims import Ways
 from elsewhere.agent.join import IDLE, LONG, Process
-from elsewhere.model.orders import Orders
+from elsewhere.model.orders import EVERY_TASK, Orders
 from elsewhere.model.reports import Ended, Form
 from elsewhere.model.states import Outcome
 from elsewhere.model.task import Delivery
@@ -44,6 +45,7 @@ class Channel:
 
     def __init__(self) -> None:
         self.read: list[str] = []
+        self.followed: tuple[int, ...] = ()
 
     def told(self) -> Orders:
         self.read.append("told")
@@ -52,6 +54,10 @@ class Channel:
     def told_soon(self) -> Orders:
         self.read.append("soon")
         return Orders("job-1")
+
+    def told_now(self) -> Orders:
+        self.read.append("now")
+        return Orders("job-1", 1, logs=self.followed)
 
     def report(self, reports: Any, done: Any = ()) -> None: ...
 
@@ -101,3 +107,27 @@ def test_who_does_short_work_does_not_look_for_itself_until_something_takes_long
 def test_who_does_long_work_looks_between_its_tasks_too(scene: Any) -> None:
     scene[1].ends = [ended(3600.0)]
     assert reads(scene, 30) == 30 // IDLE
+
+
+def test_who_is_called_looks_in_its_next_turn_once_also_while_its_work_is_short(scene: Any) -> None:
+    made, slots, channel, _ = scene
+    slots.ends = [ended(1.0)]
+    made.turn()
+    channel.read.clear()
+    made.call()
+    made.turn()
+    made.turn()
+    assert channel.read == ["now"]
+
+
+@pytest.mark.parametrize(("logs", "soon"), [((1,), True), ((2,), False), ((EVERY_TASK,), True), ((), False)])
+def test_output_goes_home_soon_where_the_task_that_is_followed_runs(
+    scene: Any, logs: tuple[int, ...], soon: bool
+) -> None:
+    made, _, channel, _ = scene
+    seen: list[bool] = []
+    made.outflow = SimpleNamespace(follow=seen.append)
+    channel.followed = logs
+    made.call()
+    made.turn()
+    assert seen == [soon]

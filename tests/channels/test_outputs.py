@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 import tracemalloc
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from elsewhere.channels.outputs import FILES, Outputs
+from elsewhere.errors import Refused
 from elsewhere.model.reports import Ended, Form
 from elsewhere.model.states import Outcome
 from elsewhere.stores import DirectoryStore, MemoryStore
@@ -48,17 +50,37 @@ def test_what_a_controller_somewhere_else_has_recorded_comes_too(tmp_path: Path)
     assert [path.name for path in (tmp_path / "here").iterdir()] == ["7.2"]
 
 
-def test_an_archive_that_leads_out_is_not_unpacked(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("../outside", tarfile.REGTYPE), ("/outside", tarfile.REGTYPE), ("a/../../outside", tarfile.REGTYPE),
+     ("x", tarfile.SYMTYPE), ("x", tarfile.LNKTYPE), ("x", tarfile.FIFOTYPE), ("x", tarfile.CHRTYPE)],
+)  # fmt: skip
+def test_an_archive_of_anything_but_files_within_is_refused(tmp_path: Path, name: str, kind: bytes) -> None:
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w") as tar:
-        about = tarfile.TarInfo("../outside")
-        about.size = 1
+        about = tarfile.TarInfo(name)
+        about.type, about.linkname = kind, "/etc/passwd"
+        about.size = 1 if kind == tarfile.REGTYPE else 0
         tar.addfile(about, io.BytesIO(b"x"))
     store = MemoryStore()
     store.put(f"{FILES}1.1.tar", data.getvalue())
-    with pytest.raises(tarfile.FilterError):
+    with pytest.raises(Refused):
         Outputs(store, tmp_path / "here").bring([ended(1)])
-    assert not (tmp_path / "outside").exists() and not (tmp_path / "here" / "1.1").exists()
+    assert not (tmp_path / "here" / "1.1").exists() and not (tmp_path / "outside").exists()
+
+
+def test_a_link_that_a_task_leaves_comes_as_the_file_it_names(tmp_path: Path) -> None:
+    store, left = MemoryStore(), tmp_path / "there" / "1.1"
+    left.mkdir(parents=True)
+    (left / "x").write_text("once")
+    (left / "tool").symlink_to("x")
+    os.link(left / "x", left / "y")
+    (left / "x").chmod(0o755)
+    Outputs(store, tmp_path / "there").send([ended(1)])
+    Outputs(store, tmp_path / "here").bring([ended(1)])
+    for name in ("x", "y", "tool"):
+        path = tmp_path / "here" / "1.1" / name
+        assert path.read_text() == "once" and not path.is_symlink() and path.stat().st_mode & 0o777 == 0o755
 
 
 def test_large_outputs_are_never_whole_in_memory(tmp_path: Path) -> None:

@@ -409,6 +409,10 @@ def test_orders_are_read_now_and_then_and_a_new_controllers_soon(ground: Ground)
         assert away.told().epoch == 1
         ground.clock.advance(2)
     assert store.calls == ["list", "get", "get", "get", "get"]  # in two minutes
+    assert away.told().drain == ("x",)
+    first.order(Orders("job-1", 1, drain=("x", "y")))
+    assert away.told().drain == ("x",) and away.told_now().drain == ("x", "y")  # it was called
+    first.order(Orders("job-1", 1, drain=("x",)))
     idle = ground.agent("b")
     assert idle.told().epoch == 1
     store.calls.clear()
@@ -451,6 +455,9 @@ def test_that_more_tasks_have_ended_is_not_published_at_once_all_else_is(ground:
     assert not published(Orders("job-1", 1, ended=ranges([1, 2])))
     assert published(Orders("job-1", 1, ended=ranges([1, 2]), drain=("a",)))
     assert not published(Orders("job-1", 1, ended=ranges([1, 2, 3]), drain=("a",)))
+    home.urgent = True  # somebody has cancelled it
+    assert published(Orders("job-1", 1, ended=ranges([1, 2, 3]), drain=("a",)))
+    assert not published(Orders("job-1", 1, ended=ranges([1, 2, 3, 4]), drain=("a",)))
     ground.clock.advance(31)
     assert published(Orders("job-1", 1, ended=ranges([1, 2, 3]), drain=("a",)))
     assert published(Orders("job-1", 2, ended=ranges([1, 2, 3]), drain=("a",)))

@@ -49,6 +49,23 @@ def test_metadata_is_told_to_who_holds_a_token_alone(shared: Sandbox) -> None:
         assert inside.ask("latest/meta-data/instance-id", {"X-aws-ec2-metadata-token": token})[0] == 401
 
 
+def test_tags_show_in_the_metadata_of_a_machine_that_was_started_so_as_soon_as_they_are_set(shared: Sandbox) -> None:
+    ec2 = shared.client("ec2")
+    shown: dict[str, Any] = {"MetadataOptions": {"InstanceMetadataTags": "enabled"}}
+    [one], [other] = shared.run(**shown), shared.run()
+    inside = Inside(shared, one)
+    assert inside.read("meta-data/tags/instance/elsewhere:ring") is None
+    until(lambda: ec2.describe_instances(InstanceIds=[one, other]), "both are known")
+    for word in ("first", "second"):
+        ec2.create_tags(Resources=[one, other], Tags=[{"Key": "elsewhere:ring", "Value": word}])
+        assert inside.read("meta-data/tags/instance/elsewhere:ring") == word
+    assert Inside(shared, other).read("meta-data/tags/instance/elsewhere:ring") is None
+    named: Any = [{"ResourceType": "instance", "Tags": [{"Key": "Cost Center", "Value": "7"}]}]
+    with pytest.raises(ClientError, match="not a valid tag key"):
+        shared.run(TagSpecifications=named, **shown)
+    assert shared.run(TagSpecifications=named)
+
+
 def test_the_sdk_on_a_machine_finds_credentials_that_name_the_machine(shared: Sandbox) -> None:
     script = """#!/bin/sh
 python3 -c 'import boto3; print("I am", boto3.client("sts", "us-east-1").get_caller_identity()["Arn"])'

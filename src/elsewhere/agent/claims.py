@@ -118,6 +118,11 @@ class Hands:
     def empty(self) -> bool:
         return not self._held
 
+    @property
+    def followed(self) -> bool:
+        """Does somebody read along what is done here?"""
+        return self.orders.follows(self._held)
+
     def renewed(self, asked: Collection[Claim], kept: Collection[Claim]) -> Steps:
         """Of the claims that were to be renewed these are kept; the others have lapsed: dropped, and not reported."""
         lapsed = set(asked) - set(kept)

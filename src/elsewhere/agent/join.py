@@ -113,7 +113,7 @@ class Process:
         self._serial = 0
         self._stops = 0
         self._stop_at = 0.0
-        self._drained = self._told_trouble = self._noticed = False
+        self._drained = self._told_trouble = self._noticed = self._called = self._heeded = False
         self._notice: Notice | None = None
         self.outflow: Outflow | InTurns | None = None
         self.between: list[Callable[[], None]] = []
@@ -125,6 +125,10 @@ class Process:
             until = self.age() + max(0.0, left.total_seconds() - LAST)
             self._stop_at = min(self._stop_at or float("inf"), until)
             self._notice = Notice(self.ways.name, why, datetime.now(UTC) + left)
+
+    def call(self) -> None:
+        """There are orders that shall not wait for the next look at them. From any thread."""
+        self._called = True
 
     def stop(self) -> None:
         self._stops += 1
@@ -147,11 +151,13 @@ class Process:
         now = self.age()
         if now - self._beat >= self._between:
             self._renew()
-        if now - self._asked >= IDLE:
+        if self._called:
+            self._called, self._asked = False, now
+            self._ask("told_now")
+        elif now - self._asked >= IDLE:
             self._asked = now
             if self.hands.empty or self._takes_long():
-                with suppress(PlaceError, StateError):
-                    self._heed(getattr(self.channel, "told_soon", self.channel.told)())
+                self._ask("told_soon")
         self._drain()
         self.slots.put(self.hands.due(now))
         news = self._claim()
@@ -161,6 +167,8 @@ class Process:
         self._gathered += ended
         self._report()
         self._trouble()
+        if self.outflow is not None and self._heeded:
+            self.outflow.follow(self.hands.followed)
         for step in self.between:
             step()
 
@@ -175,10 +183,14 @@ class Process:
             return True
         return any(seconds >= LONG for _, _, seconds in self.slots.running())
 
+    def _ask(self, how: str) -> None:
+        """Read the orders, in this way if the channel has it."""
+        with suppress(PlaceError, StateError):
+            self._heed(getattr(self.channel, how, self.channel.told)())
+
     def _heed(self, orders: Orders) -> None:
         self._do(self.hands.told(orders))
-        if self.outflow is not None:
-            self.outflow.follow(bool(self.hands.orders.logs))
+        self._heeded = True
 
     def _wait(self, news: bool) -> float:
         self._poll = POLL[0] if news else min(self._poll * 1.5, POLL[1])

@@ -1,6 +1,6 @@
-"""Is this machine about to be taken away? Asked of its place every few seconds, by a thread of its own.
+"""Is this machine about to be taken away, or called? Asked of its place every few seconds, by a thread of its own.
 
-Each scheme is one question to the machine's own metadata service; an answer that is late or odd is no notice.
+Each scheme asks the machine's own metadata service, which costs nothing; an answer that is late or odd is none.
 """
 
 from __future__ import annotations
@@ -12,21 +12,37 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
+from elsewhere.aws import RING
 from elsewhere.errors import UsageError
 
-EVERY = 5.0
-"""Seconds; as AWS advises for spot/instance-action."""
+EVERY = 2.0
+"""Seconds; AWS advises at most 5 for spot/instance-action."""
 SHORTEST = timedelta(0)
-Ask = Callable[[], "tuple[str, datetime] | None"]
-"""(why, until when) once it is so; None: not so."""
+
+
+class Asker(Protocol):
+    def __call__(self) -> tuple[str, datetime] | None:
+        """(why, until when) once the machine is about to be taken away; None: it is not."""
+        ...
+
+    def ring(self) -> str:
+        """A word that changes whenever the machine is called; empty if it never was, or there is no answer."""
+        ...
 
 
 class Watch:
-    """Asks until it is told, then tells once. `told(why, left)` is called on its thread."""
+    """Asks until it is told, then tells once. On its thread: `told(why, left)`, and `called()` for each call."""
 
-    def __init__(self, ask: Ask, told: Callable[[str, timedelta], None], every: float = EVERY) -> None:
-        self._ask, self._told, self._every = ask, told, every
+    def __init__(
+        self,
+        ask: Asker,
+        told: Callable[[str, timedelta], None],
+        called: Callable[[], None] = lambda: None,
+        every: float = EVERY,
+    ) -> None:
+        self._ask, self._told, self._called, self._every = ask, told, called, every
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="notice", daemon=True)
 
@@ -38,7 +54,11 @@ class Watch:
         self._over.set()
 
     def _run(self) -> None:
+        last = ""
         while not self._over.is_set():
+            if (ring := self._ask.ring()) not in ("", last):
+                last = ring
+                self._called()
             found = self._ask()
             if found is not None:
                 why, until = found
@@ -47,7 +67,7 @@ class Watch:
             self._over.wait(self._every)
 
 
-def asker(scheme: str) -> Ask:
+def asker(scheme: str) -> Asker:
     """The question of a scheme. UsageError: there is none of that name."""
     if scheme not in _SCHEMES:
         raise UsageError(f"{scheme!r} is no way to hear of a preemption", hint=f"there are: {', '.join(_SCHEMES)}")
@@ -55,7 +75,8 @@ def asker(scheme: str) -> Ask:
 
 
 class Ec2:
-    """https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html"""
+    """https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html and, for calls,
+    work-with-tags-in-IMDS.html: a tag of a running machine shows there as soon as it is set."""
 
     def __init__(self) -> None:
         self.base = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://169.254.169.254").rstrip("/")
@@ -73,6 +94,16 @@ class Ec2:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
+    def ring(self) -> str:
+        try:
+            return self._get(f"tags/instance/{RING}").decode()
+        except urllib.error.HTTPError as error:
+            if error.code == 401:
+                self._token = ""
+            return ""
+        except (OSError, ValueError):
+            return ""
+
     def _get(self, path: str) -> bytes:
         if not self._token:
             asked = {"X-aws-ec2-metadata-token-ttl-seconds": "21600"}
@@ -86,4 +117,4 @@ class Ec2:
             return bytes(answer.read(65536))
 
 
-_SCHEMES: dict[str, Callable[[], Ask]] = {"ec2": Ec2}
+_SCHEMES: dict[str, Callable[[], Asker]] = {"ec2": Ec2}

@@ -111,7 +111,7 @@ def _beside(process: Process, channel: FarChannel, place: Path, exits: ExitStack
     if "notice" in words:
         from elsewhere.agent.notice import Watch, asker
 
-        watch = Watch(asker(words["notice"]), process.notice)
+        watch = Watch(asker(words["notice"]), process.notice, process.call)
         watch.start()
         exits.callback(watch.close)
 

@@ -256,6 +256,18 @@ class Shells(Protocol):
 
 
 @runtime_checkable
+class Rings(Protocol):
+    """A place that reaches its running machines besides their channel, at no price."""
+
+    def ring(self, ids: Collection[NativeId]) -> None:
+        """Their agents look at their orders within seconds. Twice: they look twice; one that is gone: no matter.
+
+        Waits for the place's answer, not for the agents. After a lost reply nothing is known, and nothing is lost.
+        """
+        ...
+
+
+@runtime_checkable
 class Permissions(Protocol):
     """A place whose rights are written as a document."""
 

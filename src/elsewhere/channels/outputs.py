@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from elsewhere.errors import NotFound
+from elsewhere.errors import NotFound, Refused
 from elsewhere.hosts import private_directory
 from elsewhere.model.reports import Ended, Report
 from elsewhere.model.states import Outcome
@@ -36,7 +36,7 @@ class Outputs:
             if not folder.is_dir():
                 continue  # it went before, and only the report is said again
             with self._archive(name) as archive:
-                with tarfile.open(archive, "w") as tar:
+                with tarfile.open(archive, "w", dereference=True) as tar:
                     for path in sorted(folder.rglob("*")):
                         if path.is_file():
                             tar.add(path, str(path.relative_to(folder)), recursive=False)
@@ -66,7 +66,7 @@ class Outputs:
             except NotFound:
                 return
             with tarfile.open(archive) as tar:
-                tar.extractall(draft, filter="data")  # nothing outside, no links that lead out, no devices
+                _unpack(tar, draft)
         draft.rename(target)
 
     @contextmanager
@@ -79,6 +79,23 @@ class Outputs:
             yield path
         finally:
             path.unlink(missing_ok=True)
+
+
+def _unpack(tar: tarfile.TarFile, folder: Path) -> None:
+    """Its files: nothing outside, no links, no devices, whoever packed it. (Python's own filters came with its later
+    patch releases.) Refused: something in it is none of these."""
+    folder.mkdir(mode=0o700)
+    for member in tar:
+        parts = Path(member.name).parts
+        data = tar.extractfile(member) if member.isreg() else None
+        if data is None or not parts or parts[0] == "/" or ".." in parts:
+            raise Refused(f"{member.name!r} is nothing that a task leaves")
+        target = folder / member.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with data, target.open("xb") as file:
+            shutil.copyfileobj(data, file)
+        target.chmod(member.mode & 0o755 | 0o600)
+        os.utime(target, (member.mtime, member.mtime))
 
 
 def _names(reports: Iterable[Report]) -> list[str]:

@@ -94,8 +94,15 @@ class Sqs:
         self.hold = _HOLD
         """Seconds that collected reports are ours: more than they wait to be confirmed."""
         self._orders, self._ordered = Orders("", -1), 0.0
+        self.urgent = False
+        """Set: the next orders are published at once, whatever is new in them."""
 
     # --- to agents ------------------------------------------------------------------------------------------------
+
+    @property
+    def late(self) -> float:
+        """Seconds for which a report may lie in its queue before it is asked for."""
+        return self._space()
 
     def create(self) -> None:
         for name in self._queues():
@@ -121,12 +128,12 @@ class Sqs:
         no more than that what they hold twice need not be run.
         """
         same = replace(orders, ended=(), numbers={}) == replace(self._orders, ended=(), numbers={})
-        if same and self._clock() - self._ordered < LOOK:
+        if same and not self.urgent and self._clock() - self._ordered < LOOK:
             return
         write_orders(self._store, orders, self._signer)
         if orders.epoch > self._orders.epoch:
             supersede(self._store, orders, self._signer)
-        self._orders, self._ordered = orders, self._clock()
+        self._orders, self._ordered, self.urgent = orders, self._clock(), False
 
     def destroy(self) -> None:
         self._poll.close()

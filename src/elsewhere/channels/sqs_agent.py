@@ -114,6 +114,10 @@ class SqsAgent:
         """As `told`, and as young as while nothing is in hand: for who has work that takes long. It is billed."""
         return self._orders.read(IDLE)
 
+    def told_now(self) -> Orders:
+        """As they are now: for who was called because of them. It is billed."""
+        return self._orders.read(0.0)
+
     def claim(self, agent: str, room: Room, lease: timedelta) -> Sequence[Claim]:
         self._arrive(quiet=room.tasks <= 0)
         self._hand_on()

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from elsewhere.session import JobFiles
 
 LOOK_EVERY = 0.1
+LAST = 5.0
+"""Seconds in which the last words of a task come home that was followed, once it is known that it has ended."""
 BOOT = 3.0
 """Seconds in which a controller brings what the boots of machines have said, once it knows that somebody looks."""
 
@@ -129,7 +131,7 @@ def _of_task(files: JobFiles, ledger: Questions, view: TaskView, streams: list[s
             number = max(number, _running(files, ledger, view, number, streams, sheet, asked.follow))
         sheet.flush()
         now = ledger.task(view.id)
-        if not asked.follow or now is None or now.state.ended or not _goes_on(files):
+        if not asked.follow or now is None or now.state.ended or not _goes_on(files, view.n):
             return sheet.wrote
         time.sleep(LOOK_EVERY)
 
@@ -150,11 +152,13 @@ def _running(
 
     shelf = logs.shelf(files.directory)
     pages = [page for page in shelf.pages() if page.n == view.n and page.attempt > after]
-    if not pages or not _goes_on(files):
+    if not pages or not _goes_on(files, view.n):
         return 0
     page = pages[-1]
     at = {"out": page.out_from, "err": page.err_from}
+    until = float("inf")
     while True:
+        goes_on = _goes_on(files, view.n)  # looked at first, so that the last words are read after it
         ended = {attempt.attempt: attempt for attempt in ledger.attempts(view.id)}.get(page.attempt)
         for stream in streams:
             source = logs.Source(page.agent, page.slot, page.roll, stream)
@@ -167,9 +171,19 @@ def _running(
                 at[stream] += len(piece)
                 sheet.write(f"{view.id}, attempt {page.attempt}, {stream}", piece)
         sheet.flush()
-        if ended is not None or not follow or not _goes_on(files):
+        if ended is not None:
+            until = min(until, time.monotonic() + (0.0 if _has_come(ended, at, streams) else LAST))
+        if not follow or not goes_on or time.monotonic() >= until:
             return page.attempt
         time.sleep(LOOK_EVERY)
+
+
+def _has_come(attempt: Attempt, at: dict[str, int], streams: list[str]) -> bool:
+    """All that it printed, from wherever it ran."""
+    if attempt.output is None:
+        return True
+    ends = {"out": attempt.output.out_to, "err": attempt.output.err_to}
+    return all(at[stream] >= ends[stream] for stream in streams)
 
 
 def _of_job(files: JobFiles, ledger: Questions, streams: list[str], asked: SimpleNamespace) -> bool:
@@ -212,11 +226,10 @@ def _printed(ledger: Questions) -> Iterator[tuple[str, Attempt]]:
         after = rows[-1][1].n, rows[-1][1].attempt
 
 
-def _goes_on(files: JobFiles) -> bool:
-    """Whether a controller runs it. Said to it on this occasion: somebody reads along."""
+def _goes_on(files: JobFiles, n: int = 0) -> bool:
+    """Whether a controller runs it. Said to it on this occasion: somebody reads along, task `n` or (0) all of them."""
     from elsewhere import session
 
-    files.followed.touch(mode=0o600)
-
+    files.readers.read(n)
     holder = session.holder(files)
     return holder is not None and holder.alive

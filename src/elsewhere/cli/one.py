@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -65,15 +64,14 @@ def follow(files: JobFiles, asked: SimpleNamespace) -> int:
     show = live.JsonLines() if asked.json else live.Quiet()
     out: Any = sys.stderr.buffer if asked.json else sys.stdout.buffer
     passing = Passing(files.directory, stop, out)
-    files.followed.touch(mode=0o600)
-    os.utime(files.followed, (time.time() + _LONG,) * 2)
+    files.readers.read(ahead=_LONG)
     with drive.listening(stop) as heard:
         passing.start()
         try:
             session.run_here(files, watch=drive.shown(Remarks(show)), stop=stop)
         finally:
             passing.finish()
-            files.followed.unlink(missing_ok=True)
+            files.readers.leave()
     if asked.results is not None:
         drive.save_results(files, asked.results)
     with which.opened(files) as ledger:

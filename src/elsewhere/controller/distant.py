@@ -5,19 +5,19 @@ What a place must be able to do for it stands in `Distant` and `Attests` (backen
 
 from __future__ import annotations
 
-import contextlib
 import getpass
 import selectors
 import socket
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from elsewhere.agent.join import OwnKey
-from elsewhere.backends.base import Backend, Condition, Deposit, Distant, Launch, Sighting
+from elsewhere.backends.base import Backend, Condition, Distant, Launch, Sighting
 from elsewhere.channels import registry as channels
 from elsewhere.channels.carried import Sending
 from elsewhere.channels.output import BOOTS
@@ -25,16 +25,19 @@ from elsewhere.channels.outputs import Outputs
 from elsewhere.config import secret
 from elsewhere.controller import freight, keeping
 from elsewhere.controller.afar import AGAIN, COMPANY, INSIST, TURN, Afar
+from elsewhere.controller.bell import Bell
+from elsewhere.controller.corner import Corner, earlier, kind_of, sweep
 from elsewhere.controller.files import JobFiles
 from elsewhere.controller.guests import Guests
 from elsewhere.controller.printed import Printed
-from elsewhere.errors import PlaceError, UsageError
-from elsewhere.ledger.journal import DEED, Journal
+from elsewhere.controller.readers import Readers
+from elsewhere.errors import UsageError
+from elsewhere.ledger.journal import Journal
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import JobSpec
-from elsewhere.model.orders import Orders
+from elsewhere.model.orders import EVERY_TASK, Orders
 from elsewhere.model.resources import Resources
-from elsewhere.model.task import NewTask
+from elsewhere.model.task import Delivery, NewTask
 from elsewhere.pool import reaper
 from elsewhere.pool.capacity import Ask, Bounds
 from elsewhere.pool.pool import Pool
@@ -43,16 +46,15 @@ from elsewhere.ship.charter import Charter, pack
 from elsewhere.ship.letters import Contents
 from elsewhere.ship.runtime import Target, own
 from elsewhere.ship.script import HOLDS, Bare, BootText, Startup, render
-from elsewhere.stores import Store
 from elsewhere.stores.objects import open_store
 
 LEASE = timedelta(minutes=2)
 IDLE = timedelta(minutes=1)
 """How long a machine without work stays, beside what its job lingers."""
-FOLLOW = 30.0
-"""Seconds for which a touch of the file holds."""
 BRING = (1.0, 60.0)
 """Seconds between two looks for output: while somebody follows, and else."""
+ATTEND = 0.25
+"""Seconds between two looks for who reads along here."""
 HOLD = 30.0
 """Seconds for which collected reports are kept from another controller, at least: if ours is killed they come again."""
 LEAVE = 30.0
@@ -65,47 +67,11 @@ FLIGHT = timedelta(minutes=5)
 """How long a request whose reply was lost may still take effect at a cloud."""
 
 
-@dataclass(frozen=True, slots=True)
-class Corner:
-    """A job's own corner of the place's deposit, and its log there."""
-
-    place: Any
-    deposit: Deposit
-    url: str
-    store: Store
-    journal: Journal
-
-    def abandon(self, ledger: Ledger) -> None:
-        """The place refused the job before anything ran there: nothing of it is left, as far as the place lets us."""
-        with contextlib.suppress(PlaceError):
-            keeping.forget(ledger)
-            self.store.delete(list(self.store.list()))
-
-
-def corner(files: JobFiles, ledger: Ledger, backend: Backend) -> Corner:
-    """Opened, the ledger attached to its log (keeping.attach). UsageError: the place cannot do what this needs."""
-    place = _able(ledger.spec, backend)
-    deposit: Deposit = place.deposit()
-    url = f"{deposit.url.rstrip('/')}/jobs/{ledger.spec.id}"
-    store = open_store(url)
-    made = Corner(place, deposit, url, store, keeping.attach(files, ledger, url, store))
-    _settle_region(ledger, backend, deposit)
-    return made
-
-
-def _settle_region(ledger: Ledger, backend: Backend, deposit: Deposit) -> None:
-    """Whoever goes on with the job, from wherever, speaks of the region where it was begun."""
-    spec, region = ledger.spec, deposit.channel.get("region", "")
-    if region and not spec.settings.get("region") and "region" in backend.Settings.__dataclass_fields__:
-        with ledger.moving():
-            ledger.amend(replace(spec, settings={**spec.settings, "region": region}))
-
-
 def distant(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.BaseSelector, corner: Corner) -> Afar:
     """The crew of such a job, opened."""
     spec, place, backend = ledger.spec, corner.place, cast(Backend, corner.place)
     deposit, own_url, store = corner.deposit, corner.url, corner.store
-    kind = spec.channel or backend.traits.channels[0]
+    kind = kind_of(spec, backend)
     load = freight.of(files, ledger, open_store(deposit.url), target(spec), channels.needs(kind))
     signer = OwnKey()
     guests = Guests(
@@ -121,11 +87,12 @@ def distant(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.Bas
     order = _order(spec, bounds, home.address, _bare(place, load, f"jobs/{spec.id}/{BOOTS}"))
     crew = Crowd(ledger, cast(Any, line), Pool(backend, ledger, bounds, epoch, order), home.order, selector, epoch)
     printed = Printed(store, files.slots, files.boots)
-    crew.guests, crew.printed, crew.followed = guests, printed, files.followed
+    crew.guests, crew.printed, crew.readers = guests, printed, files.readers
+    crew.bell = Bell(getattr(backend, "ring", None))
     crew.pool.said = printed.boot
     crew.journal, crew.values, crew.home, crew.sending = corner.journal, files.store, home, line
     crew.again = max(AGAIN, held_back(crew.age()))  # as the controller before us may have held them back
-    crew.outputs, crew.boots = outputs, {}
+    crew.outputs, crew.boots, crew.earlier = outputs, {}, earlier(ledger, corner)
     guests.open()
     crew.open()
     return crew
@@ -137,17 +104,22 @@ class Crowd(Afar):
     guests: Guests
     printed: Printed
 
-    followed: Path
-    """A file that somebody who reads along touches now and then."""
+    readers: Readers
+    bell: Bell
     journal: Journal
     values: Path
     home: Any
     """The channel itself, as the place has it."""
+    earlier: Sequence[Any]
+    """Those that the job had before it was put away and begun again."""
     sending: Sending
     outputs: Outputs | None
     boots: dict[str, bytes]
-    _brought = _asked_boots = 0.0
-    _home = False
+    _brought = _read = _attended = _asked_boots = 0.0
+    _home = _sought = False
+    _followed: tuple[int, ...] = ()
+    _reading: frozenset[tuple[int, str]] = frozenset()
+    """(task that is followed, machine that has it or had it last)."""
 
     def age(self) -> float:
         """Seconds since the job was made."""
@@ -155,8 +127,9 @@ class Crowd(Afar):
 
     @property
     def patience(self) -> float:
-        """Each commit is an append to the job's log, and billed. None where the loss of a machine is to be recorded."""
-        return 0.0 if self.pool.urgent else company(self.clock() - self._opened)
+        """Each commit is an append to the job's log, and billed. None where the loss of a machine is to be recorded,
+        or somebody asks for a task of which nobody is known to have it yet."""
+        return 0.0 if self.pool.urgent or self._sought else company(self.clock() - self._opened)
 
     def deposit(self, tasks: Sequence[NewTask]) -> bool:
         return self.line.attempt(lambda: self.sending.deposit([task.body for task in tasks]))
@@ -166,26 +139,53 @@ class Crowd(Afar):
         expected = self.pool.state.alive
         if expected:
             self.line.attempt(lambda: self._let_in(expected))
+            self._attend(expected)
             self._bring()
+            self.bell.turn(expected)
         super().turn(wait)
 
-    def is_followed(self) -> bool:
-        try:
-            return time.time() - self.followed.stat().st_mtime < FOLLOW
-        except OSError:
-            return False
+    def cancel(self, ns: Collection[int]) -> None:
+        """Whoever runs one of these is told at once."""
+        who = self._muster.holders(ns)
+        self.home.urgent = True
+        super().cancel(ns)
+        self.bell.call(who)
+
+    def drain(self) -> Sequence[Delivery]:
+        withdrawn = super().drain()
+        self.bell.call(self.pool.state.alive)
+        return withdrawn
+
+    def _attend(self, alive: Collection[str]) -> None:
+        """Machines that do what somebody has begun to follow are told at once, and so are those that take it later."""
+        if self.clock() - self._attended < ATTEND:
+            return
+        self._attended, followed = self.clock(), self.readers.followed()
+        if followed != self._followed:
+            self._followed = followed
+            self._tell()
+        reading = {(n, who) for n in followed for who in (alive if n == EVERY_TASK else self._muster.holders([n]))}
+        self.bell.call(who for _, who in reading - self._reading)
+        held = {n for n, _ in reading}
+        last = {(n, who) for n, who in self._reading if n in followed and n not in held}
+        self._reading = frozenset(reading | last)
+        self._sought = not {n for n, _ in self._reading}.issuperset(followed)
 
     def _word(self) -> Orders:
-        return replace(super()._word(), logs=(0,) if self.is_followed() else ())
+        return replace(super()._word(), logs=self._followed)
 
     def _bring(self) -> None:
-        followed = self.is_followed()
-        if time.monotonic() - self._brought >= (BRING[0] if followed else BRING[1]):
+        """What was printed: of whom somebody reads along, all the time; of all, now and then."""
+        now, everybody = time.monotonic(), EVERY_TASK in self._followed
+        if now - self._read >= BRING[0] and self._followed:
+            self._read = now
+            for who in {who for _, who in self._reading} if not everybody else ():
+                self.line.attempt(partial(self.printed.bring, who))
+            self.line.attempt(self.printed.bring_pages)
+            self.line.attempt(self.printed.bring_boots)
+        if now - self._brought >= (BRING[0] if everybody else BRING[1]):
+            self._brought = now
             self.line.attempt(self.printed.bring)
-            if followed:
-                self.line.attempt(self.printed.bring_pages)
-                self.line.attempt(self.printed.bring_boots)
-            self._brought = time.monotonic()
 
     def _is_busy(self) -> bool:
         return self.line.fresh
@@ -216,6 +216,10 @@ class Crowd(Afar):
         self.line.attempt(lambda: self.boots.update({native: self.printed.boot(native)}))
         return HOLDS.encode() in self.boots.get(native, b"")
 
+    def _free_the_stuck(self, now: float) -> None:
+        """Claims are heard some seconds after they were made: they lie in their queue, and wait for company."""
+        super()._free_the_stuck(now - self.home.late - self.patience)
+
     def _tell(self) -> None:
         """Whoever was overtaken tells agents nothing more, also where nothing was written down since."""
         if self.line.attempt(self._is_ours):
@@ -235,7 +239,10 @@ class Crowd(Afar):
         self.over = True
         self._note_failures()
         deadline = self.clock() + LEAVE
+        self.bell.call(agent for _, _, agent in self.pool.holdings.held())
         while self.clock() < deadline and self.line.attempt(self._tell) and self._are_there():
+            self.bell.turn(self.pool.state.alive)
+            self._bring()  # whoever reads along need not wait for the last machine's end
             self.pause(0.5)
         super()._end()
 
@@ -246,10 +253,7 @@ class Crowd(Afar):
         return self._insist(self._sweep, INSIST)
 
     def _sweep(self) -> None:
-        """The job's corner of the deposit is emptied: all that was wanted of it is here."""
-        store = self.printed.store
-        store.delete([DEED])
-        store.delete(list(store.list()))
+        sweep(self.printed.store, (*self.earlier, self.home))
 
     def _are_there(self) -> bool:
         state = self.pool.state
@@ -304,15 +308,6 @@ def bounds_of(spec: JobSpec, backend: Backend) -> Bounds:
                     budget=limits.budget, lag=lag, flight=max(lag, FLIGHT),
                     linger=IDLE + spec.linger, keep=spec.keep_on_failure or timedelta(0))  # fmt: skip
     return replace(bounds, duds=SCRIPTS) if spec.startup else bounds
-
-
-def _able(spec: JobSpec, backend: Backend) -> Any:
-    """The place, which can do all that such a job needs."""
-    for verb in ("deposit", "ground", "identify"):
-        if not callable(getattr(backend, verb, None)):
-            raise UsageError(f"{spec.place} cannot run jobs of this kind: it has no {verb}",
-                             hint="see the page on adding a backend: Distant and Attests")  # fmt: skip
-    return backend
 
 
 def _bare(place: Distant, load: freight.Freight, log: str) -> tuple[Bare, str]:

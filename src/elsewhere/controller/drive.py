@@ -27,7 +27,7 @@ from elsewhere.model.job import JobSpec
 from elsewhere.model.reports import Ended
 
 if TYPE_CHECKING:
-    from elsewhere.controller.distant import Corner
+    from elsewhere.controller.corner import Corner
 
 _TRIES = 10
 """Times that a number of the log which was taken meanwhile is followed by the next one, before the job is left."""
@@ -53,6 +53,8 @@ def drive(
         if files.elsewhere() is not None:
             exits.callback(ledger.copy_to, files.copy)
         corner = corner_of(files, ledger)
+        if corner is not None:
+            exits.push(_leaves(corner, ledger))
         epoch = take_over(files, ledger)
         selector = selectors.DefaultSelector()
         exits.callback(selector.close)
@@ -89,7 +91,17 @@ def corner_of(files: JobFiles, ledger: Ledger) -> Corner | None:
         return None
     from elsewhere.controller import reach
 
-    return reach.corner(files, ledger)
+    return reach.corner_of(files, ledger)
+
+
+def _leaves(corner: Corner, ledger: Ledger) -> Callable[..., None]:
+    """At the end, however it came about: who finds that it was overtaken leaves nothing of its own behind."""
+
+    def at_the_end(kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, JobHeld):
+            corner.withdraw(ledger)
+
+    return at_the_end
 
 
 def take_over(files: JobFiles, ledger: Ledger) -> int:

@@ -10,6 +10,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from elsewhere.controller.readers import Readers
 from elsewhere.errors import JobHeld, StateError
 from elsewhere.ledger.questions import Questions
 
@@ -74,9 +75,9 @@ class JobFiles:
         return self.directory / "boots"
 
     @property
-    def followed(self) -> Path:
-        """Touched by who reads along, so that output from far away comes soon."""
-        return self.directory / "followed"
+    def readers(self) -> Readers:
+        """Who reads along, so that output from far away comes soon."""
+        return Readers(self.directory / "readers")
 
     @property
     def outputs(self) -> Path:

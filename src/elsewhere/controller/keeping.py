@@ -50,7 +50,8 @@ def attach(files: JobFiles, ledger: Ledger, url: str, store: Store, alone: bool 
     if known and not journal.begun():
         raise JobHeld(f"the job has ended on another machine: its log at {url} was swept",
                       hint="its results are there; `elsewhere rm` removes this copy")  # fmt: skip
-    journal.found(ledger)
+    if not known:  # of one that had a log none is begun: it may be swept in this very moment
+        journal.found(ledger)
     _lend_keys(files, store)
     if not journal.reaches(position):
         raise StateError(

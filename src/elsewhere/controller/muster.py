@@ -40,6 +40,10 @@ class Muster:
         known = (n for n, (_, since) in hands.items() if now - since > LATE) if beat.free else ()
         self._resting[beat.agent] = frozenset(n for n in known if n not in runs)
 
+    def holders(self, ns: Iterable[int]) -> set[NativeId]:
+        """Who has one of these."""
+        return {self._holders[n] for n in ns if n in self._holders}
+
     def ended(self, report: Ended) -> None:
         """Nobody has this attempt, or an earlier one, any more."""
         hands = self._hands.get(self._holders.get(report.n, ""), {})

@@ -33,7 +33,7 @@ from elsewhere.ship.charter import Charter, pack
 from elsewhere.ship.script import BootText, render
 
 if TYPE_CHECKING:
-    from elsewhere.controller.distant import Corner
+    from elsewhere.controller.corner import Corner
 
 _SOCKET = 100
 """Bytes that the path of a socket may have, a few less than the kernel's limit."""
@@ -52,14 +52,14 @@ def built(spec: JobSpec) -> Backend:
     return backends.build(Place(spec.place, spec.backend or spec.place, spec.settings))
 
 
-def corner(files: JobFiles, ledger: Ledger) -> Corner | None:
+def corner_of(files: JobFiles, ledger: Ledger) -> Corner | None:
     """Of a job whose machines do not see our files: its corner of a store, with its log attached."""
     backend = built(ledger.spec)
     if backend.traits.shared_files or callable(getattr(backend, "dial", None)):
         return None
-    from elsewhere.controller import distant
+    from elsewhere.controller import corner
 
-    return distant.corner(files, ledger, backend)
+    return corner.opened(files, ledger, backend)
 
 
 def afar(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from elsewhere.model.ranges import Ranges, holds
+
+EVERY_TASK = 0
+"""Among the tasks that are followed: all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +30,17 @@ class Orders:
     drain: tuple[str, ...] = ()
     """Agents that shall take nothing more, hand back what has not begun, finish what has, and end."""
     logs: tuple[int, ...] = ()
-    """Tasks whose output somebody follows."""
+    """Tasks whose output somebody follows; `EVERY_TASK` among them: all."""
     over: bool = False
     """Everything has ended: agents end."""
 
     def ended_task(self, n: int) -> bool:
         """Is this task finished or cancelled?"""
         return holds(self.ended, n)
+
+    def follows(self, ns: Iterable[int]) -> bool:
+        """Does somebody read along what one of these tasks prints?"""
+        return bool(self.logs) and (EVERY_TASK in self.logs or not set(ns).isdisjoint(self.logs))
 
     def stale(self, n: int, attempt: int) -> bool:
         """Is there no point in running this attempt (any more)?"""

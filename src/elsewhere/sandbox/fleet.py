@@ -69,6 +69,8 @@ class Order:
     token: str = ""
     stop_on_shutdown: bool = False
     quota: str = "standard"
+    shows_tags: bool = False
+    """In its metadata."""
 
 
 @dataclass

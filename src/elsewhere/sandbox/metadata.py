@@ -99,6 +99,8 @@ class Metadata:
             leaves["public-ipv4"] = instance.public
         if order.role:
             leaves |= self._role(instance)
+        if order.shows_tags:
+            leaves |= {f"tags/instance/{key}": value for key, value in instance.tags.items()}
         # In everybody's time, not the sandbox's: the machine reckons what is left by its own clock.
         if instance.notice is not None:
             when = stamp(self.clock.true(instance.notice))

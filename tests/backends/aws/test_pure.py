@@ -99,6 +99,12 @@ def test_a_request_leaves_nothing_about_doors_money_or_the_end_to_defaults() -> 
     assert "InstanceMarketOptions" not in asked and "KeyName" not in asked
 
 
+@pytest.mark.parametrize(("key", "shown"), [("Owner", "enabled"), ("Cost Center", "disabled"), ("a/b", "disabled")])
+def test_tags_show_in_metadata_where_all_their_keys_may(key: str, shown: str) -> None:
+    asked = request.build(launch(), AwsSettings(tags={key: "x"}), site())
+    assert asked["MetadataOptions"]["InstanceMetadataTags"] == shown
+
+
 def test_spot_is_one_time_ends_on_interruption_and_its_request_is_labelled_too() -> None:
     asked = request.build(launch(), AwsSettings(), site(spot=True))
     assert asked["InstanceMarketOptions"] == {
@@ -126,6 +132,17 @@ def test_a_long_boot_text_is_compressed_to_the_same_bytes_each_time_and_one_too_
 def test_the_token_of_a_long_id_is_short_and_its_own() -> None:
     one, two = request.token("l" * 70), request.token("l" * 71)
     assert one != two and len(one) == len(two) == 64
+
+
+@pytest.mark.parametrize(("count", "counts"), [(1, [1]), (500, [500]), (501, [500, 1]), (1700, [500, 500, 500, 200])])
+def test_a_large_launch_is_asked_for_in_parts_that_are_the_same_each_time(count: int, counts: list[int]) -> None:
+    whole = replace(launch(), count=count)
+    asked = request.build(whole, AwsSettings(), site())
+    parts = request.parts(whole, asked)
+    assert [part["MaxCount"] for part in parts] == counts
+    assert len({part["ClientToken"] for part in parts}) == len(parts)
+    assert parts[0]["ClientToken"] == asked["ClientToken"] and parts == request.parts(whole, asked)
+    assert {part["UserData"] for part in parts} == {asked["UserData"]}
 
 
 def test_the_disk_holds_what_the_task_needs_and_what_the_image_brings() -> None:

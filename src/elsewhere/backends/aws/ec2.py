@@ -1,6 +1,6 @@
 """The backend of EC2. Each verb is a few calls in the caller's thread, each with a bound on how long it waits.
 
-RunInstances is called once per asking: an answer then says what became of that very call.
+RunInstances is called once per asking, or once for each part of a large one: an answer then says what became of it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
+from elsewhere import aws
 from elsewhere.backends.aws import away, catalog, ground, policy, request, shell
 from elsewhere.backends.aws import images as ami
 from elsewhere.backends.aws.clients import Clients, sdk
@@ -20,13 +21,13 @@ from elsewhere.backends.aws.settings import ARCHITECTURES, AwsSettings
 from elsewhere.backends.aws.sightings import ID, sighting
 from elsewhere.backends.aws.types import burstable, machine_type
 from elsewhere.backends.base import Condition, Deposit, Finding, Ground, Launch, NativeId, Sighting, Traits
-from elsewhere.errors import InternalError, NotFound, Refused, Unreachable
+from elsewhere.errors import InternalError, NotFound, PlaceError, Refused, Unreachable
 from elsewhere.model.catalog import Catalog, Image, MachineType
 from elsewhere.model.place import Offer
 from elsewhere.model.resources import Resources
 
-_PAGE, _NAMED, _ENDED = 1000, 200, 500
-"""Machines in a page of an answer, named in one filter, ended in one call."""
+_PAGE, _NAMED, _ENDED, _TAGGED = 1000, 200, 500, 500
+"""Machines in a page of an answer, named in one filter, ended in one call, tagged in one."""
 _REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d")
 _SIGNED = [{"Name": "tag-key", "Values": [PREFIX + name]} for name in SIGNATURE]
 ALIVE = (Condition.PENDING, Condition.RUNNING)
@@ -98,12 +99,33 @@ class Aws:
     # --- machines ---
 
     def submit(self, launch: Launch) -> Sequence[NativeId]:
-        """One RunInstances under a token made of the launch's id."""
+        """One RunInstances for each part of it, under tokens made of the launch's id: the same parts each time.
+
+        A part that is refused, or comes short, is the end: what came until then, and what the labels show, is the
+        answer. Of a part whose reply was lost nothing is known, so nothing is said of the others.
+        """
         if not signed({"launch": launch.id, **launch.labels}):
             raise InternalError(f"the launch {launch.id} lacks one of our labels: {', '.join(SIGNATURE)}")
         if any(secret in launch.script for secret in self.clients.secrets()):
             raise InternalError("the boot text holds the credentials of this machine; nothing was launched")
         region, words = self.plan(launch)
+        natives: list[NativeId] = []
+        for part in request.parts(launch, words):
+            try:
+                came = self._run(launch.id, region, part)
+            except Unreachable:
+                raise
+            except PlaceError:
+                if not natives:
+                    raise
+                came = self._come(launch.id, region)  # it may be the echo of one that was asked for before
+            natives = list(dict.fromkeys([*natives, *came]))
+            if len(came) < part["MaxCount"]:
+                break
+        self._regions.update(dict.fromkeys(natives, region))
+        return natives
+
+    def _run(self, launch: str, region: str, words: Mapping[str, Any]) -> list[NativeId]:
         try:
             with self.clients.talking("ec2:RunInstances", region):
                 answer = self.clients.get("ec2", region, once=True).run_instances(**words)
@@ -111,17 +133,15 @@ class Aws:
             if "IdempotentParameterMismatch" not in error.message:
                 raise
             # The token is known with other words: an image or subnet that changed meanwhile. The labels have the set.
-            found = self._launched(launch.id, region)
+            found = self._launched(launch, region)
             if not found:  # it was made all the same; a moment later they are shown
-                raise Unreachable(f"the launch {launch.id} is not shown yet", hint="it is asked again") from None
+                raise Unreachable(f"the launch {launch} is not shown yet", hint="it is asked again") from None
             return found
         except Refused as error:
             if "IdempotentInstanceTerminated" not in error.message:
                 raise
-            return self._launched(launch.id, region)  # it had come, and has ended since
-        natives = [str(instance["InstanceId"]) for instance in answer["Instances"]]
-        self._regions.update(dict.fromkeys(natives, region))
-        return natives
+            return self._launched(launch, region)  # it had come, and has ended since
+        return [str(instance["InstanceId"]) for instance in answer["Instances"]]
 
     def plan(self, launch: Launch, create: bool = True) -> tuple[str, dict[str, Any]]:
         """Where to, and the arguments of RunInstances. `create`: our closed security group may be made."""
@@ -163,6 +183,16 @@ class Aws:
         for region, natives in mine.items():
             for k in range(0, len(natives), _ENDED):
                 self._terminate(region, natives[k : k + _ENDED])
+
+    def ring(self, ids: Collection[NativeId]) -> None:
+        """By a tag of theirs that shows in their metadata: its value is new each time."""
+        now, mine = datetime.now(UTC).isoformat(), [native for native in ids if native in self._regions]
+        for region in sorted({self._regions[native] for native in mine}):
+            some = sorted(native for native in mine if self._regions[native] == region)
+            for k in range(0, len(some), _TAGGED):
+                with self.clients.talking("ec2:CreateTags", region):
+                    tag = {"Key": aws.RING, "Value": now}
+                    self.clients.get("ec2", region).create_tags(Resources=some[k : k + _TAGGED], Tags=[tag])
 
     def owned(self) -> Iterable[Sighting]:
         """One sweep of the regions asked; a page is a thousand machines."""
@@ -215,6 +245,14 @@ class Aws:
     def _launched(self, launch: str, region: str) -> list[NativeId]:
         filters = [{"Name": f"tag:{PREFIX}launch", "Values": [escape(launch)]}]
         return [seen.native for seen in self._seen(region, filters)]
+
+    def _come(self, launch: str, region: str) -> list[NativeId]:
+        """As `_launched`. Unreachable if that is not to be had: some are there, so nobody may take it for a refusal."""
+        try:
+            return self._launched(launch, region)
+        except PlaceError as error:
+            raise Unreachable(f"it is not known what came of the launch {launch}: {error.message}", hint=error.hint
+                              ) from error  # fmt: skip
 
     def _seen(self, region: str, filters: Sequence[Mapping[str, Any]]) -> Iterator[Sighting]:
         with self.clients.talking("ec2:DescribeInstances", region):

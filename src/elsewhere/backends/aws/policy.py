@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from elsewhere.aws import RING
 from elsewhere.backends.aws.labels import PREFIX
 from elsewhere.backends.aws.settings import AwsSettings
 from elsewhere.errors import UsageError
@@ -45,6 +46,8 @@ _PARTS = _allow("UsePartsOfMachines", ["ec2:RunInstances"], [
 _TAGS = _allow("LabelWhatIsCreated", ["ec2:CreateTags"], "arn:aws:ec2:*:*:*/*", {
     "StringEquals": {"ec2:CreateAction": ["RunInstances", "CreateSecurityGroup"]}})  # fmt: skip
 _END = _allow("EndOurMachines", ["ec2:TerminateInstances", "ec2:GetConsoleOutput"], "arn:aws:ec2:*:*:instance/*", _OURS)
+_RING = _allow("CallOurMachines", ["ec2:CreateTags"], "arn:aws:ec2:*:*:instance/*", {
+    **_OURS, "ForAllValues:StringEquals": {"aws:TagKeys": [RING]}})  # fmt: skip
 _GROUP = _allow("CloseTheDoor", ["ec2:CreateSecurityGroup"],
                 ["arn:aws:ec2:*:*:security-group/*", "arn:aws:ec2:*:*:vpc/*"])  # fmt: skip
 _SPOT = _allow("UseTheSpotMarket", ["iam:CreateServiceLinkedRole"],
@@ -62,7 +65,7 @@ _TERMINAL = _allow("AnswerATerminal", [
     "ssm:UpdateInstanceInformation", "ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel",
     "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel",
 ])  # fmt: skip
-_FIXED = (_LOOK, _IMAGE, _MACHINES, _PARTS, _TAGS, _END, _GROUP, _SPOT, _QUEUES, _SHELL)
+_FIXED = (_LOOK, _IMAGE, _MACHINES, _PARTS, _TAGS, _END, _RING, _GROUP, _SPOT, _QUEUES, _SHELL)
 
 
 def document(settings: AwsSettings, who: str = "user") -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,11 @@ from elsewhere.errors import Refused
 
 USER_DATA = 16 << 10
 """Bytes that EC2 takes, before base64."""
+MOST = 500
+"""Machines in one request. EC2 refuses one for more than its bucket of machines holds, 1,000 at most and 2 more each
+second, and advises several smaller ones: https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html"""
+_SHOWN = re.compile(r"(?!(?:\.|\.\.|_index)$)[A-Za-z0-9+\-=.,_:@]+")
+"""https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/work-with-tags-in-IMDS.html"""
 SYSTEM = 8 * GIB
 """Of the boot disk, beside what tasks need."""
 
@@ -49,7 +55,7 @@ def build(launch: Launch, settings: AwsSettings, site: Site) -> dict[str, Any]:
         "ImageId": site.image.id,
         "UserData": user_data(launch.script),
         "InstanceInitiatedShutdownBehavior": "terminate",
-        "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 2, "HttpEndpoint": "enabled"},
+        "MetadataOptions": _metadata(tags),
         "BlockDeviceMappings": [_disk(launch, settings, site.image)],
         "TagSpecifications": [{"ResourceType": thing, "Tags": tags} for thing in things],
         **_network(settings, site),
@@ -64,6 +70,13 @@ def build(launch: Launch, settings: AwsSettings, site: Site) -> dict[str, Any]:
     if settings.key:
         found["KeyName"] = settings.key
     return found
+
+
+def parts(launch: Launch, words: dict[str, Any]) -> list[dict[str, Any]]:
+    """The same request for at most `MOST` machines at a time, under tokens of their own; the first has that of all."""
+    tokens = [launch.id, *(f"{launch.id}.{start}" for start in range(MOST, launch.count, MOST))]
+    counts = [min(MOST, launch.count - start) for start in range(0, launch.count, MOST)]
+    return [{**words, "ClientToken": token(one), "MaxCount": count} for one, count in zip(tokens, counts, strict=True)]
 
 
 def token(launch: str) -> str:
@@ -100,6 +113,17 @@ def _disk(launch: Launch, settings: AwsSettings, image: Found) -> dict[str, Any]
     if settings.disk_type in ("io1", "io2"):
         ebs["Iops"] = 3000
     return {"DeviceName": image.root, "Ebs": ebs}
+
+
+def _metadata(tags: list[dict[str, str]]) -> dict[str, Any]:
+    """Version 2 only. Tags show there, so that a machine can be called by one, where EC2 takes all keys for that."""
+    shown = all(_SHOWN.fullmatch(tag["Key"]) for tag in tags)
+    return {
+        "HttpTokens": "required",
+        "HttpPutResponseHopLimit": 2,
+        "HttpEndpoint": "enabled",
+        "InstanceMetadataTags": "enabled" if shown else "disabled",
+    }
 
 
 def _network(settings: AwsSettings, site: Site) -> dict[str, Any]:

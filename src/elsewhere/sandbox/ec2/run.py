@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -21,6 +22,7 @@ from elsewhere.sandbox.market import Market
 OUR_PROFILE = "elsewhere"
 """An instance profile, with a role of the same name, that is there from the start."""
 _NOT_HERE = ("LaunchTemplate", "HibernationOptions", "ElasticGpuSpecification", "LicenseSpecification")
+_WORD = re.compile(r"(?!(?:\.|\.\.|_index)$)[0-9a-zA-Z\-_+=,.@:]+")
 _UNTOLD = ("ClientToken", "DryRun", "Action", "Version")
 
 
@@ -88,6 +90,7 @@ class Runs:
             token=str(asked.get("ClientToken", "")),
             stop_on_shutdown=asked.get("InstanceInitiatedShutdownBehavior", "stop") == "stop",
             quota=kind.quota,
+            shows_tags=_shows_tags(asked),
         )
 
     def _architecture(self, image: str, kind: catalog.MachineType, region: str) -> str:
@@ -239,6 +242,20 @@ def _tags(asked: Mapping[str, Any], kind: str) -> dict[str, str]:
         if row.get("ResourceType") == kind
         for tag in wire.listed(row.get("Tag"))
     }
+
+
+def _shows_tags(asked: Mapping[str, Any]) -> bool:
+    """Whether they are to be in its metadata; EC2 then takes no key that would be no word of a path."""
+    if asked.get("MetadataOptions", {}).get("InstanceMetadataTags") != "enabled":
+        return False
+    for key in _tags(asked, "instance"):
+        if not _WORD.fullmatch(key):
+            raise Refusal(
+                "InvalidParameterValue",
+                f"'{key}' is not a valid tag key. Tag keys must match pattern ([0-9a-zA-Z\\-_+=,.@:]{{1,255}}), and "
+                "must not be a reserved name ('.', '..', '_index')",
+            )
+    return True
 
 
 def profile_arn(name: str) -> str:
