@@ -461,3 +461,21 @@ def test_a_plan_resolves_the_environment_and_builds_nothing(shell: Shell) -> Non
         assert ran.status == 2 and "no-such-thing" in ran.err and "cannot be resolved for Python" in ran.err, ran.err
     assert shell("plan", "--secret", "NOT_SET", "--", "true").status == 2
     assert not (shell.home / "environments").exists() and not list(shell.home.glob("jobs/*"))
+
+
+def test_a_secret_that_is_printed_is_not_shown_and_is_in_no_record(shell: Shell) -> None:
+    shell.write(
+        "work.py",
+        "import os, sys\ndef f():\n    print('have', os.environ['TOKEN'])\n"
+        "    print('said', os.environ['TOKEN'], file=sys.stderr)\n    raise ValueError(os.environ['TOKEN'])\n",
+    )
+    shell.write("tasks.jsonl", '{"task_id": "a", "data": {}}\n')
+    env = {"TOKEN": "hush-hush-4711"}
+    assert shell("run", "tasks.jsonl", "--entry", "work:f", "--secret", "TOKEN", env=env).status == 1
+    shown = shell("logs", "@last/a", env=env)
+    assert f"have {'*' * 14}\n" in shown.out and f"said {'*' * 14}\n" in shown.out + shown.err
+    told = shell("results", "--failed", env=env).out
+    assert "*" * 14 in told and "hush" not in told
+    for path in shell.home.rglob("*"):
+        if path.is_file() and path.suffix not in (".out", ".err"):
+            assert b"hush-hush" not in path.read_bytes(), path

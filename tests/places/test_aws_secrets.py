@@ -22,7 +22,7 @@ def whisper(place):
     Path(place, "runs").touch()
     while not Path(place, "go").exists():
         time.sleep(0.02)
-    print("the token is known")
+    print("the token is known:", os.environ["TOKEN"], flush=True)
     return os.environ["TOKEN"][::-1]
 """
 

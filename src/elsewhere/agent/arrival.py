@@ -72,7 +72,7 @@ def arrive(
             letter = letters.unpack_letter(disclose(meets.verifier, purpose, meets.store.get(key)))
             contents = keys.open(job, letter)
             spec = charter.there(own, python)
-            spec = replace(spec, secrets={}, env={**spec.env, **contents.secrets})
+            spec = replace(spec, secrets={}, hidden=tuple(contents.secrets), env={**spec.env, **contents.secrets})
             return replace(charter, spec=spec, directory=str(own), key=contents.key)
         except (NotFound, Refused):  # refused: to a process of this machine before us
             pause(wait)

@@ -64,6 +64,8 @@ class Boot:
     key: bytes = b""
     home: str = ""
     """The job's directory, in which all of these lie."""
+    hidden: tuple[str, ...] = ()
+    """Variables whose values are secret: struck out of what an attempt that fails says."""
     box: Box | None = None
     """The container in which tasks run; what it is on this machine has been found out."""
 
@@ -78,7 +80,7 @@ class Boot:
             recycle_memory=spec.recycle_memory, inputs=tuple((one.name, one.source) for one in spec.inputs),
             outputs=spec.outputs, collected=str(job_directory / "outputs"), store=str(job_directory / "store"),
             scratch=str(job_directory / "scratch"), checkpoints=str(job_directory / "checkpoints"), key=seal_key,
-            home=str(job_directory), box=spec.box,
+            home=str(job_directory), hidden=tuple({*spec.hidden, *spec.secrets}), box=spec.box,
         )  # fmt: skip
 
     @property
@@ -128,7 +130,8 @@ class Boot:
             "recycle_memory": self.recycle_memory, "inputs": [list(one) for one in self.inputs],
             "outputs": list(self.outputs), "collected": self.collected, "store": self.store, "scratch": self.scratch,
             "checkpoints": self.checkpoints, "key": self.key, "packages": _lent(),
-            "parent": 0 if self.within else os.getpid(), "box": {} if self.within else self.plan(),
+            "hidden": list(self.hidden), "parent": 0 if self.within else os.getpid(),
+            "box": {} if self.within else self.plan(),
         }  # fmt: skip
 
 

@@ -43,7 +43,7 @@ class Outflow:
             self._turn.notify()
         if self._thread.ident is not None:
             self._thread.join()
-        self._send()
+        self._send(last=True)
 
     def _run(self) -> None:
         while True:
@@ -54,11 +54,11 @@ class Outflow:
                 self._at_once = False
             self._send()
 
-    def _send(self) -> None:
+    def _send(self, last: bool = False) -> None:
         with suppress(ElsewhereError, OSError):
             if self.followed:
                 self.upload.send_pages()
-            self.upload.send()
+            self.upload.send(last)
 
 
 class InTurns:
@@ -78,10 +78,10 @@ class InTurns:
             self._send()
 
     def close(self) -> None:
-        self._send()
+        self._send(last=True)
 
-    def _send(self) -> None:
+    def _send(self, last: bool = False) -> None:
         with suppress(ElsewhereError, OSError):
             if self.followed:
                 self.upload.send_pages()
-            self.upload.send()
+            self.upload.send(last)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import selectors
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from elsewhere.hosts import write_whole
 from elsewhere.model.reports import BootStep, Ended
 from elsewhere.ship.charter import Charter, unpack
 from elsewhere.ship.script import KEPT, LOG
+from elsewhere.slot import masking
 
 
 def serve(
@@ -58,7 +59,7 @@ def serve(
             channel.report(left)
         slots = Slots(_boot(charter), joining.slots, place, selector, joining.share)
         process = Process(ways, channel, slots, joining.directory, lambda: time.monotonic() - born)
-        _beside(process, channel, place, exits)
+        _beside(process, channel, place, exits, masking.words(charter.spec.env[name] for name in charter.spec.hidden))
         if ready is not None:
             ready(process)
         try:
@@ -93,14 +94,16 @@ def leave(channel: FarChannel) -> None:
         close()
 
 
-def _beside(process: Process, channel: FarChannel, place: Path, exits: ExitStack) -> None:
+def _beside(
+    process: Process, channel: FarChannel, place: Path, exits: ExitStack, hidden: Sequence[bytes]
+) -> None:  # fmt: skip
     """What goes on beside the loop on a machine that is far: its output goes home, its place's notices are heard."""
     words: Mapping[str, str] = getattr(channel, "words", {})
     store = getattr(channel, "store", None)
     if store is not None:
         from elsewhere.channels.output import Upload
 
-        upload = Upload(store, process.ways.name, place, process.directory / LOG)
+        upload = Upload(store, process.ways.name, place, process.directory / LOG, hidden)
         if isinstance(store, Lent):
             process.outflow = InTurns(upload)
             process.between.append(process.outflow.turn)

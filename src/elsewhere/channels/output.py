@@ -6,9 +6,11 @@ An agent writes each segment once; the name says which part of which file it is,
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from elsewhere.slot import masking
 from elsewhere.stores import Store
 
 OUTPUT, PAGES, BOOTS = "output/", "pages/", "boots/"
@@ -55,9 +57,12 @@ def boot_of(key: str) -> str:
 class Upload:
     """The agent's end: puts what its slots have printed since the last time into the store."""
 
-    def __init__(self, store: Store, agent: str, directory: Path, boot: Path | None = None) -> None:
-        """`directory`: that of the agent's slots. `boot`: the file of what the boot has said."""
-        self.store, self.agent, self.directory, self.boot = store, agent, directory, boot
+    def __init__(
+        self, store: Store, agent: str, directory: Path, boot: Path | None = None, hidden: Sequence[bytes] = ()
+    ) -> None:
+        """`directory`: that of the agent's slots. `boot`: the file of what the boot has said. `hidden`: secrets, which
+        are struck out of what goes up."""
+        self.store, self.agent, self.directory, self.boot, self.hidden = store, agent, directory, boot, hidden
         self._boot = 0
         self._sent: dict[str, int] = {}
         self._pages: dict[str, bytes] = {}
@@ -75,11 +80,12 @@ class Upload:
         if self.boot is not None and self.boot.is_file() and ((size := self.boot.stat().st_size) != self._boot or last):
             with self.boot.open("rb") as file:
                 file.seek(max(0, size - MOST))
-                self.store.put(f"{BOOTS}{self.agent}", file.read(MOST) + last)
+                self.store.put(f"{BOOTS}{self.agent}", masking.masked(file.read(MOST) + last, self.hidden))
             self._boot = size
 
-    def send(self) -> int:
-        """How many bytes went up. Unreachable: the rest goes the next time."""
+    def send(self, last: bool = False) -> int:
+        """How many bytes went up. Unreachable: the rest goes the next time; so does what may be the beginning of a
+        secret, unless nothing comes after it."""
         self.send_boot()
         went = 0
         for path in sorted(self.directory.glob("*.*.*")):
@@ -90,10 +96,12 @@ class Upload:
                 file.seek(begin)
                 while begin < size:
                     data = file.read(min(MOST, size - begin))
+                    if not last:
+                        data = data[: len(data) - masking.begun(data, self.hidden)]
                     if not data:
                         break
                     segment = Segment(self.agent, path.name, begin, begin + len(data))
-                    self.store.put(segment.key, data)
+                    self.store.put(segment.key, masking.masked(data, self.hidden))
                     begin = self._sent[path.name] = segment.end
                     went += len(data)
         return went

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,12 @@ from elsewhere.cli import which
 from elsewhere.cli.grammar import Command, Option
 from elsewhere.cli.read import positive
 from elsewhere.cli.terminal import is_terminal, tell
+from elsewhere.errors import ElsewhereError
 
 if TYPE_CHECKING:
     from elsewhere.ledger.questions import Questions
     from elsewhere.ledger.views import Attempt, TaskView
+    from elsewhere.observe.logs import Shelf
     from elsewhere.session import JobFiles
 
 LOOK_EVERY = 0.1
@@ -119,14 +122,14 @@ def _of_task(files: JobFiles, ledger: Questions, view: TaskView, streams: list[s
     """The ended attempts, then the one that runs; with --follow, until the task has ended."""
     from elsewhere.observe import safe
 
-    sheet = Sheet(asked.raw, headings=False)
+    sheet, shelf = Sheet(asked.raw, headings=False), _shelf(files, ledger)
     name, number = safe.one_line(view.id), 0
     sheet.headings = not asked.raw and view.attempt > 1 and asked.attempt is None
     while True:
         for attempt in ledger.attempts(view.id):
             if attempt.attempt > number and asked.attempt in (None, attempt.attempt):
                 number = attempt.attempt
-                _ended(files, attempt, f"{name}, attempt {number}", streams, sheet)
+                _ended(shelf, attempt, f"{name}, attempt {number}", streams, sheet)
         if asked.attempt is None or asked.attempt > number:
             number = max(number, _running(files, ledger, view, number, streams, sheet, asked.follow))
         sheet.flush()
@@ -136,11 +139,24 @@ def _of_task(files: JobFiles, ledger: Questions, view: TaskView, streams: list[s
         time.sleep(LOOK_EVERY)
 
 
-def _ended(files: JobFiles, attempt: Attempt, name: str, streams: list[str], sheet: Sheet) -> None:
+def _shelf(files: JobFiles, ledger: Questions) -> Shelf:
+    """Of a job that runs here without its secrets, where they can be had; elsewhere they are struck out before."""
+    from elsewhere.config.secret import Secret
+    from elsewhere.observe import logs
+    from elsewhere.slot import masking
+
+    known = []
+    for reference in ledger.spec.secrets.values():
+        with suppress(ElsewhereError):
+            known.append(Secret(reference).reveal())
+    return logs.shelf(files.directory, masking.words(known))
+
+
+def _ended(shelf: Shelf, attempt: Attempt, name: str, streams: list[str], sheet: Sheet) -> None:
     from elsewhere.observe import logs
 
     for stream in streams:
-        for piece in logs.printed(logs.shelf(files.directory), attempt, stream):
+        for piece in logs.printed(shelf, attempt, stream):
             sheet.write(f"{name}, {'standard output' if stream == 'out' else 'standard error'}", piece)
 
 
@@ -150,7 +166,7 @@ def _running(
     """What the attempt that runs has printed; with `follow` until it has ended. Its number, or 0 if none runs."""
     from elsewhere.observe import logs
 
-    shelf = logs.shelf(files.directory)
+    shelf = _shelf(files, ledger)
     pages = [page for page in shelf.pages() if page.n == view.n and page.attempt > after]
     if not pages or not _goes_on(files, view.n):
         return 0
@@ -193,12 +209,12 @@ def _of_job(files: JobFiles, ledger: Questions, streams: list[str], asked: Simpl
     alone = ledger.count().total == 1
     sheet = Sheet(asked.raw, headings=not alone)
     live = _goes_on(files)
-    shelf = logs.shelf(files.directory)
+    shelf = _shelf(files, ledger)
     tail = logs.Tail.from_now(shelf, streams) if live else None
     for task, attempt in _printed(ledger):
         if asked.attempt in (None, attempt.attempt):
             name = safe.one_line(task) + (f", attempt {attempt.attempt}" if attempt.attempt > 1 else "")
-            _ended(files, attempt, name, streams, sheet)
+            _ended(shelf, attempt, name, streams, sheet)
     sheet.flush()
     while tail is not None:
         over = not _goes_on(files)  # looked at first, so that the last words are read after it

@@ -62,7 +62,7 @@ def dialled(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.Bas
     found = freight.packed(spec, where, ())
     load = freight.described(spec, where, found)
     store = DirectoryStore(files.directory / "far", sync=False)
-    told = replace(spec, env={**spec.env, **secret.revealed(spec.secrets)}, secrets={})
+    told = replace(spec, env={**spec.env, **secret.revealed(spec.secrets)}, hidden=tuple(spec.secrets), secrets={})
     pipe = Pipe(charter=pack(Charter(told, "", files.seal_key(), load.roots, load.software)), store=store)
     bounds = _bounds(spec, backend)
     pool = Pool(backend, ledger, bounds, epoch, _order(spec, bounds, cast(Dialled, backend), load, found))

@@ -159,6 +159,8 @@ class JobSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Variables whose values are never written down: name -> where the value is kept (config/secret.py)."""
+    hidden: tuple[str, ...] = ()
+    """Variables whose values are secret, on a machine that was given them and not the references."""
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     timeout: timedelta | None = None
     grace: timedelta = timedelta(seconds=5)

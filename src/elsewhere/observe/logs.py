@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 from elsewhere.model.reports import Output
 from elsewhere.model.states import TaskState
-from elsewhere.slot import wire
+from elsewhere.slot import masking, wire
 
 PIECE = 256 * 1024
 STREAMS = ("out", "err")
@@ -75,8 +75,9 @@ class Disk:
     """The shelf of slots whose files this machine sees: those of the controller, in `slots/` of the job's directory,
     and those of agents in processes of their own that work below its `agents/`."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, hidden: Sequence[bytes] = ()) -> None:
+        """`hidden`: secrets, which are struck out of what is read."""
+        self.directory, self.hidden = directory, hidden
         self._of: dict[str, Path] = {}
 
     def sources(self) -> Sequence[Source]:
@@ -102,12 +103,18 @@ class Disk:
             return
         with file:
             file.seek(begin)
+            rest = b""
             while end is None or begin < end:
                 piece = file.read(PIECE if end is None else min(PIECE, end - begin))
                 if not piece:
-                    return
+                    break
                 begin += len(piece)
-                yield piece
+                piece = rest + piece
+                keep = len(piece) - masking.begun(piece, self.hidden)
+                piece, rest = piece[:keep], piece[keep:]
+                yield masking.masked(piece, self.hidden)
+            if rest:
+                yield masking.masked(rest, self.hidden)
 
     def pages(self) -> list[Page]:
         paths = (path for agent in self._agents() for path in self._of[agent].glob("*.page"))
@@ -128,9 +135,9 @@ class Disk:
         return sorted(self._of)
 
 
-def shelf(directory: Path) -> Shelf:
-    """Where the output of the job is to be had whose own directory this is."""
-    return Disk(directory)
+def shelf(directory: Path, hidden: Sequence[bytes] = ()) -> Shelf:
+    """Where the output of the job is to be had whose own directory this is, without these secrets."""
+    return Disk(directory, hidden)
 
 
 def printed(shelf: Shelf, attempt: AttemptLike, stream: str) -> Iterator[bytes]:

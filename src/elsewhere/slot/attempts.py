@@ -55,6 +55,7 @@ class Attempts(Calls):
     def __init__(self) -> None:
         super().__init__()
         self.delivery: Any = None
+        self.hidden: list[bytes] = []
         self.stopping = 0
         self.child = 0
         self.pid = os.getpid()
@@ -214,6 +215,10 @@ class Attempts(Calls):
         """Append the record: after this the attempt cannot be lost by any process's death."""
         if self.workplace is not None:
             told = self.workplace.leave(delivery, told)
+        if self.hidden and told[1] == FAILURE:
+            from elsewhere.slot import masking
+
+            told = (told[0], told[1], masking.failure(told[2], self.hidden))
         output = self.output
         for buffer in output.buffers:
             if buffer.written:

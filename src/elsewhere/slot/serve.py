@@ -208,6 +208,10 @@ class Slot(Forks):
         """Find what tasks call. Whatever the user's code raises now becomes the answer to every task."""
         words = self.words
         self.environ = dict(os.environb)
+        if words["hidden"]:
+            from elsewhere.slot import masking
+
+            self.hidden = masking.words(os.environ.get(name, "") for name in words["hidden"])
         entry.lend(words["packages"])
         entry.prepare(words["path"], words["cwd"], words["target"])
         try:
