@@ -35,6 +35,9 @@ class Slots:
     def room(self) -> int:
         return 0
 
+    def stock(self, seconds: float) -> int:
+        return 0
+
     def put(self, deliveries: Any) -> None: ...
 
     def settled(self) -> None: ...

@@ -21,12 +21,17 @@ pytestmark = [pytest.mark.needs("sshd", "ssh"), pytest.mark.slow, pytest.mark.ti
 
 WORK = """
 import os, time
-def f(n, seconds=0.02, size=1):
+def f(n, seconds=0.02, size=1, hosts=False):
+    home = os.path.basename(os.environ["HOME"])
+    open(os.path.join(os.environ["HOME"], "here"), "w").close()
+    marks = [os.path.join(os.path.dirname(os.environ["HOME"]), f"node{k}", "here") for k in (1, 2)]
+    while hosts and not all(map(os.path.exists, marks)):
+        time.sleep(0.05)
     with open(os.path.join(os.environ["RAN"], f"{n}-{os.getpid()}-{time.time_ns()}"), "w"):
         pass
     print("task", n)
     time.sleep(seconds)
-    return {"n": n, "home": os.path.basename(os.environ["HOME"]), "text": "x" * size}
+    return {"n": n, "home": home, "text": "x" * size}
 """
 BOUND = 240.0
 
@@ -95,7 +100,7 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
 
 
 def test_a_list_runs_on_all_hosts_and_all_of_it_comes_home(lab: Lab) -> None:
-    lab.run("run", lab.tasks(60, size=70_000), "--entry", "work:f", "--on", "lab", "--quiet")
+    lab.run("run", lab.tasks(60, size=70_000, hosts=True), "--entry", "work:f", "--on", "lab", "--quiet")
     results = lab.results()
     assert len(results) == 60 and all(one["state"] == "succeeded" for one in results.values())
     values = [one["result"] for one in results.values()]

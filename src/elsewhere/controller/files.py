@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,10 +109,10 @@ class JobFiles:
         path = self.directory / name
         if path.exists():
             return path.read_bytes()
-        draft = self.directory / f".{name}-{secrets.token_hex(8)}"
+        draft = self.directory / f".{name}-{os.urandom(8).hex()}"
         fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "wb") as file:
-            file.write(secrets.token_bytes(32))
+            file.write(os.urandom(32))
             file.flush()
             os.fsync(file.fileno())
         with contextlib.suppress(FileExistsError):  # whole, or not there: of two that make it at once, the first wins
