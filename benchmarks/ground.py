@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -24,8 +25,11 @@ class Ground:
         self.small = small
         self.homes = 0
         self.home = self.path
+        self.exits = ExitStack()
+        """What was started for this run, and is ended with it."""
 
     def close(self) -> None:
+        self.exits.close()
         shutil.rmtree(self.path, ignore_errors=True)
 
     def sized(self, n: int) -> int:
