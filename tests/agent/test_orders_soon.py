@@ -49,6 +49,7 @@ class Channel:
     def __init__(self) -> None:
         self.read: list[str] = []
         self.followed: tuple[int, ...] = ()
+        self.pushed = False
 
     def told(self) -> Orders:
         self.read.append("told")
@@ -134,3 +135,13 @@ def test_output_goes_home_soon_where_the_task_that_is_followed_runs(
     made.call()
     made.turn()
     assert seen == [soon]
+
+
+def test_what_is_pushed_is_read_in_the_next_turn_whatever_runs(scene: Any) -> None:
+    made, slots, channel, _ = scene
+    slots.ends = [ended(60.0)]
+    made.turn()
+    assert channel.read == []
+    channel.pushed = True
+    made.turn()
+    assert channel.read == ["told"]

@@ -150,6 +150,13 @@ def test_orders_are_pushed_and_told_to_who_joins_later(line: Line) -> None:
     assert line.away.told().over
 
 
+def test_orders_that_have_come_are_known_of_until_they_are_read(line: Line) -> None:
+    assert not line.away.pushed
+    line.home.collect(0)
+    line.home.order(Orders("job-1", 1))
+    assert line.away.pushed and line.away.told().epoch == 1 and not line.away.pushed
+
+
 def test_the_charter_comes_down_the_pipe_or_it_is_said_that_nobody_answers(line: Line, tmp_path: Path) -> None:
     assert line.away.read_charter() == b"words"
     lonely = Away("b", lambda: None, tmp_path / "b", lease=LEASE)

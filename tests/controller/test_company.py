@@ -83,15 +83,16 @@ class Crew:
 class Kept:
     """A job of eight tasks, four of them handed out, with its log in `store`."""
 
-    def __init__(self) -> None:
+    def __init__(self, billed: bool = True) -> None:
         self.store, self.crew, self.stop = MemoryStore(), Crew(), Stop()
         self.ledger = Ledger.create(":memory:", JobSpec("job-1", "fit", Entry("function", "a:b")))
         with self.ledger.moving():
             self.ledger.add(NewTask(f"t{k}", b"{}") for k in range(8))
             self.ledger.complete()
-        journal = Journal(self.store, lambda _: None)
-        journal.found(self.ledger)
-        journal.attach(self.ledger)
+        if billed:
+            journal = Journal(self.store, lambda _: None)
+            journal.found(self.ledger)
+            journal.attach(self.ledger)
         self.controller = Controller(self.ledger, self.crew, self.stop)  # type: ignore[arg-type]
         self.controller.turn()
         assert [d.n for d in self.crew.sent] == [1, 2, 3, 4]
@@ -140,6 +141,17 @@ def test_nothing_waits_where_slots_are_out_of_work_and_there_is_more(kept: Kept)
     kept.crew.say(end(1))
     kept.controller.turn()
     assert kept.ledger.count().succeeded == 1
+
+
+def test_where_commits_are_not_billed_nothing_waits_once_all_that_is_out_has_ended() -> None:
+    kept = Kept(billed=False)
+    kept.crew.say(Claimed("i-1", ((1, 1),)), end(1), end(2), end(3))
+    kept.controller.turn()
+    assert kept.ledger.count().succeeded == 0, "a fourth is out"
+    kept.crew.say(end(4))
+    kept.controller.turn()
+    assert kept.ledger.count().succeeded == 4
+    kept.stop.close()
 
 
 def test_at_the_tail_reports_wait_until_nothing_else_is_out(kept: Kept) -> None:

@@ -34,7 +34,7 @@ POLL = (0.02, 0.5)
 """Seconds between two looks at a channel that does not call: at first, and when nothing has come for long."""
 IDLE = 3.0
 """Seconds between two looks at the orders while there is nothing to do, or work that takes long, or nothing more is to
-be taken; where a look costs, channels have some of their own."""
+be taken; where a look costs, channels have some of their own, and what is pushed is read as it comes."""
 LONG = 120.0
 """Seconds; who does shorter tasks reads orders with each claim, and a request more for each would cost too much."""
 LAST = 15.0
@@ -154,6 +154,9 @@ class Process:
         if self._called:
             self._called, self._asked = False, now
             self._ask("told_now")
+        elif getattr(self.channel, "pushed", False):
+            self._asked = now
+            self._ask("told")
         elif now - self._asked >= IDLE:
             self._asked = now
             if self.hands.empty or self._takes_long():

@@ -71,6 +71,8 @@ class Away:
         self._beat = b""
         """The last heartbeat, which needs no keeping: said again when we are back."""
         self._orders = Orders("")
+        self._unread = False
+        """Orders have come that nobody has asked for yet."""
         self._answers: dict[str, words.Item] = {}
         self._silence: tuple[Stream, int] | None = None
         """The connection on which an answer did not come, and how much had come by then."""
@@ -101,7 +103,14 @@ class Away:
     def told(self) -> Orders:
         """The orders as they were last pushed; empty ones if none were."""
         self._turn()
+        self._unread = False
         return self._orders
+
+    @property
+    def pushed(self) -> bool:
+        """Have orders come since they were last read? A look costs nothing."""
+        self._turn()
+        return self._unread
 
     def claim(self, agent: str, room: Room, lease: timedelta) -> Sequence[Claim]:
         self._turn()
@@ -257,7 +266,7 @@ class Away:
             self._journal.confirm(number)
             self._holding.difference_update(self._saying.pop(number, ()))
         elif kind == words.ORDERS:
-            self._orders = unpack_orders(body)
+            self._orders, self._unread = unpack_orders(body), True
         elif kind in (words.FOUND, words.KEPT):
             item = words.read(words.item, body)
             self._answers[item.key] = item

@@ -175,7 +175,13 @@ class Controller:
         now = time.monotonic()
         self._since = self._since or now
         waited = len(self._receipts) >= COLLECT or now - self._since >= self.crew.patience
-        return waited or (not self.crew.pending and self._is_awaited())
+        return waited or self._is_all() or (not self.crew.pending and self._is_awaited())
+
+    def _is_all(self) -> bool:
+        """Has all that is out ended with these? No other report will keep these company: a call waits for one."""
+        if self.ledger.journal is not None:
+            return False
+        return 0 < self.ledger.counts.handed_out <= sum(isinstance(r[0], Ended) for r in self._receipts)
 
     def _is_awaited(self) -> bool:
         """Does anything wait for this commit? Where commits are billed it is not made just because slots have no more
