@@ -46,7 +46,7 @@ def settle_up(cloud: Sandbox, files: session.JobFiles, machines: int) -> None:
         receipt = cost.bill(known, datetime.now(UTC), timedelta(0), 0, 5)
     assert (receipt.machines, receipt.held, receipt.unsure) == (machines, 0, 0)
     dollars = sum(float(line["seconds"]) for line in lines) / 3600 * 0.085
-    assert float(receipt.spent) == pytest.approx(dollars, rel=0.05)
+    assert float(receipt.spent) == pytest.approx(dollars, rel=0.1)
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,9 @@ def test_a_controller_may_die_at_any_call_and_commit(
     points = clean(world, tmp_path / "clean", flow)
     assert len({point.partition("#")[0] for point in points}) > 10, points
     chosen = [*always, *sample([point for point in points if point not in always], 7, 2)]
-    assert walk(world, tmp_path, flow, chosen) >= len(chosen) - 1
+    assert (
+        walk(world, tmp_path, flow, chosen) >= len(chosen) - 2
+    )  # a machine that has heard leaves before it is stopped
 
 
 @pytest.mark.soak

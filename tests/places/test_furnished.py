@@ -123,6 +123,7 @@ def test_a_setup_that_fails_is_said_in_its_own_last_lines_and_no_task_is_run(clo
     until(lambda: all(machine["state"] == "terminated" for machine in cloud.machines()), "every machine has ended")
 
 
+@pytest.mark.soak
 def test_machines_on_which_something_failed_are_kept_to_be_looked_at_and_ended_at_a_word(
     cloud: Sandbox, project: Path
 ) -> None:
@@ -182,6 +183,7 @@ def test_inputs_are_there_and_outputs_come_home(cloud: Sandbox, project: Path, t
     nothing_is_left(cloud)
 
 
+@pytest.mark.soak
 def test_a_machine_whose_archives_cannot_be_fetched_sends_what_its_boot_has_said(
     cloud: Sandbox, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

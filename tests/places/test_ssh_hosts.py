@@ -159,7 +159,7 @@ def test_connections_that_are_reset_in_the_middle_of_a_message_lose_nothing(lab:
 
 @pytest.mark.parametrize(
     ("ways", "seconds"),
-    [(("home",), 20), pytest.param(("out",), 20, marks=pytest.mark.soak),
+    [(("home",), 15), pytest.param(("out",), 20, marks=pytest.mark.soak),
      pytest.param(("out", "home"), 60, marks=pytest.mark.soak),
      pytest.param(("out", "home"), 600, marks=[pytest.mark.soak, pytest.mark.timeout(1500)])],
 )  # fmt: skip

@@ -188,8 +188,8 @@ def test_the_quick_start_runs_as_it_is_written(cloud: Sandbox, project: Project)
 @pytest.mark.parametrize(
     ("script", "said"),
     [("set -e\necho first\ncd /no/such/place\npython3 my_worker.py\n", "cd: /no/such/place"),
-     ("echo first\npython3 no_such_worker.py\n", "no_such_worker.py"),
-     ("echo first\necho I start nothing\n", "I start nothing")],
+     pytest.param("echo first\npython3 no_such_worker.py\n", "no_such_worker.py", marks=pytest.mark.soak),
+     pytest.param("echo first\necho I start nothing\n", "I start nothing", marks=pytest.mark.soak)],
 )  # fmt: skip
 def test_a_script_that_fails_shows_its_last_lines_and_leaves_nothing(
     cloud: Sandbox, project: Project, script: str, said: str
