@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elsewhere.controller import control, directory
-from elsewhere.controller.directory import find, listing
+from elsewhere.controller.directory import find, listing, sweep_disk
 from elsewhere.controller.files import JobFiles
 from elsewhere.controller.lock import Holder, Lock
-from elsewhere.controller.lock import read as read_lock
 from elsewhere.controller.stop import Stop
 from elsewhere.controller.view import View
 from elsewhere.errors import InvalidTask, JobHeld, StateError, UsageError
@@ -33,7 +32,8 @@ if TYPE_CHECKING:
 # fmt: off
 __all__ = ["Counts", "Holder", "JobFiles", "Stop", "View",
            "add", "boot_log", "bring", "cancel", "create", "detach", "find", "hand", "hold", "holder", "inventory",
-           "is_put_away", "listing", "networks", "remove", "retry", "run_here", "settle", "stop", "survey", "sweep"]
+           "is_put_away", "listing", "networks", "remove", "retry", "run_here", "settle", "stop", "survey", "sweep",
+           "sweep_disk"]
 # fmt: on
 
 
@@ -305,6 +305,7 @@ def _held(files: JobFiles) -> Iterator[Ledger]:
 
 def cancel(files: JobFiles, tasks: Sequence[str] | None = None) -> int:
     """Cancel these tasks (None: all), through the controller if there is one; how many were unfinished."""
+    files.require_here()
     for _ in range(3):
         answer = control.ask(files.control, {"do": "cancel", "tasks": None if tasks is None else list(tasks)})
         if answer is not None:
@@ -349,7 +350,7 @@ def stop(files: JobFiles, *, now: bool = False) -> bool:
 
 
 def read_holder_error(files: JobFiles) -> JobHeld:
-    held = read_lock(files.lock)
+    held = files.holder()
     where = f"process {held.pid} on {held.host}" if held else "another process"
     return JobHeld(f"the job is run by {where}, which does not answer", hint="cancel it from that host")
 
@@ -364,12 +365,22 @@ def retry(files: JobFiles, tasks: Sequence[str] | None = None) -> int:
 
 
 def remove(files: JobFiles) -> None:
-    """Remove a job and all its files. JobHeld: it is running. Twice: harmless."""
-
+    """Remove a job and all its files. JobHeld: it is running, or not over and another host's. Twice: harmless."""
     if not files.directory.exists():
         return
+    if files.is_away and not is_over(files):
+        files.require_here()
     with Lock(files.lock):
         directory.remove(files)
+
+
+def is_over(files: JobFiles) -> bool:
+    """Has every task of it ended, as far as can be read here?"""
+    ledger = files.open()
+    try:
+        return ledger.count().over
+    finally:
+        ledger.close()
 
 
 def is_put_away(files: JobFiles) -> bool:
@@ -387,4 +398,4 @@ def is_put_away(files: JobFiles) -> bool:
 
 def holder(files: JobFiles) -> Holder | None:
     """Who runs the job now; None: nobody."""
-    return read_lock(files.lock)
+    return files.holder()

@@ -113,6 +113,7 @@ def _sweep() -> None:
     """What an interrupted creation or removal left behind, if it is a day old."""
     import shutil
 
+    from elsewhere import session
     from elsewhere.config.home import home
 
     jobs = home() / "jobs"
@@ -120,6 +121,7 @@ def _sweep() -> None:
         for path in jobs.glob(pattern):
             if time.time() - path.stat().st_mtime > 86400:
                 shutil.rmtree(path, ignore_errors=True)
+    session.sweep_disk()
 
 
 def _tell(asked: SimpleNamespace, gone: list[dict[str, Any]], kept: int) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 from elsewhere.config.home import home, is_network
-from elsewhere.controller.files import JobFiles, local_directory
+from elsewhere.controller.files import JobFiles, local_directory, local_disk
 from elsewhere.errors import UnknownJob
 
 
@@ -52,7 +51,8 @@ def new_ledger(files: JobFiles) -> Path:
     if not is_network(files.directory):
         return files.directory / "ledger.db"
     path = local_directory(files.id)
-    (files.directory / "where").write_text(json.dumps({"host": socket.gethostname(), "path": str(path)}))
+    (path / "of").write_text(str(jobs() / files.id))
+    files.point(path)
     return path / "ledger.db"
 
 
@@ -71,6 +71,17 @@ def remove(files: JobFiles) -> None:
     for name in names().glob("*"):
         if name.is_symlink() and name.readlink().name == files.id:
             name.unlink(missing_ok=True)
+
+
+def sweep_disk() -> None:
+    """Remove from this host's own disk the ledgers of jobs that were removed on another host."""
+    import shutil
+
+    for pointer in local_disk().glob("job-*/of") if is_network(jobs()) else ():
+        job = Path(pointer.read_text())
+        draft = job.with_name(f".new-{job.name}")
+        if job.parent == jobs() and not job.exists() and not draft.exists():
+            shutil.rmtree(pointer.parent, ignore_errors=True)
 
 
 def listing() -> list[JobFiles]:

@@ -50,12 +50,16 @@ def drive(
     with Lock(files.lock), contextlib.ExitStack() as exits:
         ledger = Ledger.open(files.ledger)
         exits.callback(ledger.close)
-        if files.elsewhere() is not None:
+        where = files.elsewhere()
+        if where is not None:
+            exits.callback(files.point, where[1])
             exits.callback(ledger.copy_to, files.copy)
         corner = corner_of(files, ledger)
         if corner is not None:
             exits.push(_leaves(corner, ledger))
         epoch = take_over(files, ledger)
+        if where is not None:
+            files.point(where[1], epoch, os.getpid())
         selector = selectors.DefaultSelector()
         exits.callback(selector.close)
         try:
@@ -67,7 +71,7 @@ def drive(
         exits.callback(_forget_if_over, files, ledger)
         exits.callback(crew.close, now=True)
         controller = Controller(ledger, crew, stop, heard=heard, watch=watch)
-        if files.elsewhere() is not None:
+        if where is not None:
             controller.copy = files.copy
         control = Control(files.control, controller.answer)
         exits.callback(control.close)

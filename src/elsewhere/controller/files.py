@@ -8,9 +8,13 @@ import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from elsewhere.controller.lock import Holder
+from elsewhere.controller.lock import read as read_lock
 from elsewhere.controller.readers import Readers
 from elsewhere.errors import JobHeld, StateError
+from elsewhere.hosts import write_whole
 from elsewhere.ledger.questions import Questions
 
 
@@ -24,11 +28,19 @@ class JobFiles:
     @property
     def ledger(self) -> Path:
         """The live file; on another host than its own, the copy that was made last."""
+        return self.copy if self.is_away else self._live / "ledger.db"
+
+    @property
+    def is_away(self) -> bool:
+        """Does the live ledger lie on another host?"""
         where = self.elsewhere()
-        if where is None:
-            return self.directory / "ledger.db"
-        host, path = where
-        return path / "ledger.db" if host == socket.gethostname() else self.copy
+        return where is not None and where[0] != socket.gethostname()
+
+    @property
+    def _live(self) -> Path:
+        """For what lives as long as a controller: a network file system may have neither locks nor sockets."""
+        where = self.elsewhere()
+        return self.directory if where is None or self.is_away else where[1]
 
     @property
     def copy(self) -> Path:
@@ -36,16 +48,31 @@ class JobFiles:
 
     def elsewhere(self) -> tuple[str, Path] | None:
         """(host, directory) of the live ledger, when the state directory lies on a network; None: it is here."""
+        where = self._where()
+        return (str(where["host"]), Path(where["path"])) if where else None
+
+    def _where(self) -> dict[str, Any]:
         try:
-            where = json.loads((self.directory / "where").read_text())
+            return dict(json.loads((self.directory / "where").read_text()))
         except FileNotFoundError:
-            return None
-        return str(where["host"]), Path(where["path"])
+            return {}
+
+    def point(self, path: Path, epoch: int = 0, pid: int = 0) -> None:
+        """Write down that the live ledger lies in this directory of this host, and who has it (0: nobody)."""
+        said = {"host": socket.gethostname(), "path": str(path), "pid": pid, "epoch": epoch}
+        write_whole(self.directory / "where", json.dumps(said).encode())
+
+    def holder(self) -> Holder | None:
+        """Who runs the job now, or did when the pointer to another host's ledger was written last; None: nobody."""
+        where = self._where()
+        if not where or where["host"] == socket.gethostname():
+            return read_lock(self.lock)
+        return Holder(str(where["host"]), int(where["pid"]), False) if where.get("pid") else None
 
     def require_here(self) -> None:
         """JobHeld: the live ledger lies on another host, so only that host may change the job."""
         where = self.elsewhere()
-        if where is not None and where[0] != socket.gethostname():
+        if where is not None and self.is_away:
             raise JobHeld(
                 f"the ledger of {self.id} lies on {where[0]}, in {where[1]}; what is shown here is a copy",
                 hint=f"log in to {where[0]} to change it or to go on",
@@ -54,11 +81,11 @@ class JobFiles:
 
     @property
     def lock(self) -> Path:
-        return self.directory / "lock"
+        return self._live / "lock"
 
     @property
     def control(self) -> Path:
-        return self.directory / "control"
+        return self._live / "control"
 
     @property
     def log(self) -> Path:
@@ -122,7 +149,14 @@ class JobFiles:
 
 
 def local_directory(job: str) -> Path:
-    """A directory of this host's own disk for the live ledger of a job, 0700, whose owner is checked.
+    """A directory of this host's own disk for the live ledger of a job, 0700. StateError: as `local_disk`."""
+    path = local_disk() / job
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
+def local_disk() -> Path:
+    """This host's own disk, for live ledgers of state directories on a network: 0700, and its owner is checked.
 
     StateError: somebody else has taken its name.
     """
@@ -132,6 +166,4 @@ def local_directory(job: str) -> Path:
     if facts.st_uid != os.getuid() or not base.is_dir() or base.is_symlink():
         raise StateError(f"{base} belongs to somebody else", hint="set ELSEWHERE_HOME to a directory on a local disk")
     base.chmod(0o700)
-    path = base / job
-    path.mkdir(mode=0o700, exist_ok=True)
-    return path
+    return base
