@@ -196,5 +196,6 @@ class BackendConformance:
 
     def _stop(self, backend: Backend, natives: object) -> None:
         named = list(natives)  # type: ignore[call-overload]
+        self.until(backend, lambda: set(backend.status(named)) == set(named))  # absent is not the same as gone
         backend.cancel(named)
         self.until(backend, lambda: not any(self.is_in(backend, native, *ALIVE) for native in named))
