@@ -13,7 +13,7 @@ from unittest import mock
 from elsewhere.channels.base import Receipt
 from elsewhere.controller import afar, line
 from elsewhere.model.states import AllocationMove, AllocationState
-from elsewhere.pool import capacity, reactor, sizing
+from elsewhere.pool import capacity, draft, growth, reactor, sizing
 from elsewhere.pool.capacity import Ask, Write
 from elsewhere.pool.pool import Pool
 from worlds import seat, world
@@ -47,24 +47,24 @@ def _same_token() -> Any:
 
 @rule("ask again", "a launch without an answer is asked for again")
 def _ask_again() -> Any:
-    pursue = reactor._Draft._pursue
+    pursue = reactor._Answer._pursue
 
     def once(self: Any, launch: str, ours: Any, asked: Any) -> None:
         pursue(self, launch, ours, asked)
         self.acts = [act for act in self.acts if not isinstance(act, Ask)]
 
-    return patch(reactor._Draft, "_pursue", once)
+    return patch(reactor._Answer, "_pursue", once)
 
 
 @rule("a refusal may be of the echo", "a refusal of a second ask proves nothing about the first: the labels decide")
 def _echo() -> Any:
-    refused = reactor._Draft.refused
+    refused = reactor._Answer.refused
 
     def believed(self: Any, event: Any) -> None:
         self.state = replace(self.state, fresh=self.state.fresh | {event.launch})
         refused(self, event)
 
-    return patch(reactor._Draft, "refused", believed)
+    return patch(reactor._Answer, "refused", believed)
 
 
 @rule("ask only while remembered", "not after the place may have forgotten the id: then the labels decide")
@@ -72,17 +72,17 @@ def _ask_only_while_remembered() -> Any:
     def always(self: Any, launch: str, ours: Any, asked: Any) -> None:
         planned = self.planned(launch)
         if planned[0].reason != reactor.DOUBT:
-            self.acts.append(self._ask(launch, planned))
+            self.acts.append(self.ask(launch, planned))
         elif asked > planned[0].until + self.bounds.flight + self.bounds.lag:
             found = [native for native, s in ours.items() if s.labels.get("launch") == launch]
             self._got(launch, found, unknown=True)
 
-    return patch(reactor._Draft, "_pursue", always)
+    return patch(reactor._Answer, "_pursue", always)
 
 
 @rule("labels are read late", "the labels decide only when nothing can still be in flight or unlisted")
 def _labels_are_read_late() -> Any:
-    pursue = reactor._Draft._pursue
+    pursue = reactor._Answer._pursue
 
     def early(self: Any, launch: str, ours: Any, asked: Any) -> None:
         found = [native for native, s in ours.items() if s.labels.get("launch") == launch]
@@ -93,30 +93,30 @@ def _labels_are_read_late() -> Any:
         else:
             pursue(self, launch, ours, asked)
 
-    return patch(reactor._Draft, "_pursue", early)
+    return patch(reactor._Answer, "_pursue", early)
 
 
 @rule("two absences", "absent twice, more than the lag apart, is gone; once is not")
 def _two_absences() -> Any:
-    missed = reactor._Draft._missed
+    missed = reactor._Answer._missed
 
     def once(self: Any, allocation: Any, asked: Any) -> None:
         long_ago = asked - self.bounds.lag * 2 - timedelta(seconds=1)
         self.state = replace(self.state, absent={**self.state.absent, allocation.id: long_ago})
         missed(self, allocation, asked)
 
-    return patch(reactor._Draft, "_missed", once)
+    return patch(reactor._Answer, "_missed", once)
 
 
 @rule("an answer is as old as its question", "absence is dated by when the place was asked, not by when it is read")
 def _as_old_as_its_question() -> Any:
-    listed = reactor._Draft.listed
-    return patch(reactor._Draft, "listed", lambda self, event: listed(self, replace(event, asked=self.now)))
+    listed = reactor._Answer.listed
+    return patch(reactor._Answer, "listed", lambda self, event: listed(self, replace(event, asked=self.now)))
 
 
 @rule("unlisted costs all", "who is gone without a bill is booked with the whole term")
 def _unlisted_costs_all() -> Any:
-    write, got = reactor._Draft.write, reactor._Draft._got
+    write, got = reactor._Answer.write, reactor._Answer._got
 
     def cheap(self: Any, allocation: Any, move: Any = None, **changes: Any) -> Any:
         if move is AllocationMove.VANISH:
@@ -126,34 +126,34 @@ def _unlisted_costs_all() -> Any:
     def cheaply(self: Any, launch: str, natives: Any, unknown: bool) -> None:
         got(self, launch, natives, unknown=False)
 
-    return mock.patch.multiple(reactor._Draft, write=cheap, _got=cheaply)
+    return mock.patch.multiple(reactor._Answer, write=cheap, _got=cheaply)
 
 
 @rule("term within budget", "time is bought out of what no open term may still spend")
 def _term_within_budget() -> Any:
-    return patch(reactor._Draft, "_free", lambda self: self.bounds.budget - self.state.spent)
+    return patch(growth, "free_of", lambda state: state.bounds.budget - state.spent)
 
 
 @rule("stop until gone", "the stop is asked for again until the machine is seen gone")
 def _stop_until_gone() -> Any:
-    stop = reactor._Draft._stop
+    stop = reactor._Answer._stop
 
     def once(self: Any, alive: Any) -> None:
         stopping = {a.native for a in self.state.allocations.values() if a.state is AllocationState.STOPPING}
         stop(self, {native: s for native, s in alive.items() if native not in stopping})
 
-    return patch(reactor._Draft, "_stop", once)
+    return patch(reactor._Answer, "_stop", once)
 
 
 @rule("strangers are stopped", "what bears our labels and is not in the ledger is stopped")
 def _strangers_are_stopped() -> Any:
-    stop = reactor._Draft._stop
+    stop = reactor._Answer._stop
 
     def ours(self: Any, alive: Any) -> None:
         held = {a.native for a in self.state.allocations.values()}
         stop(self, {native: s for native, s in alive.items() if native in held})
 
-    return patch(reactor._Draft, "_stop", ours)
+    return patch(reactor._Answer, "_stop", ours)
 
 
 @rule("collected comes again", "what was collected and not yet recorded is at hand in the next turn")
@@ -217,28 +217,28 @@ def _each_costs_its_own() -> Any:
         time = allocation.term if allocation.used is None else allocation.used
         return Decimal(40) * Decimal(time.total_seconds()) / 3600
 
-    both = contextlib.ExitStack()
-    both.enter_context(patch(capacity, "cost", cheap))
-    both.enter_context(patch(reactor, "cost", cheap))
-    return both
+    all_three = contextlib.ExitStack()
+    for module in (capacity, draft, growth):
+        all_three.enter_context(patch(module, "cost", cheap))
+    return all_three
 
 
 @rule("same words", "a launch is asked for again as it was: the same offer, also by another controller")
 def _same_words() -> Any:
-    ask = reactor._Draft._ask
+    ask = reactor._Answer.ask
 
     def anew(self: Any, launch: str, planned: Any) -> Any:
         offers = [shape.offer for shape in self.bounds.shapes if not sizing.rests(self.state, shape, self.now)]
         return replace(ask(self, launch, planned), offer=(offers or [planned[0].offer])[0])
 
-    return patch(reactor._Draft, "_ask", anew)
+    return patch(reactor._Answer, "ask", anew)
 
 
 @rule("silence is stopped", "a machine whose agent never spoke is stopped after its time")
 def _silence_is_stopped() -> Any:
-    return patch(reactor._Draft, "_silent", lambda self, alive: None)
+    return patch(reactor._Answer, "_silent", lambda self, alive: None)
 
 
 @rule("duds in a row end it", "after so many machines in a row that did not boot no other is asked for")
 def _duds_in_a_row() -> Any:
-    return patch(reactor._Draft, "_dud", lambda self, allocation: None)
+    return patch(reactor._Answer, "_dud", lambda self, allocation: None)

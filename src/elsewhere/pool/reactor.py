@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from decimal import Decimal
 
 from elsewhere.backends.base import Condition, NativeId, Sighting
 from elsewhere.model.place import KEPT, Allocation
-from elsewhere.model.states import ALLOCATION_MOVES, AllocationMove, AllocationState, advance
-from elsewhere.pool import kept, sizing
+from elsewhere.model.states import AllocationMove, AllocationState
+from elsewhere.pool import growth, kept, sizing
 from elsewhere.pool.capacity import (
     SURPLUS,
     Accepted,
-    Ask,
     CannotBoot,
     Command,
     Condemn,
@@ -35,24 +33,15 @@ from elsewhere.pool.capacity import (
     State,
     Stop,
     Unanswered,
-    Warn,
-    Write,
-    booked,
-    cost,
-    only_kept,
-    spent,
 )
+from elsewhere.pool.draft import Draft
 
-NOW_OR_NEVER = Decimal(10) ** 12
-"""Free money where there is no budget."""
 _ZERO = timedelta(0)
-_HOUR = Decimal(3600)
-_CENTURY = timedelta(days=36500)
 
 
 def react(state: State, event: Event, now: datetime) -> tuple[State, tuple[Command, ...]]:
     """The state after `event`, and what is to be done: writes first. May be repeated with the same event."""
-    draft = _Draft(state, now)
+    draft = _Answer(state, now)
     match event:
         case Need():
             idle = {native: state.idle.get(native, now) for native in event.idle}
@@ -77,41 +66,8 @@ def react(state: State, event: Event, now: datetime) -> tuple[State, tuple[Comma
     return draft.state, (*draft.writes, *draft.acts)
 
 
-class _Draft:
-    """One answer in the making."""
-
-    def __init__(self, state: State, now: datetime) -> None:
-        self.state, self.now, self.bounds = state, now, state.bounds
-        self.writes: list[Command] = []
-        self.acts: list[Command] = []
-
-    # --- moves ---
-
-    def write(self, allocation: Allocation, move: AllocationMove | None = None, **changes: object) -> Allocation:
-        state = allocation.state
-        if move is not None:
-            state = advance(ALLOCATION_MOVES, state, move, f"allocation {allocation.id} {allocation.reason}")
-        after: Allocation = replace(allocation, state=state, **changes)  # type: ignore[arg-type]
-        self.writes.append(Write(after, move))
-        held, spent, ended = dict(self.state.allocations), self.state.spent, self.state.ended
-        absent = {k: v for k, v in self.state.absent.items() if k != after.id or not state.ended}
-        if state.ended:
-            held.pop(after.id, None)
-            spent, ended = spent + cost(after), ended | {after.native}
-        else:
-            held[after.id] = after
-        self.state = replace(self.state, allocations=held, spent=spent, ended=ended, absent=absent)
-        return after
-
-    def planned(self, launch: str) -> list[Allocation]:
-        return [a for a in self.state.allocations.values() if a.launch == launch and not a.native]
-
-    def knows(self, native: NativeId) -> bool:
-        return native in self.state.ended or any(a.native == native for a in self.state.allocations.values())
-
-    def forget(self, launch: str) -> None:
-        """It was asked for, by us or by who came before us."""
-        self.state = replace(self.state, fresh=self.state.fresh - {launch})
+class _Answer(Draft):
+    """To one event."""
 
     def heard(self, natives: Sequence[NativeId]) -> None:
         """What has spoken is there, and boots. The first word of one ends the row of those that did not."""
@@ -131,7 +87,7 @@ class _Draft:
         self.state = replace(self.state, refusals=0, resume=None, trouble="")
         if planned and len(natives) < len(planned):
             self._rest(planned[0], "there are no more of them just now", 1.0, Scope.SHAPE, ever=False)
-            self._grow()
+            growth.grow(self)
         elif planned:
             kept = {key: rest for key, rest in self.state.rests.items() if key != planned[0].offer.key}
             self.state = replace(self.state, rests=kept)
@@ -170,7 +126,7 @@ class _Draft:
             self.state = replace(self.state, refusals=times + 1, resume=self.now + pause)
         elif planned:
             self._rest(planned[0], event.why, event.chance, event.scope, event.hopeless)
-            self._grow()
+            growth.grow(self)
 
     # --- an answer of the place ---
 
@@ -187,9 +143,9 @@ class _Draft:
         self._shrink(alive)
         self._stop(alive)
         if not self.state.over:
-            self._renew(alive)
-            self._grow()
-            self._warn()
+            growth.renew(self, alive)
+            growth.grow(self)
+            growth.warn(self)
 
     def _look(self, allocation: Allocation, seen: Sighting | None, asked: datetime) -> None:
         if seen is None:
@@ -239,14 +195,9 @@ class _Draft:
         if asked > until + bounds.flight + bounds.lag:
             self._got(launch, found, unknown=True)
         elif planned[0].reason != DOUBT and self.now <= until and len(found) < len(planned):
-            self.acts.append(self._ask(launch, planned))
+            self.acts.append(self.ask(launch, planned))
         else:
             self._adopt(launch, found)
-
-    def _ask(self, launch: str, planned: Sequence[Allocation]) -> Ask:
-        first, bounds = planned[0], self.bounds
-        start_by = (first.until or self.now) + bounds.flight + bounds.boot
-        return Ask(launch, len(planned), first.term, start_by, first.offer, first.slots)
 
     # --- what never speaks, and what is not needed ---
 
@@ -328,99 +279,14 @@ class _Draft:
     def _may_stay(self, allocation: Allocation) -> bool:
         """Is it needed, or kept, or shall it be now that all is over?"""
         if allocation.kept:
-            return kept.stays(self.state, allocation, self.now, self._free())
+            return kept.stays(self.state, allocation, self.now, growth.free_of(self.state))
         if self.state.over and kept.wanted(self.state, allocation):
             self._keep(allocation)
             return True
         return not self.state.over
 
-    # --- money, time, number ---
-
-    def _free(self) -> Decimal:
-        return NOW_OR_NEVER if self.bounds.budget is None else self.bounds.budget - booked(self.state)
-
-    def _renew(self, alive: Mapping[NativeId, Sighting]) -> None:
-        """Each that runs gets its share of what no open term may still spend, up to `unattended` ahead.
-
-        Who gets half a step is renewed with who gets a whole one: what is written down together is billed once.
-        """
-        open_ = [a for a in self.state.allocations.values()
-                 if a.native in alive and a.state is AllocationState.RUNNING and a.started is not None
-                 and a.spoke is not None and a.reason != SURPLUS and not a.kept]  # fmt: skip
-        free, left = self._free(), len(open_)
-        gets: list[tuple[Allocation, timedelta]] = []
-        for allocation in open_:
-            assert allocation.started is not None
-            ahead = self.now - allocation.started + self.bounds.unattended - allocation.term
-            more = min(ahead, _time(free / left, allocation.price))
-            left -= 1
-            if more >= self.bounds.step / 2:
-                gets.append((allocation, more))
-                free -= cost(replace(allocation, term=allocation.term + more)) - cost(allocation)
-        if any(more >= self.bounds.step for _, more in gets):
-            for allocation, more in gets:
-                self.write(allocation, term=allocation.term + more)
-
-    def _grow(self) -> None:
-        """Ask for what the queue needs, within the bounds and the budget: of each shape that is not resting."""
-        state, now, free = self.state, self.now, self._free()
-        if state.over or state.draining or not state.looked:
-            return
-        why = self._halted(free)
-        if why or not state.todo:
-            if not state.allocations or only_kept(state):
-                self.state = replace(state, stopped=why, trouble=why or state.trouble)
-            return
-        if state.resume is not None and now < state.resume:
-            return
-        found = sizing.picks(state, now, free)
-        rate = sum((shape.offer.price * count for shape, count in found), Decimal(0))
-        full = sum(shape.slots * count for shape, count in sizing.picks(state, now, free, rested=True))
-        got = sum(shape.slots * count for shape, count in found)
-        share = free * min(got, full) / max(full, 1)  # what rests just now keeps its part of the money
-        term = min(self.bounds.unattended, max(_time(share, rate), min(self.bounds.shortest, _time(free, rate))))
-        for shape, count in found:
-            self._launch(shape, count, term)
-
-    def _halted(self, free: Decimal) -> str:
-        """Why nothing is asked for any more, for people; empty: it is."""
-        bounds, state = self.bounds, self.state
-        if state.duds >= bounds.duds:
-            last = f"; the last one said: {state.words}" if state.words else ""
-            return f"none of the last {state.duds} machines could boot{last}"
-        if why := sizing.hopeless(state):
-            return why
-        if state.duds and kept.leave_no_room(state, self.now, free):
-            last = f"; the last one said: {state.words}" if state.words else ""
-            return f"beside the machines that could not boot and are kept there is no room for another{last}"
-        each = min(shape.offer.price for shape in bounds.shapes) * Decimal(bounds.shortest.total_seconds()) / _HOUR
-        if free < each:
-            return f"the budget of ${bounds.budget} is spent"
-        return ""
-
-    def _launch(self, shape: Shape, count: int, term: timedelta) -> None:
-        bounds, state = self.bounds, self.state
-        launch = f"{bounds.job}-{state.epoch}-{state.serial + 1}"
-        self.state = replace(state, serial=state.serial + 1, fresh=state.fresh | {launch})
-        planned = [
-            self.write(
-                Allocation(f"{launch}-{k}", launch, AllocationState.PLANNED, offer=shape.offer, slots=shape.slots,
-                           term=term, until=self.now + bounds.asking)
-            )
-            for k in range(1, count + 1)
-        ]  # fmt: skip
-        self.acts.append(self._ask(launch, planned))
-
-    def _warn(self) -> None:
-        """Once, when four fifths of the budget are spent."""
-        budget, so_far = self.bounds.budget, spent(self.state, self.now)
-        if budget and not self.state.warned and so_far >= budget * _WARN:
-            self.state = replace(self.state, warned=True)
-            self.writes.append(Warn(so_far))
-
 
 _STOPPABLE = (AllocationState.PENDING, AllocationState.RUNNING, AllocationState.UNREACHABLE)
-_WARN = Decimal("0.8")
 DOUBT = "doubt"
 """The reason of a planned allocation that was refused on a later ask: nobody knows what became of the first."""
 
@@ -428,12 +294,6 @@ DOUBT = "doubt"
 def _why(state: State, native: NativeId) -> str:
     """Why a machine could not boot, as it said itself; empty: it said nothing of the kind."""
     return f"it could not boot: {state.broken[native]}" if native in state.broken else ""
-
-
-def _time(money: Decimal, price: Decimal) -> timedelta:
-    """How long that much money lasts."""
-    seconds = _CENTURY.total_seconds() if price == 0 else max(Decimal(0), money) / price * _HOUR
-    return timedelta(seconds=min(int(seconds), int(_CENTURY.total_seconds())))
 
 
 def _used(allocation: Allocation, seen: Sighting) -> timedelta | None:
