@@ -44,6 +44,21 @@ def test_git_says_what_is_in_the_project(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("git", [True, False])
+def test_environments_and_our_own_state_stay_whatever_they_are_called(
+    tmp_path: Path, git: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = project(tmp_path / "p")
+    monkeypatch.setenv("ELSEWHERE_HOME", str(root / "state"))
+    for name in ("v/pyvenv.cfg", "v/lib/a.py", "c/conda-meta/history", "c/b.py", "state/jobs/x/y.py", "lib/history"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    if git:
+        subprocess.run(["git", "init", "-q", str(root)], check=True)
+        (root / ".gitignore").write_text(".*\nnode_modules\n")
+    assert names(bundle.code({"0": root})) == ["0/data.bin", "0/lib/deep.py", "0/lib/history", "0/work.py"]
+
+
+@pytest.mark.parametrize("git", [True, False])
 def test_an_ignore_file_of_ours_leaves_out_more(tmp_path: Path, git: bool) -> None:
     root = project(tmp_path / "p")
     (root / ".elsewhereignore").write_text("# large\n*.bin\n\nlib/\n")

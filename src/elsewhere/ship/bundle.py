@@ -79,13 +79,25 @@ def code(roots: Mapping[str, Path]) -> Bundle:
 
 
 def project_files(root: Path) -> Iterator[Path]:
-    """The files of a project, in a fixed order. In a git checkout: git's notion; elsewhere all but what is hidden."""
+    """The files of a project, in a fixed order. In a git checkout: git's notion; elsewhere all but what is hidden.
+
+    Never those of a virtual or conda environment, under whatever name, nor of our own state directory.
+    """
     listed = _by_git(root)
     files = _by_walk(root) if listed is None else listed
+    strange = {folder for folder in (home(), *map(_environment, files)) if folder and root in folder.parents}
+    files = [path for path in files if strange.isdisjoint(path.parents)]
     left_out = _ignored(root, files) if (root / _IGNORE).is_file() else frozenset()
     for path in sorted(files):
         if path not in left_out and path.is_file() and not path.name.endswith(".pyc"):
             yield path
+
+
+def _environment(path: Path) -> Path | None:
+    """The environment that such a file is the mark of."""
+    if path.name == "pyvenv.cfg":
+        return path.parent
+    return path.parent.parent if path.name == "history" and path.parent.name == "conda-meta" else None
 
 
 def _by_git(root: Path) -> list[Path] | None:
