@@ -255,7 +255,7 @@ def test_a_task_beside_short_ones_is_followed_and_cancelled_within_seconds(
     print(f"followed after {followed:.1f} s, gone after {cancelled:.1f} s")
     assert followed < 25 and cancelled < 25
     elsewhere(project, "cancel", "slow")
-    elsewhere(project, "watch", "slow", "--quiet")  # until it has put away what it had
+    assert "nothing left running" in elsewhere(project, "watch", "slow").stderr  # so long it is watched
     nothing_is_left(cloud)
 
 

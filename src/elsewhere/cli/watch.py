@@ -51,21 +51,21 @@ def main(asked: SimpleNamespace) -> int:
         elif not asked.quiet:
             since = _news(ledger) if left else None
             why, failed = drive.stopped_why(files), drive.failures(files, counts)
-            held = session.holder(files) is not None  # it may still be ending its machines
+            held = session.holder(files) is not None
             last = drive.Last(counts, name, None, False, why, failed, bill.paid(ledger), held, since)
             tell(*drive.receipt(last, _took(ledger)))
     return status
 
 
 def _follow(files: JobFiles, ledger: Questions, show: live.Quiet) -> bool:
-    """Until the job is over, or has no controller; True: it has none and is not over."""
+    """Until the job is over and its controller has ended its machines, or it has none; True: none, and not over."""
     from elsewhere import session
 
     while True:
         holder = session.holder(files)
         view = seen(files, ledger)
         show.show(view)
-        if view.counts.over:
+        if view.counts.over and (holder is None or not holder.alive):
             return False
         if holder is None:
             # It may have ended between the two looks.
