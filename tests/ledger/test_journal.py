@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from elsewhere.errors import JobHeld, NotFound, PlaceError, StateError, Unreachable
-from elsewhere.ledger import journal as journal_module
+from elsewhere.ledger import bases
 from elsewhere.ledger.journal import Journal
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import Entry, JobSpec
@@ -165,7 +165,7 @@ def test_tasks_that_were_there_before_the_log_are_in_its_base(tmp_path: Path) ->
 def test_a_large_base_goes_up_in_parts_of_which_one_is_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal_module, "PART", 64 << 10)
+    monkeypatch.setattr(bases, "PART", 64 << 10)
     store = MemoryStore()
     ledger = full(tmp_path / "ledger.db", 20_000)
     Journal(store, never, Box(bytes(32), "job-1")).found(ledger)
@@ -185,7 +185,7 @@ def test_killed_before_the_log_is_founded_it_is_founded_again(tmp_path: Path, mo
         def create(self, key: str, data: bytes) -> bool:
             raise Killed
 
-    monkeypatch.setattr(journal_module, "INLINE", 0)
+    monkeypatch.setattr(bases, "INLINE", 0)
     store, ledger = Deadly(), full(tmp_path / "ledger.db")
     with pytest.raises(Killed):
         Journal(store, never).found(ledger)
@@ -313,7 +313,7 @@ def test_a_store_that_is_away_is_waited_for_and_asked_with_the_same_bytes(made: 
         told.append(error.message)
         return True
 
-    ledger.journal.endure = endure  # type: ignore[union-attr]
+    ledger.journal.closed.endure = endure  # type: ignore[union-attr]
     with ledger.moving():
         ledger.take(1)
     assert told and set(told) == {"no answer"} and len(set(store.tried)) == 1

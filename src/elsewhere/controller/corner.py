@@ -17,7 +17,8 @@ from elsewhere.controller import keeping
 from elsewhere.controller.afar import TURN
 from elsewhere.controller.files import JobFiles
 from elsewhere.errors import JobHeld, PlaceError, Refused, UsageError
-from elsewhere.ledger.journal import BASE, DEED, LOG, Journal
+from elsewhere.ledger.bases import BASE, DEED, LOG
+from elsewhere.ledger.journal import Journal
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import JobSpec
 from elsewhere.stores import Store

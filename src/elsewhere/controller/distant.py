@@ -26,6 +26,7 @@ from elsewhere.config import secret
 from elsewhere.controller import freight, keeping
 from elsewhere.controller.afar import AGAIN, COMPANY, INSIST, TURN, Afar
 from elsewhere.controller.bell import Bell
+from elsewhere.controller.compaction import Compaction
 from elsewhere.controller.corner import Corner, earlier, kind_of, sweep
 from elsewhere.controller.files import JobFiles
 from elsewhere.controller.guests import Guests
@@ -91,6 +92,7 @@ def distant(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.Bas
     crew.bell = Bell(getattr(backend, "ring", None))
     crew.pool.said = printed.boot
     crew.journal, crew.values, crew.home, crew.sending = corner.journal, files.store, home, line
+    crew.compaction = Compaction(ledger, corner.journal)
     crew.again = max(AGAIN, held_back(crew.age()))  # as the controller before us may have held them back
     crew.outputs, crew.boots, crew.earlier = outputs, {}, earlier(ledger, corner)
     guests.open()
@@ -107,6 +109,7 @@ class Crowd(Afar):
     readers: Readers
     bell: Bell
     journal: Journal
+    compaction: Compaction
     values: Path
     home: Any
     """The channel itself, as the place has it."""
@@ -142,6 +145,7 @@ class Crowd(Afar):
             self._attend(expected)
             self._bring()
             self.bell.turn(expected)
+        self.compaction.turn()
         super().turn(wait)
 
     def cancel(self, ns: Collection[int]) -> None:
@@ -235,6 +239,7 @@ class Crowd(Afar):
 
     def _end(self) -> None:
         """Machines are told that all is over and go by themselves, their output sent; who does not is stopped."""
+        self.compaction.close()
         self._is_ours(within=0.0)
         self.over = True
         self._note_failures()

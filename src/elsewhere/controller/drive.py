@@ -81,11 +81,11 @@ def drive(
             ready(controller)
         if corner is None:
             return controller.run()
-        corner.journal.endure = controller.endure
+        corner.journal.closed.endure = controller.endure
         try:
             return controller.run()
         except BaseException:
-            corner.journal.endure = lambda error: False
+            corner.journal.closed.endure = lambda error: False
             raise
 
 

@@ -158,23 +158,11 @@ class Ledger(Record):
         StateError: it could not be written.
         """
         try:
-            self._copy_to(path)
+            tables.copy(self.db, path)
         except apsw.Error as error:
             raise tables.damage(path, error) from error
         except OSError as error:
             raise StateError(f"{path} could not be written ({error.strerror})", hint="make room there") from error
-
-    def _copy_to(self, path: Path) -> None:
-        draft = path.with_name(f".{path.name}")
-        draft.unlink(missing_ok=True)
-        copy = apsw.Connection(str(draft))
-        try:
-            with copy.backup("main", self.db, "main") as backup:
-                backup.step()
-            copy.execute("PRAGMA journal_mode=DELETE").fetchall()
-        finally:
-            copy.close()
-        draft.replace(path)
 
     def tell(self, event: Event) -> None:
         self.note(event.kind, event.about, **event.detail)

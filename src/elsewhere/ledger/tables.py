@@ -109,6 +109,20 @@ def migrate(db: apsw.Connection, path: Path, version: int) -> apsw.Connection:
     return db
 
 
+def copy(db: apsw.Connection, path: Path) -> None:
+    """A whole copy of what is committed, in place of an older one at once; readable where this file is not."""
+    draft = path.with_name(f".{path.name}")
+    draft.unlink(missing_ok=True)
+    made = apsw.Connection(str(draft))
+    try:
+        with made.backup("main", db, "main") as backup:
+            backup.step()
+        made.execute("PRAGMA journal_mode=DELETE").fetchall()
+    finally:
+        made.close()
+    draft.replace(path)
+
+
 def damage(path: Path, error: apsw.Error) -> StateError:
     """One plain sentence for what SQLite says of a file."""
     if isinstance(error, apsw.FullError):
