@@ -11,24 +11,40 @@ from pathlib import Path
 import psutil
 import pytest
 
-from places.lab import Lab, laboratory, until
+from hosts import sshd
+from places.lab import Lab, until
 
 pytestmark = [pytest.mark.needs("sshd", "ssh"), pytest.mark.slow, pytest.mark.timeout(300)]
 
 
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    with laboratory(tmp_path, "node1", "node2") as found:
-        settings = found.folder / "elsewhere.yaml"
-        config = f'config: "{found.hosts.config}"'
-        settings.write_text(
-            f"places:\n  seat: {{backend: ssh, hosts: [node1], {config}}}\n"
-            f"  lab: {{backend: ssh, hosts: [node2], slots: 2, {config}}}\n"
-            f'default: {{env: {{RAN: "{found.ran}"}}}}\n'
-        )
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sshd.Hosts]:
+    """What comes to them once stays there for all these tests."""
+    with sshd.running(tmp_path_factory.mktemp("s"), "node1", "node2") as found:
         yield found
-        for one in controllers(found):
-            one.kill()
+
+
+@pytest.fixture
+def lab(tmp_path: Path, hosts: sshd.Hosts, far_home: Path) -> Iterator[Lab]:
+    found = Lab(tmp_path, hosts)
+    (far_home / "cache").mkdir(exist_ok=True)
+    found.home.mkdir()
+    (found.home / "cache").symlink_to(far_home / "cache")
+    config = f'config: "{hosts.config}"'
+    (found.folder / "elsewhere.yaml").write_text(
+        f"places:\n  seat: {{backend: ssh, hosts: [node1], {config}}}\n"
+        f"  lab: {{backend: ssh, hosts: [node2], slots: 2, {config}}}\n"
+        f'default: {{env: {{RAN: "{found.ran}"}}}}\n'
+    )
+    yield found
+    for one in [*controllers(found), *found.agents()]:
+        one.kill()
+
+
+def works(lab: Lab) -> set[str]:
+    """The directories that jobs are run from there."""
+    folder = lab.hosts.folder / "node1" / ".elsewhere" / "controller" / "work"
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
 
 def controllers(lab: Lab) -> list[psutil.Process]:
@@ -39,6 +55,7 @@ def controllers(lab: Lab) -> list[psutil.Process]:
 
 
 def test_a_job_goes_on_where_its_controller_sits_and_is_asked_from_here(lab: Lab) -> None:
+    before = works(lab)
     (lab.folder / "part.txt").write_text("of the project")
     text = 'cat part.txt; echo "$TOKEN $0"; while [ ! -e "$RAN/go" ]; do sleep 0.05; done; echo made >made.txt'
     (lab.folder / ".elsewhereignore").write_text("*.jsonl\n")
@@ -66,13 +83,13 @@ def test_a_job_goes_on_where_its_controller_sits_and_is_asked_from_here(lab: Lab
     until(lambda: not controllers(lab), "it leaves when all is over")
     lab.run("rm", "far")
     assert "there is no job" in lab.run("status", "far", status=2)
-    assert not list((lab.hosts.folder / "node1" / ".elsewhere" / "controller" / "work").iterdir())
+    assert works(lab) == before
 
 
 def test_a_controller_that_died_there_goes_on_from_here_with_machines_of_another_place(lab: Lab) -> None:
-    watching = lab.start("run", lab.tasks(200, seconds=0.05), "--entry", "work:f", "--controller", "seat",
+    watching = lab.start("run", lab.tasks(80, seconds=0.05), "--entry", "work:f", "--controller", "seat",
                          "--on", "lab", "--quiet")  # fmt: skip
-    until(lambda: len(lab.attempts()) > 10)
+    until(lambda: len(lab.attempts()) > 5)
     watching.send_signal(signal.SIGINT)
     out, err = watching.communicate(timeout=60)
     assert watching.returncode == 130 and "the job goes on" in err, out + err
@@ -84,7 +101,7 @@ def test_a_controller_that_died_there_goes_on_from_here_with_machines_of_another
     assert "stopped" in lab.run("status")
     lab.run("resume", "--quiet")
     results = lab.results()
-    assert len(results) == 200 and {one["state"] for one in results.values()} == {"succeeded"}
+    assert len(results) == 80 and {one["state"] for one in results.values()} == {"succeeded"}
     assert set(lab.attempts().values()) == {1}, "hosts of that place tell the next controller what they did"
     assert "Cancelled" not in lab.run("cancel")
 
@@ -95,9 +112,10 @@ def test_one_command_has_its_output_and_its_status_here(lab: Lab) -> None:
 
 
 def test_what_is_wrong_is_said_before_anything_runs_there(lab: Lab) -> None:
+    before = works(lab)
     said = lab.run("run", "nothing.jsonl", "--entry", "work:f", "--controller", "seat", status=2)
     assert "nothing.jsonl" in said
-    assert not list((lab.hosts.folder / "node1" / ".elsewhere" / "controller" / "work").iterdir())
+    assert works(lab) == before
     outside = lab.folder.parent / "outside.jsonl"
     outside.write_text('{"task_id": "t", "command": ["true"]}\n')
     said = lab.run("run", str(outside), "--controller", "seat", status=2)
