@@ -90,6 +90,15 @@ class JobHeld(UsageError):
         self.host, self.pid = host, pid
 
 
+class JobAway(UsageError):
+    """The controller of the job sits on another machine, where it is to be asked: `job` is its id, `reference` as it
+    was called."""
+
+    def __init__(self, message: str, *, hint: str = "", job: str = "", reference: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.job, self.reference = job, reference
+
+
 class StateError(UsageError):
     """The state directory cannot be used as it is: full, read-only, damaged, or written by a newer version."""
 

@@ -29,7 +29,8 @@ class Hosts:
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
         shutil.copy(folder / "user.pub", folder / "authorized")
 
-    def add(self, name: str, *lines: str) -> None:
+    def add(self, name: str, *lines: str, env: str = "") -> None:
+        """`lines`: of its sshd_config, besides; `env`: NAME=VALUE words that its sessions have."""
         home = self.folder / name
         home.mkdir()
         with socket.socket() as free:
@@ -47,7 +48,7 @@ class Hosts:
                     "UsePAM no",
                     "PidFile none",
                     "PasswordAuthentication no",
-                    f"SetEnv HOME={home}",
+                    f"SetEnv HOME={home} {env}",  # sshd heeds the first such line alone
                     "MaxStartups 100",
                 ]
             )

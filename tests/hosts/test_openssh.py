@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 
 from elsewhere.errors import AccessDenied, NotFound, Unreachable, UsageError
@@ -110,3 +113,32 @@ def test_a_host_whose_sshd_is_gone_cannot_be_reached(tmp_path: Path) -> None:
         hosts.start("node9")
         assert host.run(["true"]).ok
         host.close()
+
+
+def test_what_is_followed_comes_as_it_is_said_and_ends_with_who_follows(hosts: sshd.Hosts, host: OpenSsh) -> None:
+    (hosts.folder / "node1" / ".bashrc").write_text("echo welcome; echo 'mind the gap' >&2\n")
+    out, err = os.pipe(), os.pipe()
+    said: list[str] = []
+
+    def follow() -> None:
+        text = "read -r word; echo $word; echo bad >&2; cat"
+        try:
+            host.follow(["sh", "-c", text], b"word\n", out[1], err[1])
+        except Unreachable as error:
+            said.append(error.message)
+
+    follower = threading.Thread(target=follow)
+    try:
+        follower.start()
+        assert os.read(out[0], 100) == b"word\n"
+        assert os.read(err[0], 100) == b"bad\n"
+        assert follower.is_alive()
+        (process,) = [one for one in psutil.Process().children() if one.name() == "ssh"]
+        process.kill()
+        follower.join(30)
+        assert said and "the connection to node1 was lost" in said[0]
+    finally:
+        (hosts.folder / "node1" / ".bashrc").unlink()
+        for fd in (*out, *err):
+            os.close(fd)
+    assert host.follow(["sh", "-c", "exit 7"], b"", 1, 2) == 7

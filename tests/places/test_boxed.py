@@ -124,8 +124,7 @@ def podman(images: Path) -> Iterator[dict[str, str]]:
     subprocess.run(["umount", str(images / "store" / "overlay")], capture_output=True, check=False)
 
 
-# Podman's own tidying takes seconds for each container on a busy machine, and whoever waits too little finds some left.
-@pytest.fixture(params=["charliecloud", pytest.param("podman", marks=pytest.mark.soak)])
+@pytest.fixture(params=["charliecloud", "podman"])
 def project(request: pytest.FixtureRequest, images: Path, tmp_path: Path) -> Project:
     runtime = request.param
     for program in {"charliecloud": ["ch-run"], "podman": ["podman", "runc"]}[runtime]:
@@ -187,8 +186,7 @@ def test_a_command_runs_in_an_image_without_a_python(project: Project) -> None:
 
 def only(*pairs: tuple[str, str]) -> pytest.MarkDecorator:
     """Of runtimes and images those that differ in how they are ended."""
-    cases = [pytest.param(*pair, marks=[pytest.mark.soak] if pair[0] == "podman" else []) for pair in pairs]
-    return pytest.mark.parametrize(("project", "image"), cases, indirect=["project"])
+    return pytest.mark.parametrize(("project", "image"), pairs, indirect=["project"])
 
 
 @only(("charliecloud", "plain"), ("podman", "py"), ("podman", "plain"))

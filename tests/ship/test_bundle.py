@@ -85,3 +85,22 @@ def test_what_is_too_large_for_code_is_named(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(UsageError, match=r"data\.bin alone is 2") as refused:
         bundle.code({"0": root})
     assert ".elsewhereignore" in (refused.value.hint or "")
+
+
+@pytest.mark.parametrize("then", [b"", b"x" * 50, b"x" * 9_000_000])
+def test_a_file_that_is_changed_while_it_is_read_is_named(
+    then: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data.bin"
+    data.write_bytes(b"y" * 8_000_000)
+    copy = tarfile.copyfileobj  # type: ignore[attr-defined]
+
+    def meanwhile(*words: object, **more: object) -> None:
+        data.write_bytes(then)
+        copy(*words, **more)
+
+    monkeypatch.setattr(tarfile, "copyfileobj", meanwhile)
+    with pytest.raises(UsageError, match="was changed while it was read") as refused:
+        bundle.pack({"data.bin": data})
+    assert str(data) in refused.value.message
+    assert not list((tmp_path / "home" / "cache" / "bundles").iterdir())

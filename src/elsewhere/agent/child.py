@@ -153,6 +153,7 @@ class Child:
         """Nothing more is to be read from its files, nor waited for."""
         if self.alive:  # the keeper of a container whose runtime hangs
             processes.end_tree(self.pid)
+            containers.sweep(self.boot.box, self.mark)
         if self._file >= 0:
             os.close(self._file)
         self._file = -1
@@ -161,11 +162,13 @@ class Child:
     def body(self) -> int:
         """The process that runs tasks: in a container it is another than the one that we have started."""
         found: int = wire.BODY.unpack_from(self.page, wire.BODY_AT)[0]
-        return self.pid if found in (0, wire.AWAY) or self.pid < 0 else found
+        return self.pid if found in (0, wire.AWAY, wire.TIDYING) or self.pid < 0 else found
 
     def end(self) -> None:
-        """SIGKILL to all of it. The keeper of a container ends by itself once the runtime has put that away."""
-        processes.end_tree(self.body)
+        """SIGKILL to all of it. The keeper of a container ends by itself once the runtime has put that away: ended
+        before, it would leave half of it behind."""
+        if wire.BODY.unpack_from(self.page, wire.BODY_AT)[0] != wire.TIDYING:
+            processes.end_tree(self.body)
 
     def clear(self) -> None:
         """After a death: what bears our mark goes too, and so does what a runtime still keeps of its containers."""

@@ -19,6 +19,8 @@ from elsewhere.model.resources import Resources
 if TYPE_CHECKING:
     import subprocess
 
+    from elsewhere.hosts import Reached
+
 NativeId = str
 
 
@@ -252,6 +254,40 @@ class Shells(Protocol):
 
         UsageError: what is missing here, and how to install it.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A machine of a place on which a controller may sit. `directory`: ours there, below the home of its user."""
+
+    host: Reached
+    directory: str
+    architecture: str = ""
+
+
+@runtime_checkable
+class Seats(Protocol):
+    """A place whose machines are there before we come and stay when we go: a controller may sit on one of them."""
+
+    def ground(self) -> Ground: ...
+
+    def seat(self, host: str = "") -> Seat:
+        """That one; empty: the first that answers. NotFound: there is no such; else as its `shapes`, if it is asked."""
+        ...
+
+    def bring(self, host: str, freight: Mapping[str, Path]) -> None:
+        """Files, by the keys under which `Ground.fetch` finds them. Twice: what is there is not sent again. Waits."""
+        ...
+
+
+@runtime_checkable
+class Greets(Protocol):
+    """A place that a person may have to let us into: by a password, a passphrase, a second factor."""
+
+    def greet(self) -> None:
+        """Let them be asked on their terminal, one machine after another, where we are not let in without. Once is
+        enough for a while. AccessDenied: they were asked, and it was wrong."""
         ...
 
 

@@ -10,24 +10,22 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from elsewhere.backends.base import Condition, Connection, Finding, Ground, Launch, NativeId, Sighting, Traits
-from elsewhere.config.home import home
+from elsewhere.backends.base import Condition, Connection, Finding, Ground, Launch, NativeId, Seat, Sighting, Traits
+from elsewhere.backends.ssh_said import facts, findings, fits, mark, recalled, remember, sightings, spread, unseen
 from elsewhere.errors import ConfigError, NotFound, PlaceError, Refused, UsageError
-from elsewhere.hosts import Ran, private_directory, write_whole
+from elsewhere.hosts import Ran
 from elsewhere.hosts.openssh import OpenSsh
 from elsewhere.model.place import Offer, Shape
 from elsewhere.model.resources import Resources
 
 LIMIT = timedelta(seconds=30)
 """For one command there; a file may take longer."""
-_RANGE = re.compile(r"\[([^\[\]]+)\]")
 _NATIVE = re.compile(r"[A-Za-z0-9_=-][A-Za-z0-9._=-]*")
 T = TypeVar("T")
 
@@ -122,13 +120,13 @@ class Ssh:
         return [shape.offer for shape in self.shapes(need)]
 
     def shapes(self, need: Resources) -> Sequence[Shape]:
-        facts = self._each(lambda host: _facts(self._run(host, _FACTS)))
-        good = {key: found for key, found in facts.items() if not isinstance(found, PlaceError)}
+        told = self._each(lambda host: facts(self._run(host, _FACTS)))
+        good = {key: found for key, found in told.items() if not isinstance(found, PlaceError)}
         if not good:
-            raise self._none(facts)
+            raise self._none(told)
         return [
             Shape(Offer(self.hosts[key].name, has, price=Decimal(0)), self._slots(has, need), 1, machine)
-            for key, (has, machine) in good.items() if _fits(has, need)
+            for key, (has, machine) in good.items() if fits(has, need)
         ]  # fmt: skip
 
     def _slots(self, has: Resources, need: Resources) -> int:
@@ -143,7 +141,7 @@ class Ssh:
         if not all(_NATIVE.fullmatch(native) for native in natives):
             raise Refused(f"{launch.id!r} cannot be the id of a launch")
         if launch.freight:
-            self._bring(host, launch.freight)
+            self.bring(host.name, launch.freight)
         labels = {"launch": launch.id, **launch.labels}
         for native in natives:
             self._done(host, _START, native, json.dumps(labels), given=launch.script.encode())
@@ -151,12 +149,27 @@ class Ssh:
         self._remember(key, {**self._recalled(key), **fresh})
         return natives
 
-    def _bring(self, host: OpenSsh, freight: Mapping[str, Path]) -> None:
+    def bring(self, host: str, freight: Mapping[str, Path]) -> None:
         """What that host has not, into the cache that all jobs there share."""
-        base, *has = self._done(host, _HAS, *freight).out.decode("utf-8", "surrogateescape").split("\n")
+        there = self.hosts[mark(host)]
+        base, *has = self._done(there, _HAS, *freight).out.decode("utf-8", "surrogateescape").split("\n")
         for name, path in freight.items():
             if name not in has:
-                host.put(f"{base}/cache/{name}", path.read_bytes())
+                there.put(f"{base}/cache/{name}", path.read_bytes())
+
+    def seat(self, host: str = "") -> Seat:
+        if host:
+            if mark(host) not in self.hosts:
+                raise NotFound(f"there is no host {host} at this place")
+            return Seat(self.hosts[mark(host)], self.settings.directory)
+        first = self.shapes(Resources(cpus=0.01))[0]
+        return Seat(self.hosts[mark(first.offer.name)], self.settings.directory, first.architecture)
+
+    def greet(self) -> None:
+        found = self._each(lambda host: self._run(host, "exit 0"))
+        for key, said in found.items():
+            if isinstance(said, PlaceError) and self.hosts[key].may_ask(said):
+                self.hosts[key].ask()
 
     def status(self, ids: Collection[NativeId]) -> Mapping[NativeId, Sighting]:
         wanted = {native.rpartition(".")[2] for native in ids}
@@ -189,7 +202,7 @@ class Ssh:
             if isinstance(found, PlaceError):
                 yield Finding(name, False, found.message, str(found.hint or ""))
                 continue
-            yield from _findings(name, found)
+            yield from findings(name, found)
         if not self.hosts:
             yield Finding("hosts", False, "none is named", "places: {lab: {backend: ssh, hosts: [alice@node1]}}")
 
@@ -261,10 +274,10 @@ class Ssh:
 
     def _listed(self, keys: Collection[str]) -> list[Sighting]:
         found: list[Sighting] = []
-        answers = self._each(lambda host: list(_sightings(self._done(host, _LIST).out)), keys)
+        answers = self._each(lambda host: list(sightings(self._done(host, _LIST).out)), keys)
         for key, answer in answers.items():
             if isinstance(answer, PlaceError):
-                found += [_unseen(one, answer) for one in self._recalled(key).values()]
+                found += [unseen(one, answer) for one in self._recalled(key).values()]
             else:
                 self._remember(key, {one.native: one for one in answer})
                 found += answer
@@ -280,108 +293,9 @@ class Ssh:
 
     def _recalled(self, key: str) -> dict[NativeId, Sighting]:
         if key not in self._known:
-            self._known[key] = _read(_record(key))
+            self._known[key] = recalled(key)
         return self._known[key]
 
     def _remember(self, key: str, seen: dict[NativeId, Sighting]) -> None:
-        if _plain(seen) != _plain(self._recalled(key)):
-            path = _record(key)
-            private_directory(path.parent)
-            write_whole(path, json.dumps(_plain(seen)).encode())
+        remember(key, self._recalled(key), seen)
         self._known[key] = seen
-
-
-def spread(word: str) -> list[str]:
-    """`node[3-5,9].cluster` -> its four names. ConfigError: the brackets hold no numbers."""
-    found = _RANGE.search(word)
-    if found is None:
-        return [word]
-    names = []
-    for part in found[1].split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
-            raise ConfigError(f"{word!r}: {part!r} is no number and no range", hint="node[1-3,7] stands for four hosts")
-        for number in range(int(first), int(last or first) + 1):
-            names += spread(f"{word[: found.start()]}{number:0{len(first)}d}{word[found.end() :]}")
-    return names
-
-
-def mark(host: str) -> str:
-    """What tells a host's machines from those of others, in their ids."""
-    return sha256(host.encode()).hexdigest()[:10]
-
-
-def _facts(done: Ran) -> tuple[Resources, str]:
-    """What the host has, and its kind of processor."""
-    lines = [line.partition(" ") for line in done.out.decode("utf-8", "replace").splitlines()]
-    said = {name: value.strip() for name, _, value in lines}
-    gpus = [value.strip() for name, _, value in lines if name == "gpu"]
-    machine = said.get("system", "").partition(" ")[2]
-    memory = int(said["memory"]) * 1024 if said.get("memory", "").isdigit() else None
-    kind = gpus[0] if gpus else ""
-    cpus = float(said.get("cpus") or 1)
-    has = Resources(cpus=cpus, memory=memory, gpus=len(gpus), gpu_type=kind)
-    return has, {"aarch64": "arm64"}.get(machine, machine)
-
-
-def _fits(has: Resources, need: Resources) -> bool:
-    return need.cpus <= has.cpus and (need.memory or 0) <= (has.memory or need.memory or 0) and need.gpus <= has.gpus
-
-
-def _findings(name: str, done: Ran) -> Iterable[Finding]:
-    has, machine = _facts(done)
-    text = done.out.decode("utf-8", "replace")
-    shown = f"{has.cpus:g} CPUs, {(has.memory or 0) >> 30} GiB" + (f", {has.gpus} GPUs" if has.gpus else "")
-    boxes = "".join(f", {line.removeprefix('boxes ')}" for line in text.splitlines() if line.startswith("boxes "))
-    yield Finding(name, True, f"reached: {shown}, {machine}{boxes}")
-    if "runs yes" not in text:
-        yield Finding(f"{name}, its directory", False, "nothing can be written, or run, below the home directory there",
-                      "set `directory:` to one that is writable and not mounted noexec")  # fmt: skip
-
-
-def _sightings(out: bytes) -> Iterable[Sighting]:
-    for line in out.decode("utf-8", "replace").splitlines():
-        native, state, status, started, stopped, labels = line.split(" ", 5)
-        condition, reason = _condition(state, status)
-        yield Sighting(native, condition, json.loads(labels), _instant(started), _instant(stopped), reason)
-
-
-def _condition(state: str, status: str) -> tuple[Condition, str]:
-    if state == "ended":
-        good = status in ("0", "-", "143")
-        return (Condition.STOPPED, "") if good else (Condition.FAILED, f"its boot text ended with status {status}")
-    if state == "lost":
-        return Condition.FAILED, "its processes are gone: the host was restarted, or somebody ended them"
-    return (Condition.RUNNING if state == "running" else Condition.PENDING), ""
-
-
-def _instant(text: str) -> datetime | None:
-    return datetime.fromtimestamp(int(text), UTC) if text.isdigit() else None
-
-
-def _unseen(last: Sighting, why: PlaceError) -> Sighting:
-    return last if last.ended else replace(last, reason=f"no contact: {why.message}")
-
-
-def _record(key: str) -> Path:
-    return home() / "ssh" / f"{key}.json"
-
-
-def _plain(seen: Mapping[NativeId, Sighting]) -> dict[str, Any]:
-    return {
-        native: [one.condition.value, dict(one.labels), one.started and one.started.isoformat(),
-                 one.ended and one.ended.isoformat(), one.reason]
-        for native, one in seen.items()
-    }  # fmt: skip
-
-
-def _read(path: Path) -> dict[NativeId, Sighting]:
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    when = datetime.fromisoformat
-    return {
-        native: Sighting(native, Condition(state), labels, started and when(started), ended and when(ended), reason)
-        for native, (state, labels, started, ended, reason) in found.items()
-    }

@@ -66,7 +66,7 @@ class Outputs:
             except NotFound:
                 return
             with tarfile.open(archive) as tar:
-                _unpack(tar, draft)
+                unpack(tar, draft)
         draft.rename(target)
 
     @contextmanager
@@ -81,7 +81,7 @@ class Outputs:
             path.unlink(missing_ok=True)
 
 
-def _unpack(tar: tarfile.TarFile, folder: Path) -> None:
+def unpack(tar: tarfile.TarFile, folder: Path) -> None:
     """Its files: nothing outside, no links, no devices, whoever packed it. (Python's own filters came with its later
     patch releases.) Refused: something in it is none of these."""
     folder.mkdir(mode=0o700)

@@ -107,15 +107,15 @@ class Terms:
 
 def needs(kind: str) -> tuple[str, ...]:
     """The distributions that an agent needs for its end of this channel. UsageError: machines far away cannot."""
-    if kind not in _FAR:
-        raise UsageError(f"machines there cannot be reached by {kind!r}", hint=f"it is one of: {', '.join(_FAR)}")
-    return _FAR[kind][0]
+    if kind not in FAR:
+        raise UsageError(f"machines there cannot be reached by {kind!r}", hint=f"it is one of: {', '.join(FAR)}")
+    return FAR[kind][0]
 
 
 def home(kind: str, terms: Terms) -> Sqs:
     """The controller's end."""
     needs(kind)
-    return _FAR[kind][1](terms)
+    return FAR[kind][1](terms)
 
 
 def _home_sqs(terms: Terms) -> Sqs:
@@ -126,7 +126,7 @@ def _home_sqs(terms: Terms) -> Sqs:
 
 
 _AWS = ("boto3", "botocore", "jmespath", "obstore", "python-dateutil", "s3transfer", "six", "urllib3")
-_FAR: dict[str, tuple[tuple[str, ...], Callable[[Terms], Sqs]]] = {"sqs": (_AWS, _home_sqs)}
+FAR: dict[str, tuple[tuple[str, ...], Callable[[Terms], Sqs]]] = {"sqs": (_AWS, _home_sqs)}
 
 
 def join(

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
 
 from elsewhere.cli.table import COMMANDS
 
@@ -77,7 +79,8 @@ def _run(name: str, words: Sequence[str]) -> int:
     if name == "compat" and module.words_of_their_own(words):
         return int(module.run(list(words)))
     try:
-        return int(module.main(grammar.read(module.COMMAND, words)))
+        asked = grammar.read(module.COMMAND, words)
+        return _main(name, module, asked)
     except grammar.HelpAsked:
         sys.stdout.write(grammar.page(module.COMMAND, coloured()))
         return 0
@@ -86,6 +89,18 @@ def _run(name: str, words: Sequence[str]) -> int:
         if name == "run" and "--" in words and "--each-line" not in words and not isinstance(error, BrokenPipeError):
             return max(125, explain_away(error)) if not isinstance(error, SystemExit) else 125
         raise
+
+
+def _main(name: str, module: Any, asked: SimpleNamespace) -> int:
+    """The command itself, here or where its job is."""
+    from elsewhere.errors import JobAway
+
+    try:
+        return int(module.main(asked))
+    except JobAway as found:
+        from elsewhere.cli import away
+
+        return away.forward(name, asked, found)
 
 
 def explain_away(error: Exception) -> int:

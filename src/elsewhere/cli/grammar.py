@@ -111,7 +111,8 @@ def nearest(word: str, words: Sequence[str] | Iterator[str]) -> str:
 
 
 def read(command: Command, words: Sequence[str]) -> SimpleNamespace:
-    """The values of all options and arguments by key, `rest` among them (None when no `--` was typed).
+    """The values of all options and arguments by key, among them `rest` (None when no `--` was typed), and `typed`: all
+    words as they were.
 
     WrongWords names every fault of the line at once. HelpAsked if -h or --help stands before `--`.
     """
@@ -120,7 +121,7 @@ def read(command: Command, words: Sequence[str]) -> SimpleNamespace:
 
 class _Reader:
     def __init__(self, command: Command, words: Sequence[str]) -> None:
-        self.command, self.words = command, list(words)
+        self.command, self.words, self.typed = command, list(words), tuple(words)
         self.faults: list[str] = []
         self.loose: list[str] = []
         self.given: dict[str, Any] = {}
@@ -150,7 +151,7 @@ class _Reader:
                 hint=f"`elsewhere {self.command.name} --help` shows what may be typed.",
                 faults=tuple(self.faults) if len(self.faults) > 1 else (),
             )
-        return SimpleNamespace(**values, rest=self.rest)
+        return SimpleNamespace(**values, rest=self.rest, typed=self.typed)
 
     def _take_rest(self) -> None:
         if self.command.rest:

@@ -13,17 +13,19 @@ from elsewhere.cli.read import count
 from elsewhere.cli.terminal import coloured, is_terminal, paint, say, say_json, tell, width
 
 if TYPE_CHECKING:
+    from elsewhere.controller.seat import Away
     from elsewhere.session import JobFiles
+
+_STATES = ("running", "stopped", "succeeded", "failed", "cancelled", "held", "away")
 
 COMMAND = Command(
     "jobs",
     about="Lists the jobs, newest first: how each stands, and how far it has come.\n"
-    "`stopped` jobs go on with `elsewhere resume`.",
+    "`stopped` jobs go on with `elsewhere resume`; of those whose controllers are `away`, `status` tells more.",
     options=[
         Option("--limit", "-n", value="N", parse=count, default=20, help="List at most N."),
         Option("--all", "-a", help="List all of them."),
-        Option("--state", value="STATE", choices=("running", "stopped", "succeeded", "failed", "cancelled", "held"),
-               help="List only those that stand so."),
+        Option("--state", value="STATE", choices=_STATES, help="List only those that stand so."),
         which.JSON,
     ],
     examples=[("elsewhere jobs --state failed", "those with failed tasks")],
@@ -32,15 +34,18 @@ COMMAND = Command(
 
 def main(asked: SimpleNamespace) -> int:
     from elsewhere import session
+    from elsewhere.controller import seat
 
     rows: list[dict[str, Any]] = []
     limit = None if asked.all else asked.limit
-    for files in session.listing():
+    far = [] if asked.state not in (None, "away") else [_far(one) for one in seat.records()]
+    for files in session.listing() if asked.state != "away" else ():
         if limit is not None and len(rows) >= limit:
             break
         row = _row(files)
         if asked.state in (None, row["state"]):
             rows.append(row)
+    rows = sorted([*rows, *far], key=lambda row: row["id"], reverse=True)[:limit]
     if asked.json:
         say_json(rows)
         return 0
@@ -75,6 +80,12 @@ def _row(files: JobFiles) -> dict[str, Any]:
                 "place": "", "runs": error.message}  # fmt: skip
 
 
+def _far(away: Away) -> dict[str, Any]:
+    """Of a job whose controller sits on another machine, which is not asked here."""
+    return {"name": away.name, "id": away.job, "state": "away", "done": None, "total": None, "failed": None,
+            "created": away.created, "place": away.host, "runs": ""}  # fmt: skip
+
+
 def _draw(rows: list[dict[str, Any]]) -> None:
     from elsewhere.model.units import show_duration
     from elsewhere.observe.safe import one_line
@@ -86,7 +97,7 @@ def _draw(rows: list[dict[str, Any]]) -> None:
         (
             one_line(row["name"], 40),
             row["state"],
-            f"{row['done']:,}/{row['total']:,}",
+            None if row["total"] is None else f"{row['done']:,}/{row['total']:,}",
             row["failed"],
             show_duration(max(round(now - row["created"]), 0)) if row["created"] else None,
             row["place"],

@@ -33,7 +33,7 @@ _OURS = {Outcome.TIMED_OUT: signal.SIGTERM, Outcome.CANCELLED: signal.SIGTERM, O
 def one_command(asked: SimpleNamespace) -> int:
     """Run one command as a job of one task. Returns its own exit status."""
     from elsewhere import session
-    from elsewhere.cli import paid
+    from elsewhere.cli import paid, places
     from elsewhere.cli.run import DEFAULT, place
     from elsewhere.cli.surroundings import furnish, is_here, spec_of_command
     from elsewhere.model.task import NewTask
@@ -46,6 +46,7 @@ def one_command(asked: SimpleNamespace) -> int:
     name = asked.name or asking.name_from(Path(asked.rest[0]).name)
     spec = spec_of_command(asked, name, where, tuple(asked.rest))
     if inventory is None:
+        places.greet(where)
         spec = session.survey(spec, 1)
     files = session.create(spec, [NewTask(TASK, b"null")])
     if inventory is not None and not paid.settle(files, asked, where, inventory):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from elsewhere.cli import which
 from elsewhere.cli.grammar import Argument, Command, Option, nearest
-from elsewhere.cli.terminal import coloured, paint, say, say_json
+from elsewhere.cli.terminal import coloured, is_terminal, paint, say, say_json
 from elsewhere.errors import ElsewhereError, UnknownPlace, UsageError
 
 if TYPE_CHECKING:
@@ -65,6 +66,17 @@ def known() -> dict[str, Place]:
     return {**{name: Place(name, name) for name in registry.names()}, **load.current().places()}
 
 
+def greet(place: Place) -> None:
+    """Whoever sits at a terminal is asked what a place's machines ask for, before anything is made. PlaceError."""
+    from elsewhere.backends import registry
+    from elsewhere.backends.base import Greets
+
+    if place.backend != place.name or place.settings:  # one that nobody has set up has no machines
+        backend = registry.build(place) if is_terminal(sys.stdin) and is_terminal(sys.stderr) else None
+        if isinstance(backend, Greets):
+            backend.greet()
+
+
 def find(name: str, places: dict[str, Place] | None = None) -> Place:
     """The place of that name; UnknownPlace names the nearest."""
     places = known() if places is None else places
@@ -119,6 +131,8 @@ def _check(wanted: list[str], places: dict[str, Place], asked: SimpleNamespace) 
     rows = []
     for name in wanted:
         try:
+            if asked.place:
+                greet(places[name])
             rows += [{"place": name, "what": f.what, "ok": f.ok, "detail": f.detail, "hint": f.hint}
                      for f in registry.build(places[name]).check()]  # fmt: skip
         except ElsewhereError as error:

@@ -82,11 +82,15 @@ def _grant(files: JobFiles, budget: Decimal) -> None:
 def go_on(asked: SimpleNamespace, files: JobFiles) -> int:
     """Run the job in the foreground, or give it to a controller of its own."""
     from elsewhere import session
+    from elsewhere.cli import places
+    from elsewhere.model.place import Place
 
     with which.opened(files) as ledger:
-        counts, name = ledger.count(), which.called(files, ledger)
+        counts, name, spec = ledger.count(), which.called(files, ledger), ledger.spec
+    place = Place(spec.place, spec.backend or spec.place, spec.settings)
     if counts.over and session.is_put_away(files):
         return _over(asked, files, name)
+    places.greet(place)
     if asked.detach:
         return drive.begin_detached(files, json=asked.json)
     show = live.choose(quiet=asked.quiet, json=asked.json)

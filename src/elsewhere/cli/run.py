@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from elsewhere.cli import asking, drive, live, probe, resume, terminal, wanting, which
-from elsewhere.cli.grammar import Argument, Command
+from elsewhere.cli.grammar import Argument, Command, Option
 from elsewhere.cli.terminal import tell
 from elsewhere.errors import InvalidTask, UsageError
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 DEFAULT = "local"
 """The place that needs nothing, and costs nothing."""
 
+CONTROLLER = Option("--controller", value="PLACE", group="Where",
+                    help="Let the controller of the job sit on a host of this place, so that this machine may go; "
+                    "--on is then as seen from there.")  # fmt: skip
+
 COMMAND = Command(
     "run",
     about="Runs a task list with a function of yours, or one command, or one command for each line of a file.\n"
@@ -33,7 +37,7 @@ COMMAND = Command(
         Argument("TASKS|NAME", "A task list (.json, .jsonl, .yaml, .csv, .tsv, also .gz and .zst; - for JSON lines on "
                  "standard input), or a job of elsewhere.yaml.", completes="files"),
     ],
-    options=[*asking.OPTIONS, *wanting.OPTIONS, probe.OPTION, resume.DETACH, *resume.SHOWING],
+    options=[*asking.OPTIONS, CONTROLLER, *wanting.OPTIONS, probe.OPTION, resume.DETACH, *resume.SHOWING],
     rest="COMMAND...",
     usage=[
         "elsewhere run TASKS --entry MODULE:FUNCTION [OPTIONS]",
@@ -53,6 +57,10 @@ COMMAND = Command(
 
 def main(asked: SimpleNamespace) -> int:
     refuse_mixtures(asked, asked.tasks_name)
+    if asked.controller:
+        from elsewhere.cli import away
+
+        return away.begin(asked)
     asked = settled(asked)
     if asked.probe:
         asked.task_time = asked.task_time or _probed(asked)
@@ -243,11 +251,12 @@ def _agreed(count: int) -> bool:
 def go(spec: JobSpec, tasks: Iterable[NewTask], asked: SimpleNamespace) -> int:
     """Make the job whole, then run it here or give it away."""
     from elsewhere import session
-    from elsewhere.cli import paid, tidy
+    from elsewhere.cli import paid, places, tidy
 
     where = place(asked)
     inventory = paid.check(asked, where) if asked.on != DEFAULT else None
     if inventory is None:
+        places.greet(where)
         spec = session.survey(spec, asked.slots or 0)
     files = session.create(spec, tasks)
     if inventory is not None and not paid.settle(files, asked, where, inventory):

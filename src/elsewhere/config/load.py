@@ -225,14 +225,15 @@ def _current(
 
     known = os.environ if environ is None else environ
     paths = files.find(cwd or Path.cwd(), _user_directory(known))
-    variables = {name: text for name, text in known.items() if _is_setting(name)}
+    variables = {name: text for name, text in known.items() if is_setting(name)}
     profile = known.get(PREFIX + "PROFILE", "")
     if not paths and not variables:
         return Settings(profile=profile), [], True
     return _read(paths, variables, profile, backends, cwd or Path.cwd())
 
 
-def _is_setting(name: str) -> bool:
+def is_setting(name: str) -> bool:
+    """Whether a variable of this name says what settings do."""
     return name.startswith(PREFIX) and name not in _NOT_SETTINGS and not name.startswith(_OF_AGENTS)
 
 

@@ -59,6 +59,18 @@ class Host(Protocol):
         ...
 
 
+class Reached(Host, Protocol):
+    """A host of which what it says can be read as it comes."""
+
+    def follow(self, argv: Sequence[str], input: bytes, out: int, err: int) -> int:
+        """Run a command there, its output on these descriptors as it comes; its exit status. Its standard input ends
+        when this is left, however that comes about.
+
+        Unreachable: it could not be begun, or the connection was lost, and it may go on there.
+        """
+        ...
+
+
 class Here:
     """This machine, through subprocess."""
 

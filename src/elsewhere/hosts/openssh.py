@@ -6,12 +6,14 @@ user wrote is data within it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -23,8 +25,11 @@ from elsewhere.hosts import Ran, private_directory
 
 OWN_FAILURE = 255
 """What ssh itself exits with; so may a command, but then its first line has come."""
-CONNECT, ALIVE, KEPT = 10, 5, 120
-"""Seconds: to connect in, between two signs of life (three may be missed), that an idle connection is kept."""
+CONNECT, ALIVE, KEPT, ASKED = 10, 5, 120, 3600
+"""Seconds: to connect in, between two signs of life (three may be missed), that an idle connection is kept, and one for
+which somebody was asked."""
+LAST = 5.0
+"""Seconds in which what was printed comes to its end, once the command has."""
 _PLAIN = re.compile(rb"[A-Za-z0-9 ,./:=@_-]")
 
 
@@ -120,6 +125,47 @@ class OpenSsh:
         err.close()
         return process, mark + b"\n"
 
+    def follow(self, argv: Sequence[str], input: bytes, out: int, err: int) -> int:
+        """As of Reached (hosts/__init__.py). A command that heeds the end of its input ends with us."""
+        mark = os.urandom(8).hex().encode()
+        told = [*self._words(), "--", self.name, _told(argv, {}, mark)]
+        process = subprocess.Popen(told, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   start_new_session=True)  # fmt: skip
+        if process.stdin is None or process.stdout is None or process.stderr is None:
+            raise TypeError("a command has no streams")
+        mine = _Passing(process.stdout, mark + b"\n", out), _Passing(process.stderr, mark + b"\n", err)
+        try:
+            with contextlib.suppress(BrokenPipeError):  # it did not begin, or wanted none
+                process.stdin.write(input)
+                process.stdin.flush()
+            process.wait()
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        finally:
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
+            for one in mine:
+                one.join(LAST)
+        if not mine[0].begun:
+            raise self._failure(process.returncode, mine[1].before, mine[0].before)
+        if process.returncode == OWN_FAILURE or process.returncode < 0:
+            raise Unreachable(f"the connection to {self.name} was lost; what was asked may go on there")
+        return process.returncode
+
+    def may_ask(self, said: PlaceError) -> bool:
+        """Would ssh, on a terminal, ask its user for what is missing here? Never where a host shows another key."""
+        return isinstance(said, AccessDenied) and said.hint != _CHANGED
+
+    def ask(self) -> None:
+        """Connect once by a terminal: whatever ssh asks, the person there answers. The connection is then kept."""
+        words = self._words(BatchMode="no", ControlMaster="yes", ControlPersist=ASKED)
+        words[words.index("-T")] = "-n"
+        done = subprocess.run([*words, "--", self.name, "exit 0"], check=False, stdout=subprocess.DEVNULL)
+        if done.returncode != 0:
+            raise AccessDenied(f"{self.name} did not let you in", hint=f"see what `ssh {self.name}` says")
+
     def terminal(self, command: str) -> list[str]:
         """The words that open a terminal there for the user, who may be asked for a second factor. `command`: what it
         runs, harmless in any shell."""
@@ -145,14 +191,14 @@ class OpenSsh:
             raise Refused(f"ssh cannot be started: {error.strerror or error}") from error
         return process, err
 
-    def _words(self) -> list[str]:
+    def _words(self, **other: object) -> list[str]:
         ssh = shutil.which("ssh")
         if ssh is None:
             raise MissingExtra("ssh is not installed here", hint="install OpenSSH's client: apt install openssh-client")
         options = {
             "BatchMode": "yes", "ConnectTimeout": CONNECT, "ServerAliveInterval": ALIVE, "ServerAliveCountMax": 3,
             "ControlMaster": "auto", "ControlPath": _control(), "ControlPersist": KEPT, "LogLevel": "ERROR",
-            "ForwardX11": "no", "ClearAllForwardings": "yes",
+            "ForwardX11": "no", "ClearAllForwardings": "yes", **other,
         }  # fmt: skip
         words = [ssh, "-T", *(["-F", self._config] if self._config else [])]
         return words + [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
@@ -169,7 +215,8 @@ class OpenSsh:
         if "Permission denied" in text:
             return AccessDenied(
                 f"{self.name} lets nobody in with the keys that were offered: {last}",
-                hint=f"`ssh {self.name} true` must work without a question; ssh-add, or IdentityFile",
+                hint=f"`ssh {self.name} true` must work without a question (ssh-add, IdentityFile); if it asks "
+                "one, `elsewhere places check PLACE` on a terminal lets you answer it once",
             )
         if "Could not resolve hostname" in text:
             return NotFound(f"there is no host {self.name}: {last}",
@@ -183,6 +230,30 @@ class OpenSsh:
         last = done.err.decode("utf-8", "replace").strip().splitlines()[-1:] or [f"status {done.status}"]
         kind = AccessDenied if "ermission denied" in last[0] else Refused
         return kind(f"{path} on {self.name}: {last[0]}")
+
+
+class _Passing(threading.Thread):
+    """Copies what comes behind a mark. `before`: the rest, of which a host may print some."""
+
+    def __init__(self, source: IO[bytes], mark: bytes, to: int) -> None:
+        super().__init__(daemon=True)
+        self._source, self._mark, self._to = source, mark, to
+        self.before, self.begun = b"", False
+        self.start()
+
+    def run(self) -> None:
+        with contextlib.suppress(OSError, ValueError), self._source:
+            while data := os.read(self._source.fileno(), 1 << 16):
+                self._pass(data)
+
+    def _pass(self, data: bytes) -> None:
+        if not self.begun:
+            self.before += data
+            self.before, begins, data = self.before.partition(self._mark)
+            self.begun = bool(begins)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._to, view) :]
 
 
 _CHANGED = "find out why before you connect; if it is right: ssh-keygen -R HOST"

@@ -62,12 +62,13 @@ def given(path: Path) -> Bundle:
     return pack(tree(path, f"{path.name}/") if path.is_dir() else {path.name: path})
 
 
-def code(roots: Mapping[str, Path]) -> Bundle:
-    """What is the project's own below these directories: what git tracks or would, less `.elsewhereignore`.
+def code(roots: Mapping[str, Path], also: Mapping[str, Path] = {}) -> Bundle:
+    """What is the project's own below these directories: what git tracks or would, less `.elsewhereignore`; and `also`.
 
     Each lies in the archive under its name. UsageError: more than MOST, with the largest named.
     """
     found = {f"{name}/{path.relative_to(root)}": path for name, root in roots.items() for path in project_files(root)}
+    found.update(also)
     sizes = {path: path.stat().st_size for path in found.values()}
     if sum(sizes.values()) > MOST:
         large = max(sizes, key=lambda path: sizes[path])
@@ -140,8 +141,22 @@ def _write(to: gzip.GzipFile, files: Mapping[str, Path]) -> None:
             about = tarfile.TarInfo(name)
             about.mode = 0o755 if os.access(path, os.X_OK) else 0o644
             with path.open("rb") as file:
-                about.size, about.mtime = os.fstat(file.fileno()).st_size, 0
-                tar.addfile(about, file)  # OSError if it has grown shorter meanwhile
+                before = os.fstat(file.fileno())
+                about.size, about.mtime = before.st_size, 0
+                try:
+                    tar.addfile(about, file)
+                except OSError as error:
+                    if os.fstat(file.fileno()).st_size >= before.st_size:
+                        raise
+                    raise _changed(path) from error
+                after = os.fstat(file.fileno())
+                if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+                    raise _changed(path)
+
+
+def _changed(path: Path) -> UsageError:
+    return UsageError(f"{path} was changed while it was read, to be sent",
+                      hint="Run it again once nobody writes there; nothing was started.")  # fmt: skip
 
 
 def _digest(path: Path) -> str:

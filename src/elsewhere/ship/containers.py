@@ -17,6 +17,7 @@ from elsewhere.errors import UsageError
 from elsewhere.model.job import Box, Found, Mount
 
 LABEL = "elsewhere.slot"
+_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +224,9 @@ def sweep(box: Box | None, mark: str) -> None:
     if found is None or not KINDS[found.kind].named:
         return
     asked = [found.program, "ps", "--all", "--quiet", "--filter", f"label={LABEL}={mark}"]
-    ids = subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False).stdout.split()
-    if ids:
+    for _ in range(_TRIES):  # of one whose monitor was killed, Podman first says only that
+        done = subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if not (ids := done.stdout.split()):
+            return
         words = [found.program, "rm", "--force", *ids]
         subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False)

@@ -24,6 +24,8 @@ from elsewhere.ship.bundle import Bundle, pack, tree
 
 AGENT = ("apsw", "cffi", "cloudpickle", "cryptography", "msgspec", "platformdirs", "psutil", "pycparser")
 """What an agent imports, whatever its channel."""
+WHOLE = (*AGENT, "backports.zstd", "pyyaml")
+"""What a controller imports besides; places may need more."""
 _LEFT_OUT = ("cli/", "sandbox/", "testing/", "compat/", "integrations/")
 _SERVICES = ("sqs", "s3", "sts", "endpoints.json", "partitions.json", "sdk-default-configuration.json", "_retry.json")
 """Of botocore's descriptions of services, those that an agent speaks to."""
@@ -57,16 +59,22 @@ def runtime(target: Target, also: Sequence[str] = ()) -> Bundle:
     installed, and the target is not like this machine. ConfigError: a package has no wheel for it.
     """
     names = sorted({*AGENT, *also})
-    return _kept("runtimes", _mark(target, names), lambda: _runtime(target, names))
+    return _kept("runtimes", _mark(target, names), lambda: _runtime(target, names, _LEFT_OUT, _wanted))
 
 
-def _runtime(target: Target, names: Sequence[str]) -> Bundle:
-    own_files = tree(Path(elsewhere.__file__).parent, "elsewhere/", _LEFT_OUT)
+def whole(target: Target, also: Sequence[str] = ()) -> Bundle:
+    """The archive of all of us for this target, which can pack the archive of an agent itself. Else as `runtime`."""
+    names = sorted({*WHOLE, *also} - ({"backports.zstd"} if target.python >= "3.14" else set()))
+    return _kept("controllers", _mark(target, names, ()), lambda: _runtime(target, names, (), lambda name: True))
+
+
+def _runtime(target: Target, names: Sequence[str], without: Sequence[str], wanted: Callable[[str], bool]) -> Bundle:
+    own_files = tree(Path(elsewhere.__file__).parent, "elsewhere/", without)
     if target.ours:
-        return pack({**own_files, **_installed(names)})
+        return pack({**own_files, **_installed(names, wanted)})
     with tempfile.TemporaryDirectory() as folder:
         install([f"{name}=={version(name)}" for name in names], target, Path(folder), closed=True)
-        return pack({**own_files, **{k: v for k, v in tree(Path(folder)).items() if _wanted(k)}})
+        return pack({**own_files, **{k: v for k, v in tree(Path(folder)).items() if wanted(k)}})
 
 
 def software(requirements: Sequence[str], target: Target) -> Bundle:
@@ -148,7 +156,7 @@ def last_lines(text: str, count: int = 12) -> str:
     return "\n".join(text.strip().splitlines()[-count:])
 
 
-def _installed(names: Sequence[str]) -> dict[str, Path]:
+def _installed(names: Sequence[str], wanted: Callable[[str], bool]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for name in names:
         try:
@@ -157,7 +165,7 @@ def _installed(names: Sequence[str]) -> dict[str, Path]:
             raise MissingExtra(f"{name} is needed there and not installed here", hint=f"pip install {name}") from error
         for file in files:
             path = Path(str(file.locate()))
-            if ".." not in file.parts and "__pycache__" not in file.parts and _wanted(str(file)) and path.is_file():
+            if ".." not in file.parts and "__pycache__" not in file.parts and wanted(str(file)) and path.is_file():
                 found[str(file)] = path
     return found
 
@@ -171,11 +179,11 @@ def _wanted(name: str) -> bool:
     return not name.startswith(("boto3/data/", "boto3/examples/"))
 
 
-def _mark(target: Target, names: Sequence[str]) -> str:
+def _mark(target: Target, names: Sequence[str], without: Sequence[str] = _LEFT_OUT) -> str:
     """Of all that decides what is in the archive."""
     base = Path(elsewhere.__file__).parent
     facts = [target.python, target.architecture, *(f"{name}=={version(name)}" for name in names)]
-    for name, path in tree(base, skip=_LEFT_OUT).items():
+    for name, path in tree(base, skip=without).items():
         stat = path.stat()
         facts.append(f"{name} {stat.st_size} {stat.st_mtime_ns}")
     return sha256("\n".join(facts).encode()).hexdigest()

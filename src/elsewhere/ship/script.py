@@ -133,6 +133,12 @@ def _work(text: BootText, stop: str) -> str:
     )  # fmt: skip
 
 
+def fetching(fetch: str, archives: Sequence[Archive], python: str, uv: Archive | None, stop: str) -> str:
+    """Lines that fetch these archives, and set `python` to an interpreter for the first of them (of that minor
+    version), or bring one. `fetch`, `uv`: as of Bare."""
+    return _joined([fetch, _TAKE, *_brought(Bare("", fetch, python, tuple(archives), uv), archives, stop)])
+
+
 def _agent(text: BootText, python: str) -> str:
     return f"{python} -m elsewhere.agent {shlex.quote(text.address)} {_options(text)}\nstatus=$?\n"
 

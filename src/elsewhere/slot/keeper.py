@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING
 from elsewhere.slot import children, kernel, wire
 
 if TYPE_CHECKING:
+    import subprocess
     from typing import Any, NoReturn
 
 MARK = "ELSEWHERE_SLOT_OF"
 """The variable by which whoever started this finds what is left of it."""
-_GONE = 5.0
-"""Seconds in which a runtime puts its container away after that has ended."""
+GONE = 30.0
+"""Seconds in which a runtime puts its container away after that has ended; a busy machine takes most of them."""
+_TRIES = 5
 _TERM_BIT = 1 << (signal.SIGTERM - 1)
 _PLAIN = ("USER", "LANG", "TERM")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -95,18 +97,25 @@ class Keeper:
             self.door.listen(1)
         words = command(plan, plan["inside"], self.name)
         tool = plan["words"][0]
+        # Whoever is told to end in between would not know yet what.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGHUP))
         try:
-            self.pid = os.posix_spawn(tool, words, environment(plan), setpgroup=0,
+            self.pid = os.posix_spawn(tool, words, environment(plan), setpgroup=0, setsigmask=before,
                                       setsigdef=(signal.SIGPIPE, signal.SIGXFSZ))  # fmt: skip
         except OSError as error:
             os.write(2, f"{tool} cannot be started: {error.strerror}\n".encode())
             os._exit(126)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def watch(self, down: int, wake: int) -> int:
         """The wait status of the runtime's process."""
         if self.door is not None and self._met(down, wake):
             self._until_gone()
+            if self.plan["ask"] and not self._ends_within(GONE):
+                self._remove()
         status = os.waitpid(self.pid, 0)[1]
+        self.pid = 0
+        self._until_tidy()
         if "page" in self.plan:
             self._show(wire.AWAY)
         return status
@@ -142,7 +151,24 @@ class Keeper:
             select.select([slot], [], [])
             os.close(slot)
         self.body = 0
-        self._show(0)
+        self._show(wire.TIDYING if self.plan["ask"] else 0)
+
+    def _until_tidy(self) -> None:
+        """What a runtime has left at work here puts its container away: ended, it would leave half of one behind."""
+        from time import monotonic, sleep
+
+        end = monotonic() + (GONE if self.plan["ask"] else 0)
+        while monotonic() < end and any(map(self._is_tidying, kernel.children())):
+            sleep(0.01)
+
+    def _is_tidying(self, pid: int) -> bool:
+        """A monitor bears the name of its container; what it starts at the end says what it is for."""
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                words = file.read().split(b"\0")  # none, of one that has ended
+        except OSError:
+            return False
+        return self.name.encode() in words or b"cleanup" in words
 
     def _show(self, pid: int) -> None:
         """To the agent, which looks how large it is."""
@@ -189,29 +215,45 @@ class Keeper:
 
     def _end(self) -> None:
         """At once, all of it; what the runtime remembers of it too."""
-        import subprocess
-        from time import monotonic, sleep
-
         if not self.pid:
             return
         if not self.plan["ask"]:
             children.tell(self.pid, signal.SIGKILL)
             return
         _tell(self.body or self._first(), signal.SIGKILL)
-        end = monotonic() + _GONE
-        while monotonic() < end and os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        self._ends_within(GONE)
+        self._remove()
+
+    def _ends_within(self, seconds: float) -> bool:
+        from time import monotonic, sleep
+
+        end = monotonic() + seconds
+        while os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            if monotonic() > end:
+                return False
             sleep(0.01)
+        return True
+
+    def _remove(self) -> None:
+        """The runtime is ended, if it has not; what it remembers of the container goes."""
+        from time import sleep
+
         children.tell(self.pid, signal.SIGKILL)
-        subprocess.run([*self.plan["remove"], self.name], capture_output=True, check=False, stdin=subprocess.DEVNULL)
+        for _ in range(_TRIES):  # while another has it in hand, a runtime may say no
+            if self._asked("remove").returncode == 0 or self._asked("ask").returncode != 0:
+                return
+            sleep(0.2)
 
     def _first(self) -> int:
         """The first process in the container, as it is called out here; 0: there is none."""
+        said = self._asked("ask").stdout
+        return int(said) if said.strip().isdigit() else 0
+
+    def _asked(self, what: str) -> subprocess.CompletedProcess[bytes]:
         import subprocess
 
-        done = subprocess.run(
-            [*self.plan["ask"], self.name], capture_output=True, check=False, stdin=subprocess.DEVNULL
-        )
-        return int(done.stdout) if done.stdout.strip().isdigit() else 0
+        words = [*self.plan[what], self.name]
+        return subprocess.run(words, capture_output=True, check=False, stdin=subprocess.DEVNULL)
 
 
 def _tell(pid: int, number: int) -> None:

@@ -82,8 +82,8 @@ PACKAGES = Kind("a list, or a path", _packages, {})
 LIST = Kind("a list of strings", _list, {})
 FILES = Kind("a file, or a list of them", _files, {})
 _AWAY = {
-    "remote": "remote is not there yet: with 'local' the machines outlive this process as it is, and the next run "
-    "finds them",
+    "remote": "remote is not there for machines of AWS: with 'local' they outlive this process as it is, and the next "
+    "run finds them",
     "lambda": "lambda cannot hold a run of more than 15 minutes: write 'local', whose machines outlive this process",
 }  # fmt: skip
 _OTHERS = {name: f"{name} cannot be had yet: write 'aws'" for name in ("azure", "gcp")}

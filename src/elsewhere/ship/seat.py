@@ -1,0 +1,43 @@
+"""SHIP a controller: the text that puts all of us on a host, in a virtual environment. Pure; it holds no secret.
+
+Below the place's directory there, `controller/` holds a folder for each version of us (`we-DIGEST`, and beside it its
+environment), the state directory of all that sit there (`home`), and for each job the directory that it was run from
+(`work/WORD`). Who asks starts `python -m elsewhere.cli.there` in that environment (`asking`).
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from elsewhere.ship.script import Archive, fetching
+
+HERE = "controller"
+
+
+def folder(sort: str, digest: str) -> str:
+    """Where an archive of this digest is unpacked."""
+    return f"{sort}-{digest[:16]}"
+
+
+def text(directory: str, fetch: str, archives: Sequence[Archive], python: str) -> str:
+    """The first of these archives is ours; uv, which brings Python and environments, may be among them. Twice: nothing
+    is fetched again."""
+    we, uv = archives[0].folder, next((one for one in archives if one.folder.startswith("uv-")), None)
+    link = f'ln -s "$HERE/{uv.folder}/bin/uv" {we}.env/bin/uv' if uv else ":"
+    return f"""\
+umask 077
+HERE="${{HOME:-/root}}"/{shlex.quote(directory)}/{HERE}; mkdir -p "$HERE/work" && cd "$HERE" || exit 73
+{fetching(fetch, archives, python, uv, "exit 74")}unset PYTHONPATH
+[ -e {we}.env/.whole ] && exit 0
+rm -rf {we}.env
+"$python" -m venv --without-pip {we}.env || exit 75
+for site in {we}.env/lib/python*/site-packages; do echo "$HERE/{we}" >"$site/elsewhere.pth" || exit 73; done
+{link} && : >{we}.env/.whole
+"""
+
+
+def asking(directory: str, we: str) -> list[str]:
+    """The words that start what answers there; what is asked stands in the first line of its input."""
+    run = f'exec "${{HOME:-/root}}/$1/{HERE}/$2.env/bin/python" -m elsewhere.cli.there'
+    return ["sh", "-c", run, "sh", directory, we]

@@ -1,0 +1,157 @@
+"""What goes wrong with hosts behind a real sshd: odd shells and clocks, full disks, other keys, cuts, deaths."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from places.lab import BOUND, Lab, laboratory, until
+
+pytestmark = [pytest.mark.needs("sshd", "ssh"), pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    with laboratory(tmp_path, "node1", "node2") as found:
+        yield found
+
+
+def faketime(shift: str) -> str:
+    """Variables with which all that runs sees another time of day."""
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    return f"LD_PRELOAD={library} FAKETIME={shift} FAKETIME_DONT_RESET=1 FAKETIME_DONT_FAKE_MONOTONIC=1"
+
+
+@pytest.mark.needs("fish", "faketime")
+def test_one_session_a_connection_shells_that_are_not_bash_and_print_and_clocks_that_are_off(tmp_path: Path) -> None:
+    fish = f'exec {shutil.which("fish")} -c "$SSH_ORIGINAL_COMMAND"'
+    force = f"ForceCommand echo welcome; echo 'mind the gap' >&2; {fish}"
+    with laboratory(tmp_path) as lab:
+        lab.hosts.add("node1", "MaxSessions 1", env=faketime("+1h"))
+        lab.hosts.add("node2", force, env=faketime("-1h"))
+        words = ("--entry", "work:f", "--on", "lab", "--quiet")
+        lab.run("run", lab.tasks(60, size=70_000, hosts=True), *words)
+        results = lab.results()
+        assert len(results) == 60 and {one["state"] for one in results.values()} == {"succeeded"}
+        assert {one["result"]["home"] for one in results.values()} == {"node1", "node2"}  # type: ignore[index]
+        assert set(lab.attempts().values()) == {1}
+        assert "task 7" in lab.run("logs", "@last/t7")
+        assert lab.agents() == []
+
+
+def test_a_host_that_shows_another_key_is_not_spoken_to_and_its_work_waits_for_it(lab: Lab) -> None:
+    running = lab.start("run", lab.tasks(300, seconds=0.05), "--entry", "work:f", "--on", "lab", "--quiet")
+    until(lambda: len(lab.attempts()) > 20)
+    folder = lab.hosts.folder
+    other = folder / "other"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", other], check=True)
+    settings, before = folder / "node1.sshd", (folder / "node1.sshd").read_text()
+    lab.hosts.stop("node1")
+    settings.write_text(before.replace(f"HostKey {folder / 'host'}", f"HostKey {other}"))
+    lab.hosts.start("node1")
+    until(lambda: "another host key" in lab.run("places", "check", "lab", status=None), "it is said")
+    count = len(lab.attempts())
+    until(lambda: len(lab.attempts()) > count + 40, "others go on")
+    assert running.poll() is None
+    lab.hosts.stop("node1")
+    settings.write_text(before)
+    lab.hosts.start("node1")
+    out, err = running.communicate(timeout=BOUND)
+    assert running.returncode == 0, out + err
+    assert len(lab.results()) == 300
+    assert set(lab.attempts().values()) == {1}
+
+
+def test_a_controller_that_is_killed_ten_times_loses_nothing_and_runs_nothing_twice(lab: Lab) -> None:
+    running = lab.start("run", lab.tasks(600, seconds=0.05), "--entry", "work:f", "--on", "lab", "--quiet")
+    for k in range(1, 11):
+        until(lambda k=k: len(lab.attempts()) >= 40 * k)  # type: ignore[misc]
+        running.kill()
+        running.communicate()
+        running = lab.start("resume", "--quiet")
+    out, err = running.communicate(timeout=BOUND)
+    assert running.returncode == 0, out + err
+    assert len(lab.results()) == 600
+    assert set(lab.attempts().values()) == {1}
+    assert lab.agents() == []
+
+
+def test_a_task_that_left_its_session_is_gone_after_cancel(lab: Lab) -> None:
+    long = f"9{time.time_ns() % 10**9}"
+
+    def asleep() -> int:
+        return sum(one.info["cmdline"] == ["sleep", long] for one in psutil.process_iter(["cmdline"]))
+
+    text = f"(setsid sh -c 'sleep {long} & sleep {long}' &); exec sleep {long}"
+    running = lab.start("run", "--on", "lab", "--", "sh", "-c", text)
+    until(lambda: asleep() == 3)
+    lab.run("cancel")
+    running.communicate(timeout=BOUND)
+    until(lambda: asleep() == 0, "it lives on")
+    assert lab.agents() == []
+
+
+def test_what_is_cut_half_way_up_or_home_comes_whole_in_the_end(lab: Lab) -> None:
+    wires = [lab.hosts.wire(name) for name in ("node1", "node2")]
+    (lab.folder / "big.bin").write_bytes(os.urandom(4_000_000))
+    text = 'cat big.bin >"out-$1"; touch "$RAN/$1-$$"'
+    tasks = [{"task_id": f"t{n}", "command": ["sh", "-c", text, "sh", str(n)]} for n in range(8)]
+    (lab.folder / "tasks.jsonl").write_text("\n".join(map(json.dumps, tasks)) + "\n")
+    for wire in wires:
+        wire.cut_after(2_000_000)  # in the middle of our archive, or of the project
+    running = lab.start("run", "tasks.jsonl", "--output", "out-*", "--on", "lab", "--quiet")
+    until(lambda: all(wire.cuts for wire in wires) or running.poll() is not None)
+    until(lambda: len(lab.attempts()) > 1 or running.poll() is not None)
+    for wire in wires:
+        wire.cut_after(3_000_000)  # in the middle of what a task has left
+    out, err = running.communicate(timeout=BOUND)
+    assert running.returncode == 0, out + err
+    assert all(wire.cuts >= 2 for wire in wires)
+    lab.run("results", "--files", "-o", "all")
+    whole = (lab.folder / "big.bin").read_bytes()
+    found = sorted((lab.folder / "all").rglob("out-*"))
+    assert [path.name for path in found] == [f"out-{n}" for n in range(8)]
+    assert all(path.read_bytes() == whole for path in found)
+
+
+def test_a_full_disk_of_a_host_is_said_before_anything_runs_and_pauses_what_does(lab: Lab) -> None:
+    home = lab.hosts.folder / "node1"
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300m", "tmpfs", str(home)], capture_output=True).returncode:
+        pytest.skip("needs root, to mount a small disk")
+    try:
+        settings = lab.folder / "elsewhere.yaml"
+        settings.write_text(settings.read_text().replace("node[1-2]", "node1"))
+        fill(home)
+        said = lab.run("run", lab.tasks(2), "--entry", "work:f", "--on", "lab", status=3)
+        assert "node1" in said and "No space left" in said
+        (home / "filler").unlink()
+        running = lab.start("run", lab.tasks(200, seconds=0.05), "--entry", "work:f", "--on", "lab", "--quiet")
+        until(lambda: len(lab.attempts()) > 10)
+        fill(home)
+        time.sleep(1)  # some tasks end while nothing can be written
+        (home / "filler").unlink()
+        out, err = running.communicate(timeout=BOUND)
+        assert running.returncode == 0, out + err
+        assert len(lab.results()) == 200
+    finally:
+        for process in lab.agents():
+            process.kill()
+        subprocess.run(["umount", "-l", str(home)], check=True)
+
+
+def fill(home: Path) -> None:
+    with contextlib.suppress(OSError), (home / "filler").open("wb", buffering=0) as file:
+        while file.write(bytes(1 << 16)):
+            pass
+    with contextlib.suppress(OSError), (home / "filler").open("ab", buffering=0) as file:
+        while file.write(bytes(512)):
+            pass
