@@ -136,12 +136,13 @@ class Crowd(Afar):
 
     def turn(self, wait: float) -> None:
         self.home.hold = held_back(self.clock() - self._opened)
-        expected = self.pool.state.alive
+        expected, alive = self.pool.expected, self.pool.state.alive
         if expected:
             self.line.attempt(lambda: self._let_in(expected))
-            self._attend(expected)
+        if alive:
+            self._attend(alive)
             self._bring()
-            self.bell.turn(expected)
+            self.bell.turn(alive)
         super().turn(wait)
 
     def cancel(self, ns: Collection[int]) -> None:
