@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from elsewhere.backends.base import Condition
 from elsewhere.backends.ssh import Ssh, SshSettings
 from elsewhere.backends.ssh_said import mark, spread
 from elsewhere.errors import ConfigError, NotFound, PlaceError, UsageError
+from elsewhere.hosts import Ran
+from elsewhere.hosts.openssh import OpenSsh
+from elsewhere.model.place import Offer
 from elsewhere.model.resources import Resources
 from elsewhere.testing.backend_suite import BackendConformance
 from hosts import sshd
@@ -118,3 +124,40 @@ def test_a_terminal_opens_in_a_machines_directory_or_a_hosts_home(backend: Ssh, 
     for name, begins in (("node2", hosts.folder / "node2"), (native, on / ".elsewhere" / "machines" / native)):
         ran = subprocess.run(backend.shell(name), input=b"pwd; exit 7\n", capture_output=True, timeout=60, check=False)
         assert (ran.returncode, ran.stdout.splitlines()[-1]) == (7, os.fsencode(begins))
+
+
+def test_what_a_machine_fetches_is_brought_once_and_asked_for_by_the_command_that_starts_it(
+    backend: Ssh, hosts: sshd.Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "freight").write_bytes(b"freight")
+    told: list[str] = []
+    run = OpenSsh.run
+
+    def counted(host: OpenSsh, *words: Any) -> Ran:
+        told.append(host.name)
+        return run(host, *words)
+
+    monkeypatch.setattr(OpenSsh, "run", counted)
+    suite = TestSsh()
+    suite.shape = Resources()
+    for commands in (3, 1):  # it lacks something, that is put there, it starts; and from then on it starts
+        told.clear()
+        launch = suite.launch(script='test -s "$HOME/.elsewhere/cache/bundles/aa" && sleep 60')
+        offer = Offer("node2", Resources())
+        [native] = backend.submit(replace(launch, offer=offer, freight={"bundles/aa": tmp_path / "freight"}))
+        assert told == ["node2"] * commands
+        assert (hosts.folder / "node2/.elsewhere/cache/bundles/aa").read_bytes() == b"freight"
+        suite.until(backend, lambda native=native: suite.is_in(backend, native, Condition.RUNNING))  # type: ignore[misc]
+
+
+def test_a_dial_waits_there_for_an_agent_that_boots(backend: Ssh) -> None:
+    suite = TestSsh()
+    suite.shape = Resources()
+    boots = (
+        'cd "$HOME/.elsewhere" && mkdir -p jobs/job-7 && cd jobs/job-7 || exit 1\n'
+        "sleep 0.7; echo 'echo come in' >new; mv new bridge; sleep 60\n"
+    )
+    [native] = backend.submit(suite.launch(script=boots, job="job-7"))
+    connection = backend.dial(native)
+    out, _ = connection.process.communicate(timeout=60)
+    assert out.partition(connection.begins)[2] == b"come in\n"

@@ -18,7 +18,7 @@ from elsewhere.channels.journal import Journal
 from elsewhere.channels.pipe import Pipe
 from elsewhere.errors import NotFound
 from elsewhere.model.orders import Orders
-from elsewhere.model.reports import Ended, Form
+from elsewhere.model.reports import Claimed, Ended, Form
 from elsewhere.model.states import Outcome
 from elsewhere.model.task import Delivery
 from elsewhere.testing.fake import FakeClock
@@ -211,6 +211,34 @@ def test_a_journal_keeps_what_was_not_confirmed_through_any_tear(tmp_path: Path)
         assert sorted(again.pending) == [*kept, number]
         assert again.pending[number] == b"more"
         again.close()
+
+
+def test_a_number_that_was_said_and_lost_with_its_machine_is_not_used_again(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    journal = Journal(path)
+    kept, said = path.read_bytes(), journal.add(b"said, and not on the disk")
+    journal.close()
+    for _ in range(3):
+        path.write_bytes(kept)  # as a power cut leaves it
+        again = Journal(path)
+        kept, number = path.read_bytes(), again.add(b"another")
+        again.close()
+        assert number > said
+        said = number
+
+
+def test_what_ended_is_said_first_and_on_the_disk_before_it_is_let_go(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its slot keeps it until then. Of what has only begun nothing is kept for a power cut, which ends it, too."""
+    line.away.claim("a", Room(0), LEASE)
+    log: list[str] = []
+    monkeypatch.setattr("elsewhere.channels.journal.os.fsync", lambda fd: log.append("on disk"))
+    monkeypatch.setattr(line.away, "_say", lambda kind, body=b"": log.append("said"))
+    line.away.report([Claimed("a", ((1, 1),))])
+    assert log == ["said"]
+    line.away.report([ended(1)])
+    assert log == ["said", "on disk", "said", "on disk"], "and what was said before it is there, too"
 
 
 def test_a_journal_does_not_grow_for_ever(tmp_path: Path) -> None:

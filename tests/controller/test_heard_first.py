@@ -94,3 +94,17 @@ def test_reports_that_wait_are_no_hindrance_unless_a_machine_is_gone(scene: Scen
     scene.pool.need(0)
     scene.pool.look()
     assert scene.held == 0 and not scene.pool.urgent
+
+
+def test_the_first_task_does_not_wait_for_the_next_look_where_no_machine_is(scene: Scene) -> None:
+    scene.place.gone = True
+    scene.ledger.cancel()
+    assert scene.turn() == 1 and scene.held == 0
+    with scene.ledger.moving():
+        scene.ledger.set("complete", False)
+        scene.ledger.add([NewTask("t2", b"{}")])
+    for looks, held in ((1, 1), (0, 1)):  # the place is asked at once, and once
+        before = scene.place.looks
+        scene.crew.line.collect(1)
+        scene.crew.turn(0.0)
+        assert (scene.place.looks - before, scene.held) == (looks, held)

@@ -50,9 +50,22 @@ BARE = replace(
     bare=Bare(AWS.name, AWS.fetch, "3.12", ARCHIVES, Archive("bundles/cc.tar.gz", "cc", "uv")),
 )
 KEPT = replace(BARE, keep=timedelta(minutes=30))
+SHARED = replace(
+    BARE,
+    end="",
+    bare=Bare(
+        ': "${ELSEWHERE_MACHINE:?}"',
+        'fetch() { cp "${HOME:-/root}/.elsewhere/cache"/"$1" "$2"; }',
+        "3.12",
+        (replace(ARCHIVES[0], shared=True), ARCHIVES[1]),
+        Archive("bundles/cc.tar.gz", "cc", "uv"),
+        cache='"${HOME:-/root}/.elsewhere/cache"',
+    ),
+)
 
 
-@pytest.mark.parametrize(("name", "text"), [("plain", PLAIN), ("awkward", AWKWARD), ("bare", BARE), ("kept", KEPT)])
+@pytest.mark.parametrize(("name", "text"), [("plain", PLAIN), ("awkward", AWKWARD), ("bare", BARE), ("kept", KEPT),
+                                            ("shared", SHARED)])  # fmt: skip
 def test_the_text_is_the_golden_one_and_a_shell_can_read_it(name: str, text: BootText) -> None:
     golden = GOLDEN / f"{name}.sh"
     if os.environ.get("WRITE_GOLDEN"):
@@ -238,3 +251,44 @@ def remade(tmp_path: Path, text: BootText, body: str) -> BootText:
         tar.add(tmp_path / "elsewhere", "elsewhere")
     digest = hashlib.sha256((tmp_path / "kept.tar.gz").read_bytes()).hexdigest()
     return replace(text, bare=replace(text.bare, archives=(replace(text.bare.archives[0], digest=digest),)))
+
+
+def shared(tmp_path: Path, fetch: str = "") -> BootText:
+    """On a machine that other jobs use too: what is only read lies unpacked where they find it."""
+    asked = f'echo "$1" >>{tmp_path}/asked; '
+    text = bare(tmp_path, BARE, f'fetch() {{ {asked}{fetch or f"cp {tmp_path}/kept.tar.gz"} "$2"; }}')
+    assert text.bare is not None
+    archives = tuple(replace(archive, shared=True) for archive in text.bare.archives)
+    return replace(text, bare=replace(text.bare, archives=archives, cache=f"'{tmp_path}/ca che'"))
+
+
+def test_what_is_only_read_is_unpacked_once_for_all_jobs_of_a_machine(tmp_path: Path) -> None:
+    archived = shared(tmp_path)
+    for job in ("job-1", "job-2", "job-2"):
+        text = replace(archived, directory=f".elsewhere/{job}")
+        status, said = boot(text, tmp_path)
+        assert status == 0, said
+        assert f"\n{tmp_path}/.elsewhere/{job} ['{BARE.address}', '--directory', " in said
+    assert (tmp_path / "asked").read_text() == "bundles/it's.tar.gz\n", "it was fetched once"
+    [kept] = (tmp_path / "ca che" / "unpacked").iterdir()
+    assert (tmp_path / ".elsewhere/job-2/runtime").resolve() == kept
+    again = replace(remade(tmp_path, shared(tmp_path), "print('of another version')"), directory=".elsewhere/job-2")
+    assert "of another version" in boot(again, tmp_path)[1]
+
+
+def test_what_was_not_unpacked_whole_is_nothing_that_others_find(tmp_path: Path) -> None:
+    status, said = boot(shared(tmp_path, fetch="sleep() { :; }; false"), tmp_path)
+    assert (status, "could not be fetched" in said) == (74, True)
+    assert list((tmp_path / "ca che" / "unpacked").iterdir()) == []
+    assert boot(shared(tmp_path), tmp_path)[0] == 0
+
+
+def test_two_jobs_that_boot_at_the_same_moment_share_it(tmp_path: Path) -> None:
+    archived = shared(tmp_path)
+    texts = [replace(archived, directory=f".elsewhere/job-{k}", end="") for k in range(4)]
+    env = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": ""}
+    booting = [subprocess.Popen(["sh", "-c", render(text)], env=env, stdout=subprocess.DEVNULL, start_new_session=True)
+               for text in texts]  # fmt: skip
+    assert [process.wait(60) for process in booting] == [0] * 4
+    [kept] = (tmp_path / "ca che" / "unpacked").iterdir()
+    assert sorted(path.name for path in kept.iterdir()) == [".whole", "elsewhere"]

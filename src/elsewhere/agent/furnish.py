@@ -15,9 +15,7 @@ from pathlib import Path
 from elsewhere.agent.boot import Boot
 from elsewhere.errors import ElsewhereError
 from elsewhere.model.job import Box, Input, JobSpec
-from elsewhere.ship import images
 from elsewhere.ship.charter import Charter
-from elsewhere.ship.inputs import fetched
 
 LIMIT = 900.0
 """Seconds for each step: the dead man's switch stands at twenty minutes until the agent lives."""
@@ -60,6 +58,8 @@ def furnish(charter: Charter, own: Path) -> JobSpec:
 
 def _settled(spec: JobSpec, own: Path) -> Box:
     """The container, once this machine has its image."""
+    from elsewhere.ship import images
+
     assert spec.box is not None
     for mount in spec.box.mounts:
         if mount.sent and not Path(mount.source).exists():
@@ -78,6 +78,10 @@ def _inputs(spec: JobSpec, own: Path) -> tuple[Input, ...]:
     for path in (own / "inputs").rglob("*"):
         if path.is_file():
             path.chmod(0o444)
+    if not spec.inputs:
+        return ()
+    from elsewhere.ship.inputs import fetched
+
     try:
         return fetched(spec.inputs, own / "fetched")
     except ElsewhereError as error:

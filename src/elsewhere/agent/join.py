@@ -172,6 +172,8 @@ class Process:
         self._trouble()
         if self.outflow is not None and self._heeded:
             self.outflow.follow(self.hands.followed)
+        if self.outflow is not None and ended:
+            self.outflow.hurry()
         for step in self.between:
             step()
 

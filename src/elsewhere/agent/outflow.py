@@ -13,8 +13,8 @@ from contextlib import suppress
 from elsewhere.channels.output import Upload
 from elsewhere.errors import ElsewhereError
 
-EVERY, FOLLOWED = 30.0, 1.0
-"""Seconds between two looks at the files."""
+EVERY, FOLLOWED, SOONEST = 30.0, 1.0, 0.2
+"""Seconds between two looks at the files; at the least, while somebody follows and tasks end."""
 
 
 class Outflow:
@@ -36,6 +36,13 @@ class Outflow:
                 self.followed = self._at_once = followed
                 self._turn.notify()
 
+    def hurry(self) -> None:
+        """A task has ended: whoever reads along sees its last words now."""
+        if self.followed and not self._at_once:
+            with self._turn:
+                self._at_once = True
+                self._turn.notify()
+
     def close(self) -> None:
         """All that was printed is in the store when this returns, unless the store does not answer."""
         with self._turn:
@@ -48,7 +55,9 @@ class Outflow:
     def _run(self) -> None:
         while True:
             with self._turn:
-                self._turn.wait_for(lambda: self._over or self._at_once, FOLLOWED if self.followed else EVERY)
+                wait = (FOLLOWED if self.followed else EVERY) - SOONEST
+                if not self._turn.wait_for(lambda: self._over, SOONEST):
+                    self._turn.wait_for(lambda: self._over or self._at_once, wait)
                 if self._over:
                     return
                 self._at_once = False
@@ -70,6 +79,9 @@ class InTurns:
 
     def follow(self, followed: bool) -> None:
         self.followed = followed
+
+    def hurry(self) -> None:
+        """It goes in its turn: the controller's end does not look for it any sooner."""
 
     def turn(self) -> None:
         """What was printed since the last time, if it is time."""

@@ -129,7 +129,6 @@ def meet(joining: Joining) -> tuple[FarChannel, Charter]:
     channel: Any = join(joining.address, joining.agent, joining.directory, joining.lease, JobKey, keys)
     charter = unpack(channel.read_charter())
     from elsewhere.channels.carried import Taking
-    from elsewhere.channels.outputs import Outputs
 
     if keys is not None:
         from elsewhere.agent.arrival import arrive
@@ -140,8 +139,11 @@ def meet(joining: Joining) -> tuple[FarChannel, Charter]:
         charter = replace(charter, spec=spec, directory=str(joining.directory))
     else:
         return channel, charter
-    store = joining.directory / "store"
-    outputs = Outputs(channel.store, joining.directory / "outputs") if charter.spec.outputs else None
+    store, outputs = joining.directory / "store", None
+    if charter.spec.outputs:
+        from elsewhere.channels.outputs import Outputs
+
+        outputs = Outputs(channel.store, joining.directory / "outputs")
     taking = Taking(channel, channel.store, store, charter.spec.entry.kind == "call", outputs)
     return cast(FarChannel, taking), charter
 

@@ -104,6 +104,8 @@ class Ground:
     """Ends the machine itself; empty: the end of its processes is enough."""
     directory: str = ".elsewhere"
     """Ours there, below the home of whoever boots."""
+    cache: str = ""
+    """A directory that later jobs find there again, as a word for the shell; empty: a machine is of one job."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,13 +31,17 @@ T = TypeVar("T")
 
 # The first words of every text: where everything of ours is on that host. `$1` is never a user's word.
 _BASE = 'umask 077; base=${HOME:-/root}/$1; shift; mkdir -p "$base/machines" "$base/cache" || exit 73\n'
-# As in local.py: the name `pid` decides who starts it, whoever stops it first leaves word.
+# As in local.py: the name `pid` decides who starts it, whoever stops it first leaves word. If something lacks that it
+# fetches nothing is started; that is told.
 _START = """\
-here=$base/machines/$1; mkdir -p "$here" && cd "$here" || exit 73
+here=$base/machines/$1 labels=$2 lacks=; export ELSEWHERE_MACHINE=$1; shift 2
+for key do [ -e "$base/cache/$key" ] || lacks="$lacks $key"; done
+[ -z "$lacks" ] || { echo "$base"; printf '%s\n' $lacks; exit 66; }
+mkdir -p "$here" && cd "$here" || exit 73
 [ -e pid ] || [ -e cancelled ] && exit 0
-cat >boot.$$ && mv -f boot.$$ boot && printf %s "$2" >labels.$$ && mv -f labels.$$ labels || exit 73
+cat >boot.$$ && mv -f boot.$$ boot && printf %s "$labels" >labels.$$ && mv -f labels.$$ labels || exit 73
 set=; command -v setsid >/dev/null 2>&1 && set=setsid
-ELSEWHERE_MACHINE=$1 $set sh -c '
+$set sh -c '
   echo $$ >pid.$$; ln pid.$$ pid 2>/dev/null; first=$?; rm -f pid.$$; [ $first -eq 0 ] || exit 0
   cat /proc/sys/kernel/random/boot_id >life 2>/dev/null; date +%s >started
   trap : TERM INT HUP
@@ -67,10 +71,16 @@ for name do
   ( set -C; : >pid ) 2>/dev/null && continue
   read -r pid <pid && kill -s $signal -- "-$pid" 2>/dev/null
 done; exit 0"""
+# An agent that boots makes its bridge before long: whoever dials is there by then.
+_DIAL = """\
+bridge=$base/jobs/$1/bridge k=0
+until [ -e "$bridge" ] || [ $k -ge 1000 ]; do k=$((k + 1)); sleep 0.02 2>/dev/null || { sleep 1; k=$((k + 49)); }; done
+exec sh "$bridge" """
 _HAS = 'echo "$base"; cd "$base/cache" && for key do [ -e "$key" ] && echo "$key"; done; exit 0'
 _LOG = 'cd "$base/machines/$1" 2>/dev/null || exit 66; [ -e log ] || exit 0; exec tail -c "+$2" log'
 _FORGET = """\
 for name do [ -s "$base/machines/$name/ended" ] && rm -rf -- "$base/machines/$name"; done
+find "$base"/cache/unpacked/* -prune -mtime +90 -exec rm -rf -- {} + 2>/dev/null
 for job in "$base"/jobs/*; do
   [ -d "$job" ] && ! grep -qsF "\\"${job##*/}\\"" "$base"/machines/*/labels && rm -rf -- "$job"; done; exit 0"""
 _FACTS = """\
@@ -140,11 +150,13 @@ class Ssh:
         host, natives = self.hosts[key], [f"{launch.id}-{k}.{key}" for k in range(launch.count)]
         if not all(_NATIVE.fullmatch(native) for native in natives):
             raise Refused(f"{launch.id!r} cannot be the id of a launch")
-        if launch.freight:
-            self.bring(host.name, launch.freight)
         labels = {"launch": launch.id, **launch.labels}
         for native in natives:
-            self._done(host, _START, native, json.dumps(labels), given=launch.script.encode())
+            words, given = (native, json.dumps(labels), *launch.freight), launch.script.encode()
+            if (asked := self._run(host, _START, *words, given=given)).status == 66:
+                self._bring(host, launch.freight, asked)
+                asked = self._run(host, _START, *words, given=given)
+            _checked(host, asked)
         fresh = {native: Sighting(native, Condition.PENDING, labels) for native in natives}
         self._remember(key, {**self._recalled(key), **fresh})
         return natives
@@ -170,6 +182,12 @@ class Ssh:
         for key, said in found.items():
             if isinstance(said, PlaceError) and self.hosts[key].may_ask(said):
                 self.hosts[key].ask()
+
+    def _bring(self, host: OpenSsh, freight: Mapping[str, Path], asked: Ran) -> None:
+        """What that host lacks, as it has said, into the cache that all jobs there share."""
+        base, *lacks = asked.out.decode("utf-8", "surrogateescape").rstrip("\n").split("\n")
+        for name in lacks:
+            host.put(f"{base}/cache/{name}", freight[name].read_bytes())
 
     def status(self, ids: Collection[NativeId]) -> Mapping[NativeId, Sighting]:
         wanted = {native.rpartition(".")[2] for native in ids}
@@ -209,12 +227,11 @@ class Ssh:
     def ground(self) -> Ground:
         cache = f'"${{HOME:-/root}}/{self.settings.directory}/cache"'
         fetch = f'fetch() {{ cp {cache}/"$1" "$2"; }}'
-        return Ground(': "${ELSEWHERE_MACHINE:?}"', fetch, directory=self.settings.directory)
+        return Ground(': "${ELSEWHERE_MACHINE:?}"', fetch, directory=self.settings.directory, cache=cache)
 
     def dial(self, native: NativeId) -> Connection:
         host = self._host(native)
-        text = _BASE + 'exec sh "$base/jobs/$1/bridge"'
-        words = ["sh", "-c", text, "sh", self.settings.directory, self._job(native)]
+        words = ["sh", "-c", _BASE + _DIAL, "sh", self.settings.directory, self._job(native)]
         return Connection(*host.stream(words))
 
     def forget(self, ids: Collection[NativeId]) -> None:
@@ -251,11 +268,7 @@ class Ssh:
         return host.run(["sh", "-c", _BASE + text, "sh", self.settings.directory, *words], given, LIMIT)
 
     def _done(self, host: OpenSsh, text: str, *words: str, given: bytes = b"") -> Ran:
-        done = self._run(host, text, *words, given=given)
-        if not done.ok:
-            last = done.err.decode("utf-8", "replace").strip().splitlines()[-1:] or [f"status {done.status}"]
-            raise Refused(f"{host.name}: {last[0]}", hint=f"is there room, and may you write, on {host.name}?")
-        return done
+        return _checked(host, self._run(host, text, *words, given=given))
 
     def _each(self, call: Callable[[OpenSsh], T], keys: Collection[str] | None = None) -> dict[str, T | PlaceError]:
         """Of these hosts (None: all) at once. What went wrong with one stands for its answer."""
@@ -299,3 +312,10 @@ class Ssh:
     def _remember(self, key: str, seen: dict[NativeId, Sighting]) -> None:
         remember(key, self._recalled(key), seen)
         self._known[key] = seen
+
+
+def _checked(host: OpenSsh, done: Ran) -> Ran:
+    if not done.ok:
+        last = done.err.decode("utf-8", "replace").strip().splitlines()[-1:] or [f"status {done.status}"]
+        raise Refused(f"{host.name}: {last[0]}", hint=f"is there room, and may you write, on {host.name}?")
+    return done

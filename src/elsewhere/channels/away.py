@@ -23,7 +23,7 @@ from elsewhere.channels.streams import MOST, Stream
 from elsewhere.channels.words import Pair
 from elsewhere.errors import InternalError, NotFound, Refused, Unreachable
 from elsewhere.model.orders import Orders
-from elsewhere.model.reports import Heartbeat, Report
+from elsewhere.model.reports import Ended, Heartbeat, Report
 from elsewhere.model.task import Delivery
 
 _AGAIN = 1.0
@@ -149,10 +149,12 @@ class Away:
         pairs = [claim.delivery[:2] for claim in done]
         kept = [report for report in reports if not isinstance(report, Heartbeat)]
         if kept or pairs:
-            body = words.encode(words.Said(0, pack_reports(kept), pairs))
-            number = self._journal.add(body)
+            said = pack_reports(kept)
+            number = self._journal.add(words.encode(words.Said(0, said, pairs)))
             self._saying[number] = pairs
-            self._say_kept(number, body)
+            self._say(words.REPORT, words.encode(words.Said(number, said, pairs)))
+            if pairs or any(isinstance(report, Ended) for report in kept):
+                self._journal.sync()  # while it is on its way: what ended is cut from its slot's file after this
         if len(kept) < len(reports):
             beats = [report for report in reports if isinstance(report, Heartbeat)]
             self._beat = words.encode(words.Said(0, pack_reports(beats), []))

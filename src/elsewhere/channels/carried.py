@@ -11,10 +11,9 @@ import os
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from elsewhere.channels.base import Channel, Claim, Receipt, Room
-from elsewhere.channels.outputs import Outputs
 from elsewhere.channels.words import VALUES as VALUES
 from elsewhere.errors import NotFound
 from elsewhere.hosts import private_directory
@@ -22,6 +21,9 @@ from elsewhere.model.reports import Ended, Form, Report
 from elsewhere.model.task import Delivery
 from elsewhere.slot import values
 from elsewhere.stores import Store
+
+if TYPE_CHECKING:
+    from elsewhere.channels.outputs import Outputs
 
 _STORED = (Form.STORED_JSON, Form.STORED_PICKLE)
 

@@ -9,6 +9,7 @@ import errno
 import os
 import struct
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 from elsewhere.errors import StateError
@@ -21,7 +22,8 @@ _KEEP = 1 << 20
 
 
 class Journal:
-    """`id` names the file's life: numbers are never used twice within it."""
+    """`id` names the file's life: numbers are never used twice within it, though the last one may be lost with the
+    machine after it was said."""
 
     def __init__(self, path: Path) -> None:
         """Open, or make, the file. What it holds unconfirmed is in `pending`."""
@@ -29,26 +31,44 @@ class Journal:
         private_directory(path.parent)
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         data = b"".join(iter(lambda: os.read(self._fd, 1 << 20), b""))
-        if len(data) < 16:
+        new = len(data) < 16
+        if new:
             data = os.urandom(16)
             os.ftruncate(self._fd, 0)
             os.pwrite(self._fd, data, 0)
         self.id, self._next = data[:16].hex(), 1
         self._size = self._load(data)
         os.ftruncate(self._fd, self._size)
+        if not new:  # the number that may have been said and lost is left out, whatever is lost from here on
+            with suppress(OSError):
+                self._append(self._next, b"")
+            self._next += 1
         os.fsync(self._fd)
+        self._synced = True
 
     def add(self, body: bytes) -> int:
-        """Keep this until it is confirmed; on disk when it returns. Its number."""
+        """Keep this until it is confirmed; on disk when `sync` returns, or the next `add`. Its number."""
         number = self._next
         try:
+            self._sync()  # so that of numbers that are not there any more after a power cut none but one was said
             self._append(number, body)
-            os.fsync(self._fd)
         except OSError as error:
-            raise StateError(f"what was done cannot be written down: {error.strerror or error}") from error
-        self._next = number + 1
+            raise _cannot(error) from error
+        self._next, self._synced = number + 1, False
         self.pending[number] = body
         return number
+
+    def sync(self) -> None:
+        """StateError: it cannot be written down; asked again by the next one who adds."""
+        try:
+            self._sync()
+        except OSError as error:
+            raise _cannot(error) from error
+
+    def _sync(self) -> None:
+        if not self._synced:
+            os.fsync(self._fd)
+            self._synced = True
 
     def confirm(self, number: int) -> None:
         """Forget it. Twice: harmless. Not synced: what is confirmed and comes again does no harm."""
@@ -60,6 +80,7 @@ class Journal:
             self._size = 16
             os.ftruncate(self._fd, 16)
             self._append(number, b"")
+            self._synced = False
 
     def close(self) -> None:
         """Twice: harmless."""
@@ -87,3 +108,7 @@ class Journal:
             self._next = max(self._next, number + 1)
             at += _HEAD.size + length
         return at
+
+
+def _cannot(error: OSError) -> StateError:
+    return StateError(f"what was done cannot be written down: {error.strerror or error}")

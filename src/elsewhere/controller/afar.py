@@ -321,7 +321,7 @@ class Afar:
         who has just come, or has slept, listens first.
         """
         now = self.clock()
-        if now - self._looked < self.pace:
+        if now - self._looked < self.pace and not self._begins():
             return
         if self._put_off is None or self.line.since() > OVERDUE:
             self._put_off = now
@@ -339,6 +339,11 @@ class Afar:
                 self._tell()
             self._money = self._paid()
             self._looked = self.clock()
+
+    def _begins(self) -> bool:
+        """Is there work, where there was none, and no machine for it? Whoever asked for it waits."""
+        state, counts = self.pool.state, self.ledger.counts
+        return not (state.todo or state.allocations or self.draining) and counts.ended < counts.total
 
     def _note_failures(self) -> None:
         """Where machines are kept on failure: which those are. Who has cancelled the whole job wants none of them."""

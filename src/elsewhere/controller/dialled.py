@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import selectors
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, cast
@@ -41,7 +41,7 @@ LEASE = timedelta(hours=12)
 """Silence decides nothing here: what a host that cannot be reached has in hand stays there until it is seen gone."""
 FLIGHT = timedelta(minutes=2)
 GREET = 30.0
-"""Seconds in which an agent that was dialled says hello; while it boots, nobody does."""
+"""Seconds in which an agent that was dialled says hello: the dial waits there for one that boots, and no longer."""
 AGAIN = (0.25, 15.0)
 """Seconds between two tries: the first, and the most."""
 BRING = 2.0
@@ -49,6 +49,9 @@ STOCK = 1200.0
 """Seconds of work that are handed out: agents have half of it with them, for times in which they are not reached."""
 LEAVE = 30.0
 """Seconds in which machines may leave by themselves."""
+GOING = (0.3, 0.02)
+"""Seconds in which agents say their last words, once they know that all is over; and the first of the pauses, each
+twice as long as the one before, in which their machines are gone, too."""
 
 
 def dialled(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.BaseSelector, backend: Backend) -> Afar:
@@ -95,7 +98,8 @@ class _Line:
 
 
 class Dialling(Afar):
-    """Between turns each machine that runs and is not connected is dialled; what was printed comes by the way."""
+    """Between turns each machine that is there, or was just had, and is not connected is dialled; what was printed
+    comes by the way."""
 
     pipe: Pipe
     printed: Printed
@@ -112,11 +116,15 @@ class Dialling(Afar):
             self.printed.bring_pages()
         super().turn(min(wait, AGAIN[0]) if self._unconnected() else wait)
 
-    def _unconnected(self) -> set[NativeId]:
-        return set(self.pool.state.alive) - self.pipe.connected()
+    def _look(self) -> None:
+        super()._look()
+        self._connect()  # whoever was just had is dialled while it boots
+
+    def _unconnected(self) -> frozenset[NativeId]:
+        return self.pool.expected - self.pipe.connected()
 
     def _connect(self) -> None:
-        alive, connected, now = self.pool.state.alive, self.pipe.connected(), self.clock()
+        alive, connected, now = self.pool.expected, self.pipe.connected(), self.clock()
         for native in [native for native in self.lines if native not in alive]:
             self.lines.pop(native).end()
         for native in alive:
@@ -152,9 +160,11 @@ class Dialling(Afar):
         """Machines are told that all is over and go by themselves, their output sent; who does not is stopped."""
         self.over = True
         natives = [a.native for a in self.pool.state.allocations.values() if a.native]
-        deadline = self.clock() + LEAVE
-        while self.clock() < deadline and self.line.attempt(self._tell) and self._are_there(natives):
-            self._serve(0.3)
+        deadline, pauses = self.clock() + LEAVE, _pauses()
+        while self.clock() < deadline and self.line.attempt(self._tell):
+            self._serve(next(pauses))
+            if not self._are_there(natives):
+                break
         super()._end()
         for line in self.lines.values():
             line.end()
@@ -163,9 +173,9 @@ class Dialling(Afar):
             self.line.attempt(lambda: forget(natives))
 
     def _serve(self, seconds: float) -> None:
-        """Hear the last words of agents, and keep what they send."""
-        end = self.clock() + seconds
-        while (left := end - self.clock()) > 0:
+        """Hear the last words of agents, and keep what they send; not as long as that, if the last of them goes."""
+        end, some = self.clock() + seconds, bool(self.pipe.connected())
+        while (left := end - self.clock()) > 0 and (self.pipe.connected() or not some):
             self._connect()
             self.line.collect(1)
             self.selector.select(min(left, 0.05))
@@ -178,6 +188,14 @@ class Dialling(Afar):
         return any(one.condition in (Condition.PENDING, Condition.RUNNING) for one in seen.values())
 
 
+def _pauses() -> Iterator[float]:
+    most, pause = GOING
+    yield most
+    while True:
+        yield pause
+        pause = min(2 * pause, most)
+
+
 def _bounds(spec: JobSpec, backend: Backend) -> Bounds:
     lag = backend.traits.lag
     return Bounds(spec.id, most=len(spec.machines), shapes=spec.machines, lag=lag, flight=FLIGHT,
@@ -188,7 +206,7 @@ def _order(
     spec: JobSpec, bounds: Bounds, place: Dialled, load: freight.Freight, found: dict[str, Any]
 ) -> Callable[[Ask], Launch]:
     ground, owner = place.ground(), reaper.me()
-    bare = Bare(ground.name, ground.fetch, load.python, load.archives, load.bringer)
+    bare = Bare(ground.name, ground.fetch, load.python, load.archives, load.bringer, cache=ground.cache)
     files = {one.key: one.path for one in found.values()}
 
     def order(ask: Ask) -> Launch:

@@ -58,8 +58,8 @@ ATTEND = 0.25
 """Seconds between two looks for who reads along here."""
 HOLD = 30.0
 """Seconds for which collected reports are kept from another controller, at least: if ours is killed they come again."""
-LEAVE = 30.0
-"""Seconds in which machines may leave by themselves."""
+LEAVE, ENDING = 30.0, (0.1, 0.5)
+"""Seconds in which machines may leave by themselves; between two looks whether they have, first and at most."""
 SCRIPTS = 2
 """A startup script that has failed on so many machines in a row is not tried on another."""
 ASK_BOOTS = 10.0
@@ -124,6 +124,10 @@ class Crowd(Afar):
     _reading: frozenset[tuple[int, str]] = frozenset()
     """(task that is followed, machine that has it or had it last)."""
 
+    def open(self) -> None:
+        self._followed = self.readers.followed()  # so that the first orders tell of it
+        super().open()
+
     def age(self) -> float:
         """Seconds since the job was made."""
         return max(0.0, self.ledger.clock() - self.ledger.spec.created.timestamp())
@@ -139,12 +143,12 @@ class Crowd(Afar):
 
     def turn(self, wait: float) -> None:
         self.home.hold = held_back(self.clock() - self._opened)
-        expected = self.pool.state.alive
+        expected, alive = self.pool.expected, self.pool.state.alive
         if expected:
             self.line.attempt(lambda: self._let_in(expected))
-            self._attend(expected)
+            self._attend(alive)
             self._bring()
-            self.bell.turn(expected)
+            self.bell.turn(alive)
         self.compaction.turn()
         super().turn(wait)
 
@@ -178,16 +182,18 @@ class Crowd(Afar):
     def _word(self) -> Orders:
         return replace(super()._word(), logs=self._followed)
 
-    def _bring(self) -> None:
-        """What was printed: of whom somebody reads along, all the time; of all, now and then."""
-        now, everybody = time.monotonic(), EVERY_TASK in self._followed
+    def _bring(self, ending: bool = False) -> None:
+        """What was printed: of whom somebody reads along, all the time; of all, now and then. `ending`: no machine need
+        have what is followed any more, and whoever reads along waits for the last words."""
+        now, last = time.monotonic(), ending and bool(self._followed)
+        everybody = last or EVERY_TASK in self._followed
         if now - self._read >= BRING[0] and self._followed:
             self._read = now
             for who in {who for _, who in self._reading} if not everybody else ():
                 self.line.attempt(partial(self.printed.bring, who))
             self.line.attempt(self.printed.bring_pages)
             self.line.attempt(self.printed.bring_boots)
-        if now - self._brought >= (BRING[0] if everybody else BRING[1]):
+        if last or now - self._brought >= (BRING[0] if everybody else BRING[1]):
             self._brought = now
             self.line.attempt(self.printed.bring)
 
@@ -243,12 +249,13 @@ class Crowd(Afar):
         self._is_ours(within=0.0)
         self.over = True
         self._note_failures()
-        deadline = self.clock() + LEAVE
+        deadline, pause = self.clock() + LEAVE, ENDING[0]
         self.bell.call(agent for _, _, agent in self.pool.holdings.held())
         while self.clock() < deadline and self.line.attempt(self._tell) and self._are_there():
             self.bell.turn(self.pool.state.alive)
-            self._bring()  # whoever reads along need not wait for the last machine's end
-            self.pause(0.5)
+            self._bring(ending=True)  # whoever reads along need not wait for the last machine's end
+            self.pause(pause)
+            pause = min(pause * 1.5, ENDING[1])
         super()._end()
 
     def _put_away(self) -> bool:

@@ -77,7 +77,8 @@ def packed(spec: JobSpec, target: Target, also: tuple[str, ...]) -> dict[str, Bu
 def described(spec: JobSpec, target: Target, found: Mapping[str, Bundle]) -> Freight:
     """What a boot text fetches of these, and how paths here read there."""
     inputs = {path: f"{INPUTS}/{i}/{Path(path).name}" for i, path in enumerate(_given(spec))}
-    archives = {folder: Archive(one.key, one.digest, folder) for folder, one in found.items()}
+    shared = () if spec.box is not None else (RUNTIME, SOFTWARE)  # a link leads nowhere in a container
+    archives = {folder: Archive(one.key, one.digest, folder, folder in shared) for folder, one in found.items()}
     bringer = archives.pop(BRINGER, None)
     roots = {**roots_of(spec), **inputs}
     return Freight(tuple(archives.values()), roots, (SOFTWARE,) if spec.software else (), target.python, bringer)

@@ -23,6 +23,7 @@ from elsewhere.errors import (
 from elsewhere.ledger.allocations import Holdings
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.place import Allocation
+from elsewhere.model.states import AllocationState
 from elsewhere.pool.capacity import (
     Accepted,
     Ask,
@@ -117,6 +118,12 @@ class Pool:
 
     def _working(self) -> list[Allocation]:
         return [a for a in self.state.allocations.values() if a.native in self.state.alive and not a.kept]
+
+    @property
+    def expected(self) -> frozenset[NativeId]:
+        """Machines that were in the last answer, and those that the place has promised since: they may speak first."""
+        held = self.state.allocations.values()
+        return self.state.alive | {a.native for a in held if a.native and a.state is AllocationState.PENDING}
 
     @property
     def ready(self) -> int:

@@ -6,14 +6,18 @@ the machine's Python is like ours; for another one uv fetches the same versions.
 
 from __future__ import annotations
 
+import marshal
 import platform
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
+from importlib import util
+from importlib.machinery import SourceFileLoader
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
@@ -22,11 +26,13 @@ from elsewhere.config.home import home
 from elsewhere.errors import ConfigError, MissingExtra
 from elsewhere.ship.bundle import Bundle, pack, tree
 
-AGENT = ("apsw", "cffi", "cloudpickle", "cryptography", "msgspec", "platformdirs", "psutil", "pycparser")
+AGENT = ("cffi", "cloudpickle", "cryptography", "msgspec", "platformdirs", "psutil")
 """What an agent imports, whatever its channel."""
-WHOLE = (*AGENT, "backports.zstd", "pyyaml")
+WHOLE = (*AGENT, "apsw", "backports.zstd", "pycparser", "pyyaml")
 """What a controller imports besides; places may need more."""
 _LEFT_OUT = ("cli/", "sandbox/", "testing/", "compat/", "integrations/")
+_UNCHECKED = (1).to_bytes(4, "little")
+"""In the head of a compiled file: it holds whatever its source is (PEP 552)."""
 _SERVICES = ("sqs", "s3", "sts", "endpoints.json", "partitions.json", "sdk-default-configuration.json", "_retry.json")
 """Of botocore's descriptions of services, those that an agent speaks to."""
 
@@ -71,10 +77,28 @@ def whole(target: Target, also: Sequence[str] = ()) -> Bundle:
 def _runtime(target: Target, names: Sequence[str], without: Sequence[str], wanted: Callable[[str], bool]) -> Bundle:
     own_files = tree(Path(elsewhere.__file__).parent, "elsewhere/", without)
     if target.ours:
-        return pack({**own_files, **_installed(names, wanted)})
+        files = {**own_files, **_installed(names, wanted)}
+        with tempfile.TemporaryDirectory() as folder:
+            return pack({**files, **_compiled(files, Path(folder))})
     with tempfile.TemporaryDirectory() as folder:
         install([f"{name}=={version(name)}" for name in names], target, Path(folder), closed=True)
         return pack({**own_files, **{k: v for k, v in tree(Path(folder)).items() if wanted(k)}})
+
+
+def _compiled(files: Mapping[str, Path], folder: Path) -> dict[str, Path]:
+    """What an interpreter makes of these before it runs them, as it lies beside them or is made now.
+
+    It is told to look at no times: both travel together. What this Python cannot read is nothing that we import."""
+    found = {}
+    for number, (name, path) in enumerate(files.items()):
+        if name.endswith(".py"):
+            with suppress(SyntaxError, ValueError):
+                code = SourceFileLoader(name, str(path)).get_code(name)
+                head = util.MAGIC_NUMBER + _UNCHECKED + util.source_hash(path.read_bytes())
+                compiled = folder / str(number)
+                compiled.write_bytes(head + marshal.dumps(code))
+                found[util.cache_from_source(name)] = compiled
+    return found
 
 
 def software(requirements: Sequence[str], target: Target) -> Bundle:
@@ -182,7 +206,7 @@ def _wanted(name: str) -> bool:
 def _mark(target: Target, names: Sequence[str], without: Sequence[str] = _LEFT_OUT) -> str:
     """Of all that decides what is in the archive."""
     base = Path(elsewhere.__file__).parent
-    facts = [target.python, target.architecture, *(f"{name}=={version(name)}" for name in names)]
+    facts = ["compiled", target.python, target.architecture, *(f"{name}=={version(name)}" for name in names)]
     for name, path in tree(base, skip=without).items():
         stat = path.stat()
         facts.append(f"{name} {stat.st_size} {stat.st_mtime_ns}")

@@ -30,6 +30,8 @@ class Archive:
     """SHA-256 of its bytes, in hexadecimal digits: what does not match is not unpacked."""
     folder: str
     """Where it is unpacked, in the agent's directory."""
+    shared: bool = False
+    """It is only read there: a machine of several jobs unpacks it once, and a link leads to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class Bare:
     """With `bin/uv` in it: fetched only where there is no such Python, which it then brings."""
     log: str = ""
     """Where `send` puts what the boot has said if it fails: a key in the deposit; the machine's name is added to it."""
+    cache: str = ""
+    """A directory that later jobs find there again, as a word for the shell; empty: there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,8 @@ def _work(text: BootText, stop: str) -> str:
     if text.bare is None:
         return _agent(text, shlex.quote(text.python))
     ready = [text.bare.name, text.bare.fetch, _TAKE]
+    if text.bare.cache:
+        ready.append(f"cache={text.bare.cache}\n{_SHARE}")
     if text.startup is None:
         return _joined([*ready, *_brought(text.bare, text.bare.archives, stop)]) + _agent(text, '"$python"')
     words = {"ADDRESS": shlex.quote(text.address), "BORN": '"$(date +%s)"'}
@@ -217,9 +223,24 @@ take() {
 }"""
 
 
+# Whole under its digest or not there: who is second at the same moment drops its own. Its age is that of its last use.
+_SHARE = """\
+share() {
+  kept=$cache/unpacked/$2; own=$kept.$$
+  if [ ! -e "$kept" ]; then
+    take "$1" "$2" "$own" >/dev/null && { [ -e "$kept" ] || mv "$own" "$kept"; }
+    rm -rf "$own" "$own.tar.gz" "$kept/${own##*/}"
+  fi
+  [ -h "$3" ] && rm -f "$3"
+  [ -e "$kept/.whole" ] && touch "$kept" && { [ -e "$3" ] || ln -s "$kept" "$3"; } && echo "elsewhere: $3 is here"
+}"""
+
+
 def _brought(bare: Bare, archives: Sequence[Archive], stop: str) -> list[str]:
     """Lines that fetch these archives, and find an interpreter for the first of them, or bring one."""
-    takes = [f"take {_named(archive)} || {stop}" for archive in archives]
+    takes = [
+        f"{'share' if archive.shared and bare.cache else 'take'} {_named(archive)} || {stop}" for archive in archives
+    ]
     major, minor = bare.python.split(".")
     asks = f"import sys; sys.exit(sys.version_info[:2] != ({int(major)}, {int(minor)}))"
     find = (
