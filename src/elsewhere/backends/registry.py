@@ -18,7 +18,7 @@ from elsewhere.model.place import Place
 
 GROUP = "elsewhere.backends"
 _OURS = {"aws": "elsewhere.backends.aws:Aws", "local": "elsewhere.backends.local:Local",
-         "ssh": "elsewhere.backends.ssh:Ssh"}  # fmt: skip
+         "slurm": "elsewhere.backends.slurm:Slurm", "ssh": "elsewhere.backends.ssh:Ssh"}  # fmt: skip
 """What is there even where the package was not installed but only put on the path."""
 
 
@@ -53,6 +53,11 @@ def build(place: Place) -> Backend:
     """The backend of a place, with its settings. ConfigError names a key that it does not know, and the nearest."""
     kind = load(place.backend)
     return kind(kind.Settings(**_checked(place.name, kind.Settings, place.settings)))  # type: ignore[no-any-return]
+
+
+def sees_our_files(place: Place) -> bool:
+    """Do its machines see the files of this one? Errors as in `build`."""
+    return build(place).traits.shared_files
 
 
 def _checked(place: str, settings: type[Any], given: Mapping[str, object]) -> dict[str, object]:
