@@ -133,3 +133,40 @@ def test_work_outlives_a_killed_controller_and_is_heard_of(lab: Lab) -> None:
     assert lab.cluster.queue() == []
     lab.results(200)
     assert set(lab.attempts().values()) == {1}
+
+
+def test_the_script_is_shown_and_nothing_is_submitted(lab: Lab) -> None:
+    lab.settings(slurm={"constraint": "fast"}, modules=["gcc"], prologue="echo hello")
+    words = ("run", lab.tasks(9), "--entry", "work:f", "--on", "hpc", "--cpus", "2", "--show-script")
+    process = lab.start(*words)
+    out, err = process.communicate(timeout=BOUND)
+    assert process.returncode == 0, err
+    assert err.startswith("sbatch --parsable --job-name=elsewhere.job-")
+    for word in ("--array=0-2", "--cpus-per-task=2", "--constraint=fast", "--time=30"):
+        assert word in err
+    assert out.startswith("#!/bin/bash\n") and "module load gcc" in out and "\necho hello\n" in out
+    assert subprocess.run(["sh", "-n"], input=out, text=True, check=False).returncode == 0
+    assert lab.cluster.queue() == [] and list(lab.work.iterdir()) == []
+    assert "no job yet" in lab.run("status", status=None)
+
+
+@pytest.mark.parametrize(
+    ("place", "words", "status", "said"),
+    [
+        ({"partition": "shrot"}, (), 3, "Slurm has no partition 'shrot'"),
+        ({"account": "nobody", "slurm": {"constraint": "fsat"}}, (), 3, "Did you mean fast?"),
+        ({}, ("--cpus", "64"), 2, "64 CPUs of 4"),
+        ({}, ("--timeout", "3h"), 2, "lives 30m00s, of which the last 1m00s"),
+        ({"partition": "short"}, (), 2, "more than the partition short allows"),
+        ({"work-dir": "/nowhere"}, (), 3, "mkdir -p /nowhere"),
+        ({"partitoin": "short"}, (), 2, "did you mean partition?"),
+        ({"max-jobs": "many"}, (), 2, "max-jobs must be a whole number"),
+        ({}, ("--channel", "pipe"), 2, "is not reached by the channel"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_made(
+    lab: Lab, place: dict[str, object], words: tuple[str, ...], status: int, said: str
+) -> None:
+    lab.settings(**place)
+    assert said in lab.run("run", "--on", "hpc", *words, "--", "true", status=125 if status == 3 else None)
+    assert lab.cluster.queue() == [] and not list((lab.home / "jobs").glob("job-*"))

@@ -224,6 +224,8 @@ def test_settings_that_cannot_be_are_refused_before_slurm_is_asked() -> None:
         ({"slurm": {"-J": "x"}}, "no long option"),
         ({"walltime": "5s"}, "must be 1m or more"),
         ({"walltime": "soon"}, "is not a duration"),
+        ({"max_jobs": "many"}, "max-jobs must be a whole number"),
+        ({"slurm": "fast"}, "slurm must be a mapping"),
         ({"max_jobs": 0}, "max-jobs must be 1 or more"),
         ({"work_dir": "scratch"}, "whole path"),
     ):

@@ -48,21 +48,19 @@ class SlurmSettings:
     tasks_per_job: int = 1
     slurm: Mapping[str, Any] = field(default_factory=dict)
     modules: tuple[str, ...] = ()
-    prologue: tuple[str, ...] = ()
+    prologue: tuple[str, ...] = field(default=(), metadata={"kind": kinds.LINES})
 
     def __post_init__(self) -> None:
-        try:
-            object.__setattr__(self, "walltime", _walltime(self.walltime))
-        except ValueError as error:
-            raise ConfigError(f"walltime {error}") from None
+        for name, kind in kinds.of_fields(type(self)).items():
+            try:
+                object.__setattr__(self, name, kind.read(getattr(self, name)))
+            except ValueError as error:
+                raise ConfigError(f"{name.replace('_', '-')} {error}") from None
         for name in ("max_jobs", "tasks_per_job"):
             if (value := getattr(self, name)) < 1:
                 raise ConfigError(f"{name.replace('_', '-')} must be 1 or more, not {value}")
         if self.work_dir and not self.work_dir.startswith("/"):
             raise ConfigError(f"work-dir must be a whole path, which begins with /, not {self.work_dir!r}")
-        for name in ("modules", "prologue"):
-            if isinstance(value := getattr(self, name), str):
-                object.__setattr__(self, name, tuple(value.splitlines()))
         options(self.slurm)
 
     @property
