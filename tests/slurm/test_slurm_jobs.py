@@ -129,10 +129,11 @@ def test_work_outlives_a_killed_controller_and_is_heard_of(lab: Lab) -> None:
     running.communicate()
     before = len(lab.attempts())
     until(lambda: len(lab.attempts()) > before + 30, "it goes on without a controller")
+    lab.cluster.run("scancel", lab.cluster.queue()[0])  # and an admin ends a pilot: it hands back what it has
     lab.run("resume", "--quiet")
     assert lab.cluster.queue() == []
     lab.results(200)
-    assert set(lab.attempts().values()) == {1}
+    assert sum(lab.attempts().values()) <= 201 and set(lab.attempts()) == set(range(200))
 
 
 def test_the_script_is_shown_and_nothing_is_submitted(lab: Lab) -> None:
