@@ -39,6 +39,8 @@ def renew(draft: Draft, alive: Mapping[NativeId, Sighting]) -> None:
     for allocation in open_:
         assert allocation.started is not None
         ahead = draft.now - allocation.started + draft.bounds.unattended - allocation.term
+        if draft.bounds.longest is not None:
+            ahead = min(ahead, draft.bounds.longest - allocation.term)
         more = min(ahead, _time(free / left, allocation.price))
         left -= 1
         if more >= draft.bounds.step / 2:
@@ -66,7 +68,8 @@ def grow(draft: Draft) -> None:
     full = sum(shape.slots * count for shape, count in sizing.picks(state, now, free, rested=True))
     got = sum(shape.slots * count for shape, count in found)
     share = free * min(got, full) / max(full, 1)  # what rests just now keeps its part of the money
-    term = min(draft.bounds.unattended, max(_time(share, rate), min(draft.bounds.shortest, _time(free, rate))))
+    most = min(draft.bounds.unattended, draft.bounds.longest or draft.bounds.unattended)
+    term = min(most, max(_time(share, rate), min(draft.bounds.shortest, _time(free, rate))))
     for shape, count in found:
         _launch(draft, shape, count, term)
 
