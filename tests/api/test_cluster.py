@@ -150,6 +150,7 @@ def test_workers_follow_the_work_and_what_waits_is_told(cluster: Cluster) -> Non
     until(lambda: not named(cluster, "osiris"))
 
 
+@pytest.mark.soak
 def test_a_worker_that_cannot_begin_spoils_its_tag_with_its_last_words(cluster: Cluster) -> None:
     cluster.add_container("broken", env={"PYTHONSTARTUP": "", "DASK_DISTRIBUTED__COMM__DEFAULT_SCHEME": "tcp"})
     broken = cluster._keeping.containers["broken"]
@@ -183,7 +184,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.soak)])
 def test_a_script_that_is_killed_or_interrupted_leaves_no_process_behind(home: Path, number: int) -> None:
     started = home / "started"
     started.unlink(missing_ok=True)
@@ -199,6 +200,7 @@ def test_a_script_that_is_killed_or_interrupted_leaves_no_process_behind(home: P
     assert elsewhere("cluster", "down", "script").startswith("The cluster script had ended; nothing of it was left")
 
 
+@pytest.mark.soak
 def test_one_of_the_command_line_stays_until_it_is_ended(home: Path) -> None:
     (home / "containers.yaml").write_text("a: {cpus: 1, workers: 1}\n")
     said = elsewhere("cluster", "up", "containers.yaml", "--name", "stays")
@@ -226,12 +228,6 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def inside() -> tuple[str, str, str, bool]:
-    import standin  # type: ignore[import-not-found]  # only the image has it
-
-    return standin.__version__, Path("/given/in").read_text(), os.environ["MODEL"], Path("/bin/busybox").exists()
-
-
 @pytest.mark.needs("busybox")
 @pytest.mark.parametrize(
     "runtime", [pytest.param("charliecloud", marks=pytest.mark.needs("ch-run")),
@@ -244,6 +240,12 @@ def test_calls_of_a_tag_run_in_its_container_with_its_mounts(
         monkeypatch.setenv(name, value)
     (home / "data").mkdir(exist_ok=True)
     (home / "data" / "in").write_text("mounted")
+
+    def inside() -> tuple[str, str, str, bool]:  # within, so that it travels as it is: the image has no pytest
+        import standin  # type: ignore[import-not-found]  # only the image has it
+
+        return standin.__version__, Path("/given/in").read_text(), os.environ["MODEL"], Path("/bin/busybox").exists()
+
     with Cluster(name=runtime) as cluster:
         image = f"oci-archive:{images}/model.tar"
         cluster.add_container("model", image=image, runtime=runtime, mounts={"data": "/given"}, env={"MODEL": "boxed"})

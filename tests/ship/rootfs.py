@@ -28,7 +28,7 @@ _LEFT_OUT = re.compile(
     r"test|tests|idlelib|lib2to3|tkinter|ensurepip|turtledemo|unittest|distutils|pydoc_data|xml|email|wsgiref|sqlite3"
     r"|__pycache__|(site|dist)-packages|config-.*"
 )
-_NEVER = re.compile(r"test|tests|idlelib|tkinter|ensurepip|turtledemo|__pycache__|(site|dist)-packages|config-.*")
+_NEVER = re.compile(r"test|tests|idlelib|tkinter|ensurepip|turtledemo|(site|dist)-packages|config-.*")
 PLATFORM = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
 
@@ -123,9 +123,9 @@ def _write(path: Path, files: dict[str, bytes]) -> None:
             _put(tar, name, data)
 
 
-def _put(tar: tarfile.TarFile, name: str, data: bytes, mode: int = 0o644) -> None:
+def _put(tar: tarfile.TarFile, name: str, data: bytes, mode: int = 0o644, mtime: float = 0) -> None:
     about = tarfile.TarInfo(name)
-    about.size, about.mode = len(data), mode
+    about.size, about.mode, about.mtime = len(data), mode, mtime
     tar.addfile(about, io.BytesIO(data))
 
 
@@ -164,9 +164,9 @@ def _add_packages(tar: tarfile.TarFile, names: Sequence[str]) -> list[Path]:
     for name in names:
         for file in distribution(name).files or ():
             path = Path(str(file.locate()))
-            if ".." not in file.parts and "tests" not in file.parts and path.suffix != ".pyc" and path.is_file():
+            if ".." not in file.parts and "tests" not in file.parts and path.is_file():
                 home = f"usr/local/lib/{Path(sysconfig.get_path('stdlib')).name}/site-packages"
-                _put(tar, f"{home}/{file}", path.read_bytes())
+                _put(tar, f"{home}/{file}", path.read_bytes(), mtime=path.stat().st_mtime)
                 linked += [path] if path.suffix == ".so" else []
     return linked
 
@@ -179,7 +179,13 @@ def _add_python(tar: tarfile.TarFile, left_out: re.Pattern[str], linked: list[Pa
         names[:] = [name for name in names if not left_out.fullmatch(name)]
         for name in files:
             path = Path(folder, name)
-            _put(tar, f"usr/local/lib/{library.name}/{path.relative_to(library)}", path.read_bytes(), 0o755)
+            _put(
+                tar,
+                f"usr/local/lib/{library.name}/{path.relative_to(library)}",
+                path.read_bytes(),
+                0o755,
+                path.stat().st_mtime,
+            )
     for library_path in _needed([program, *library.glob("lib-dynload/*.so"), *linked]):
         _put(tar, library_path.lstrip("/"), Path(library_path).read_bytes(), 0o755)
 

@@ -80,7 +80,8 @@ def settle(tag: str, asked: Asked, site: Site) -> Container:
     else:
         found = _built(written, shape, asked, environment, site)
     who = f"the {'image' if found.plan else 'Python'} of {written}"
-    versions.check(lambda words: _run(found, words), who, found.env)
+    if found.plan or found.python != sys.executable:
+        versions.check(lambda words: _run(found, words), who, found.env)
     return found
 
 
