@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from elsewhere.controller.afar import CALL, TIMES
+from elsewhere.controller.pace import CALL, TIMES
 from elsewhere.model import ids
 from elsewhere.model.job import Entry, JobSpec
 from elsewhere.model.place import Offer, Shape

@@ -29,13 +29,14 @@ if TYPE_CHECKING:
     from elsewhere.controller.live import Live
     from elsewhere.ledger.ledger import Ledger
     from elsewhere.model.place import Place
+    from elsewhere.model.resources import Resources
     from elsewhere.pool.hold import Hold, Member
 
 # fmt: off
 __all__ = ["Counts", "Holder", "JobFiles", "Stop", "View",
            "add", "boot_log", "bring", "cancel", "create", "detach", "find", "hand", "hold", "holder", "inventory",
-           "is_put_away", "keep", "listing", "networks", "remove", "retry", "run_here", "settle", "stop", "survey",
-           "sweep"]
+           "is_put_away", "keep", "listing", "networks", "preview", "remove", "retry", "run_here", "settle", "stop",
+           "survey", "sweep"]
 # fmt: on
 
 
@@ -255,32 +256,27 @@ def boot_log(files: JobFiles, native: str) -> bytes:
 # --- what a place sells ---------------------------------------------------------------------------------------------
 
 
-def survey(spec: JobSpec, slots: int = 0) -> JobSpec:
+def survey(spec: JobSpec, slots: int = 0, need: Resources | None = None) -> JobSpec:
     """The job with the machines of a place that has so many and no more; any other job as it is.
 
-    `slots`: tasks at a time in all; 0: as many as the machines are good for. UsageError: none has what a task needs.
-    PlaceError: none can be reached. Asked before anything is made.
+    `slots`: tasks at a time in all; 0: as many as the machines are good for. `need`: of a task, if the job does not
+    say. UsageError: none has what a task needs, or lives long enough. PlaceError: none is reached. Nothing is made.
     """
     if runs_here(spec) or spec.machines:
         return spec
-    from dataclasses import replace
+    from elsewhere.controller import survey as surveys
 
-    from elsewhere.backends import registry
-    from elsewhere.backends.base import Fleet
-    from elsewhere.model.place import Place
+    return surveys.survey(spec, slots, need)
 
-    backend = registry.build(Place(spec.place, spec.backend or spec.place, spec.settings))
-    if not isinstance(backend, Fleet):
-        return spec
-    shapes = backend.shapes(spec.resources)
-    if not shapes:
-        raise UsageError(f"no machine of {spec.place} has what a task needs",
-                         hint=f"`elsewhere places check {spec.place}` shows what each has.")  # fmt: skip
-    if slots:
-        each = -(-slots // len(shapes))
-        shapes = [replace(shape, slots=min(shape.slots, each)) for shape in shapes][: -(-slots // each)]
-    channel = spec.channel or backend.traits.channels[0]
-    return replace(spec, machines=tuple(shapes), channel=channel, slots=sum(shape.slots for shape in shapes))
+
+def preview(spec: JobSpec, tasks: int = 0) -> tuple[Sequence[str], str]:
+    """The command by which this job would ask its place for machines, and the text that they would boot.
+
+    Nothing is made. `tasks`: how many there are, if that is known. UsageError: its place has nothing of the kind.
+    """
+    from elsewhere.controller import reach
+
+    return reach.preview(directory.files_of(spec.id), spec, tasks)
 
 
 def inventory(place: Place) -> Inventory | None:

@@ -15,6 +15,7 @@ from elsewhere.api.dask.keeping import Following, leaving
 from elsewhere.api.dask.versions import Versions, differ
 from elsewhere.backends.local import Local
 from elsewhere.errors import ConfigError, UnknownJob, UsageError
+from elsewhere.model.place import Place
 from elsewhere.pool.hold import Member
 
 
@@ -25,7 +26,7 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def site(folder: Path) -> Site:
-    return Site("local", Local(), folder, folder)
+    return Site(Place("local", "local"), Local(), folder, folder)
 
 
 def member(number: int, arrived: bool) -> Member:

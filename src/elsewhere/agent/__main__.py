@@ -46,6 +46,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--directory", type=Path, default=Path(), help="its own, for what it must not lose")
     parser.add_argument("--slots", type=int, default=1)
     parser.add_argument("--share", type=int, default=1, help="so many agents share the machine")
+    parser.add_argument("--final", type=int, default=0, help="1: its term will not grow")
     for name, default in (("--term", 12 * 3600), ("--lease", 120), ("--idle", 60)):
         parser.add_argument(name, type=float, default=float(default), help="seconds")
     parser.add_argument("--failed", type=int, metavar="STATUS", help="only tell that the startup script ended so")
@@ -63,6 +64,7 @@ def _joining(given: argparse.Namespace) -> Joining:
         timedelta(seconds=given.lease),
         timedelta(seconds=given.idle),
         given.share,
+        final=bool(given.final),
     )
 
 

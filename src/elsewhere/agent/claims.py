@@ -7,7 +7,7 @@ acknowledgements (reports first), hand-backs, then runs.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from elsewhere.channels.base import Claim, Room
@@ -18,6 +18,11 @@ from elsewhere.model.task import Delivery, RetryPolicy
 
 FAILING = (Outcome.ERRORED, Outcome.TIMED_OUT, Outcome.OUT_OF_MEMORY, Outcome.REJECTED, Outcome.LOST)
 """How an attempt ends that may be its task's last."""
+
+
+_LET_GO = {"type": "GivenUp", "message": "its machine had to let go of it"}
+_WHOLE = 0.9
+"""The part of a term that counts as all of it: what has run so long without an end does not fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,10 @@ class Ways:
     patience: float = 60.0
     """Retries that are due within this are made here, under the same claim."""
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    final: bool = False
+    """The term will not grow: what would not end within it is not begun."""
+    lasts: float = 0.0
+    """Seconds that a task may take, as the job says; 0: it does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +116,11 @@ class Hands:
     def _alone(self) -> bool:
         return any(held.claim.delivery.alone for held in self._held.values())
 
+    def in_time(self, age: float, lasts: float | None) -> None:
+        """Nothing more is begun where what takes so long (None: not known) would outlast a term that is final."""
+        expected = self.ways.lasts if lasts is None else min(lasts, self.ways.lasts or lasts)
+        self.draining = self.draining or (self.ways.final and age + expected > self.term)
+
     # --- holding --------------------------------------------------------------------------------------------------
 
     @property
@@ -145,18 +159,24 @@ class Hands:
         done = tuple(self._held[n].claim for n in gone)
         return Steps(stop=tuple(self._drop(gone)), done=done)
 
-    def give_up(self, ns: Iterable[int], at: float) -> Steps:
+    def give_up(self, ns: Iterable[int], at: float, lived: Mapping[int, float] = {}) -> Steps:
         """Hand these back, drained or about to be preempted: each is reported, so that nobody is blamed for it later.
 
-        `at`: the time to report, seconds since the epoch.
+        `at`: the time to report, seconds since the epoch. `lived`: seconds for which those run that are cut off by the
+        end of a term: who had nearly all of it would have no more the next time.
         """
         reports, done, stop = [], [], []
         for n in ns:
             held = self._held.pop(n, None)
             if held is None:
                 continue
-            value = json.dumps({"type": "GivenUp", "message": "its machine had to let go of it"}).encode()
-            report = Ended(n, held.claim.delivery.attempt, Outcome.INTERRUPTED, at, 0.0, Form.FAILURE, value)
+            story, outcome, took = _LET_GO, Outcome.INTERRUPTED, lived.get(n, 0.0)
+            if self.ways.final and took >= _WHOLE * self.ways.term:
+                outcome = Outcome.TIMED_OUT
+                said = f"it ran for {took:.0f} s, and a machine of its place gives it {self.ways.term:.0f} s at most"
+                story = {"type": "TimedOut", "message": f"{said}: ask for a longer walltime"}
+            value = json.dumps(story).encode()
+            report = Ended(n, held.claim.delivery.attempt, outcome, at - took, took, Form.FAILURE, value)
             reports.append(report._replace(agent=self.ways.name))
             done.append(held.claim)
             stop.append(n)

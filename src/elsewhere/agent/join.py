@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ POLL = (0.02, 0.5)
 IDLE = 3.0
 """Seconds between two looks at the orders while there is nothing to do, or work that takes long, or nothing more is to
 be taken; where a look costs, channels have some of their own, and what is pushed is read as it comes."""
+FEW = 5
+"""Tasks that must have ended before it is said how long they take."""
 LONG = 120.0
 """Seconds; who does shorter tasks reads orders with each claim, and a request more for each would cost too much."""
 LAST = 15.0
@@ -66,6 +69,8 @@ class Joining:
     """So many agents share its machine."""
     age: timedelta = timedelta(0)
     """Of the machine, when its agent begins: what it did before counts against the term."""
+    final: bool = False
+    """Its term will not grow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,7 @@ class Process:
         self._unsaid: list[tuple[Sequence[Report], Collection[Claim]]] = []
         self._poll = POLL[0]
         self._took: float | None = None
+        self._tooks = deque[float](maxlen=100)
         self._serial = 0
         self._stops = 0
         self._stop_at = 0.0
@@ -167,6 +173,7 @@ class Process:
         ended = self.slots.turn(self._wait(news))
         for report in ended:
             self._took = report.took if self._took is None else self._took + (report.took - self._took) / 8
+            self._tooks.append(report.took)
         self._gathered += ended
         self._report()
         self._trouble()
@@ -185,6 +192,10 @@ class Process:
         if self._took is None or self._took >= LONG:
             return True
         return any(seconds >= LONG for _, _, seconds in self.slots.running())
+
+    def _lasting(self) -> float | None:
+        """How long nearly all of the tasks have taken that ended here lately; None: too few have."""
+        return sorted(self._tooks)[-1 - len(self._tooks) // 20] if len(self._tooks) >= FEW else None
 
     def _ask(self, how: str) -> None:
         """Read the orders, in this way if the channel has it."""
@@ -303,6 +314,8 @@ class Process:
             self._say()
         if self._stops:
             self.hands.draining = True
+        if self.ways.final:
+            self.hands.in_time(self.age(), self._lasting())
         if self.hands.draining and not self._drained:
             self._drained = True
             withdrawn = [delivery.n for delivery in self.slots.withdraw()]
@@ -318,7 +331,8 @@ class Process:
             return ""
         why = self.hands.leaves(self.age())
         if why and self.hands.claims:  # its time is up in the middle of work
-            self._do(self.hands.give_up([claim.delivery.n for claim in self.hands.claims], time.time()))
+            lived = {n: seconds for n, _, seconds in self.slots.running()}
+            self._do(self.hands.give_up([claim.delivery.n for claim in self.hands.claims], time.time(), lived))
         return why
 
     def _move_switch(self) -> None:

@@ -50,6 +50,8 @@ def serve(
         joining.lease.total_seconds(),
         joining.idle.total_seconds(),
         retry=charter.spec.retry,
+        final=joining.final,
+        lasts=charter.spec.timeout.total_seconds() if charter.spec.timeout is not None else 0.0,
     )
     place = joining.directory / "slots" / joining.agent
     with selectors.DefaultSelector() as selector, ExitStack() as exits:
@@ -135,7 +137,7 @@ def meet(joining: Joining) -> tuple[FarChannel, Charter]:
         from elsewhere.agent.arrival import arrive
 
         charter = arrive(channel, keys, charter, joining.agent, joining.directory, sys.executable)
-    elif isinstance(getattr(channel, "store", None), Lent):  # the connection itself says who is at its ends
+    elif getattr(channel, "store", None) is not None:  # the connection, or the directory, says who is at its ends
         spec = charter.there(joining.directory, sys.executable)
         charter = replace(charter, spec=spec, directory=str(joining.directory))
     else:

@@ -92,7 +92,7 @@ def of_call(
 
     inventory = session.inventory(place)
     if inventory is None:
-        return session.survey(spec, slots)
+        return session.survey(spec, slots, task)
     wants = asked.wants(given, task, place.limits)
     catalog = inventory.catalog(wants.regions)
     slots = slots or tasks or CALLS

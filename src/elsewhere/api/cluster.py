@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from elsewhere.errors import StateError, UsageError
 from elsewhere.model import units
-from elsewhere.model.place import Place
+from elsewhere.model.place import Place, life
 
 if TYPE_CHECKING:
     from elsewhere.api.dask.attached import Attached
@@ -58,17 +58,22 @@ class Cluster:
         from elsewhere import session
         from elsewhere.api.dask import records, versions
         from elsewhere.api.options import job_name, place_of
+        from elsewhere.backends.base import Shares
         from elsewhere.model import ids
 
         versions.here()
         self._walltime = _length(walltime)
         if name and job_name(name) != name:
             raise UsageError(f"{name!r} cannot name a cluster: letters, digits, '.', '_' and '-', up to 60")
-        place = on if isinstance(on, Place) else place_of(on)
-        self._hold = session.keep(place, ids.new("clu"), self._last_words)
+        self._place = on if isinstance(on, Place) else place_of(on)
+        self._hold = session.keep(self._place, ids.new("clu"), self._last_words)
+        self._settle_walltime()
         pid, began = records.of_this_process()
-        name = name or records.free_name("cluster")
-        self.record = records.Record(self._hold.job, name, place.name, place.backend, pid, began, dict(place.settings))
+        shared = self._hold.backend.shared() if isinstance(self._hold.backend, Shares) else None
+        self.record = records.Record(
+            self._hold.job, name or records.free_name("cluster"), self._place.name, self._place.backend, pid, began,
+            dict(self._place.settings), shared=str(shared or ""),
+        )  # fmt: skip
         self._here = "calls" in self._hold.backend.traits.channels
         self._interface = interface
         self._closing = threading.Lock()
@@ -129,8 +134,18 @@ class Cluster:
     def walltime(self, value: str | timedelta | None) -> None:
         self._walltime = _length(value)
         with self._keeping.lock:
+            self._settle_walltime()
             for tag in self._keeping.containers:
                 self._declare(tag)
+
+    def _settle_walltime(self) -> None:
+        """Of a place that gives machines a length of life: what was asked for is a setting of it."""
+        from elsewhere import session
+
+        if self._walltime is not None and self._hold.backend.traits.max_walltime is not None:
+            settings = {**self._place.settings, "walltime": f"{self._walltime.total_seconds():.0f}s"}
+            self._place = replace(self._place, settings=settings)
+            self._hold.backend = session.keep(self._place, self._hold.job, self._last_words).backend
 
     # --- containers
 
@@ -157,7 +172,7 @@ class Cluster:
         asked = Asked(image, environment, python, cpus, memory, gpus, threads, mounts or {}, env or {}, runtime,
                       runtime_options)  # fmt: skip
         path = codec.import_path()
-        site = Site(self.record.place, self._hold.backend, self.record.directory, Path.cwd(), path)
+        site = Site(self._place, self._hold.backend, self.record.directory, Path.cwd(), path)
         found = settle(tag, asked, site)
         with self._keeping.lock:
             self._keeping.containers[found.tag] = found
@@ -171,13 +186,14 @@ class Cluster:
         from elsewhere.ship.dask_worker import Workers, render
 
         found = self._keeping.containers[tag]
+        most = self._hold.backend.traits.max_walltime
         listens = [word for key, value in self._network().items() for word in (f"--{key}", value)]
         workers = Workers(
             self.name, tag, self.address, self.papers, self.record.directory, found.python, found.shape.cpus,
             found.threads, found.shape.memory, str(Path.cwd()), codec.import_path(), found.env, found.plan, listens,
-            _umask(),
+            _umask(), life(most).total_seconds() if most else 0.0,
         )  # fmt: skip
-        self._hold.declare(tag, Text(partial(render, workers), found.shape, self._walltime or TERM))
+        self._hold.declare(tag, Text(partial(render, workers), found.shape, self._walltime or most or TERM))
 
     # --- workers
 

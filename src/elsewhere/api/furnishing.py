@@ -51,7 +51,7 @@ def files(inputs: Sequence[str], outputs: Sequence[str], place: Place, cwd: Path
     from elsewhere.ship import inputs as given
 
     found = given.read(inputs, cwd)
-    if place.backend == "local":
+    if _sees_our_files(place):
         found = given.fetched(found, home() / "cache" / "inputs")
     return {"inputs": found, "outputs": given.globs(outputs)}
 
@@ -63,10 +63,16 @@ def minor() -> str:
     return own().python
 
 
+def _sees_our_files(place: Place) -> bool:
+    from elsewhere.backends import registry
+
+    return registry.sees_our_files(place)
+
+
 def _processors(place: Place, architecture: str) -> str:
     from elsewhere.ship.runtime import own
 
-    if place.backend == "local":
+    if _sees_our_files(place):
         return own().architecture
     return {"any": ""}.get(architecture, architecture) or "x86_64"
 
@@ -105,7 +111,7 @@ def _boxed(environment: Environment, place: Place, cwd: Path, architecture: str)
     form = images.form_of(box.image)
     if form in ("docker-archive", "oci-archive"):
         archives.check(Path(images.path_of(box.image)), form, architecture)
-    if place.backend == "local":
+    if _sees_our_files(place):
         box = images.settle(box, told=sys.stderr.isatty())
     return Furnished("", {"box": box})
 
@@ -127,7 +133,7 @@ def resolved(
         if not _PACKAGE.fullmatch(package):
             raise UsageError(f"environment: {package!r} is no name of a package of the system")
     wanted = resolve.minor(environment.python)
-    if place.backend == "local":
+    if _sees_our_files(place):
         built.check_here(environment.apt)
     processors = _processors(place, architecture)
     target = Target(wanted or version or minor(), processors)
@@ -144,7 +150,7 @@ def furnish(
     if environment.image:
         return _boxed(environment, place, cwd, _processors(place, architecture))
     found, _ = resolved(environment, place, cwd, interpreter, version, architecture)
-    if place.backend == "local":
+    if _sees_our_files(place):
         from elsewhere.ship import built
 
         python = built.build(found.pins, environment.setup, environment.python or interpreter, cwd)

@@ -19,6 +19,8 @@ from elsewhere.model.resources import Resources
 if TYPE_CHECKING:
     import subprocess
 
+    from elsewhere.hosts import Host
+
 NativeId = str
 
 
@@ -32,9 +34,14 @@ class Traits:
     """Its machines see this machine's files."""
     arrays: bool = False
     max_walltime: timedelta | None = None
+    """So long a machine may live, and no longer whatever is asked of it."""
     outlives_client: bool = False
     lag: timedelta = timedelta(0)
     """How long after a change its answers may still show the old state."""
+    waits: timedelta = timedelta(0)
+    """How long what it has accepted may wait for its turn."""
+    seldom: timedelta = timedelta(0)
+    """How seldom it is asked while nothing changes: it serves many people, and each question costs it something."""
     channels: tuple[str, ...] = ("calls",)
     """In order of preference."""
 
@@ -138,11 +145,46 @@ class Dialled(Protocol):
 class Fleet(Protocol):
     """A place of so many machines and no more, all of which may be used at once, at no price."""
 
-    def shapes(self, need: Resources) -> Sequence[Shape]:
+    def shapes(self, need: Resources, slots: int = 0) -> Sequence[Shape]:
         """Those that have what a task needs, each with how many such tasks at a time. Waits for their answers.
 
-        PlaceError: none of them can be used.
+        `slots`: so many tasks at a time are wanted in all; 0: as many as it is good for. Creates nothing.
+        PlaceError: none of them can be used. UsageError: what is asked cannot be had.
         """
+        ...
+
+
+@runtime_checkable
+class Lodges(Protocol):
+    """A place whose machines share a directory with each other, which we reach through a host of its own."""
+
+    def lodging(self) -> tuple[Host, str] | None:
+        """That host, and the directory as both it and the machines know it. None: they see our own files.
+
+        Unreachable: the host does not answer. Twice: the same.
+        """
+        ...
+
+    def ground(self) -> Ground:
+        """As of a place that is distant; `fetch` finds what `Launch.freight` named. `directory` is a whole path."""
+        ...
+
+
+@runtime_checkable
+class Renders(Protocol):
+    """A place that is asked by a command with a text."""
+
+    def rendered(self, launch: Launch) -> tuple[Sequence[str], str]:
+        """The words of the command, and the text. Creates nothing."""
+        ...
+
+
+@runtime_checkable
+class Shares(Protocol):
+    """A place whose machines see files of ours, though perhaps not those where jobs are kept."""
+
+    def shared(self) -> Path | None:
+        """The directory that they see; None: they see them all. Asks nobody."""
         ...
 
 
@@ -174,7 +216,11 @@ class Backend(Protocol):
 
     Settings: ClassVar[type[Any]]
     """A frozen dataclass: the source of its config keys, flags and reference page."""
-    traits: ClassVar[Traits]
+
+    @property
+    def traits(self) -> Traits:
+        """What is true of this place: what stands at the class holds for all of its backend."""
+        ...
 
     def offers(self, need: Resources) -> Sequence[Offer]:
         """The shapes that meet `need`, cheapest first. Twice: may differ. Waits for the place's answer."""

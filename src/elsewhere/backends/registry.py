@@ -8,17 +8,20 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import fields
+from datetime import timedelta
+from decimal import Decimal
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, get_type_hints
 
 from elsewhere.backends.base import Backend
 from elsewhere.config.shape import ASKED
 from elsewhere.errors import ConfigError, MissingExtra, UnknownPlace
+from elsewhere.model import units
 from elsewhere.model.place import Place
 
 GROUP = "elsewhere.backends"
 _OURS = {"aws": "elsewhere.backends.aws:Aws", "local": "elsewhere.backends.local:Local",
-         "ssh": "elsewhere.backends.ssh:Ssh"}  # fmt: skip
+         "slurm": "elsewhere.backends.slurm:Slurm", "ssh": "elsewhere.backends.ssh:Ssh"}  # fmt: skip
 """What is there even where the package was not installed but only put on the path."""
 
 
@@ -55,13 +58,18 @@ def build(place: Place) -> Backend:
     return kind(kind.Settings(**_checked(place.name, kind.Settings, place.settings)))  # type: ignore[no-any-return]
 
 
+def sees_our_files(place: Place) -> bool:
+    """Do its machines see the files of this one? Errors as in `build`."""
+    return build(place).traits.shared_files
+
+
 def _checked(place: str, settings: type[Any], given: Mapping[str, object]) -> dict[str, object]:
     known = [field.name for field in fields(settings)]
-    values, faults = {}, []
+    hints, values, faults = get_type_hints(settings), {}, []
     for key, value in given.items():
         name = key.replace("-", "_")
         if name in known:
-            values[name] = value
+            values[name] = _as_it_was(value, hints[name])
             continue
         if name in ASKED:
             continue  # it is asked of machines, not of the place: choose reads it
@@ -70,6 +78,18 @@ def _checked(place: str, settings: type[Any], given: Mapping[str, object]) -> di
     if faults:
         raise ConfigError("; ".join(faults), faults=tuple(faults))
     return values
+
+
+def _as_it_was(value: Any, kind: Any) -> Any:
+    """Lengths and amounts are text where a job has written its place's settings down (a length as ISO 8601 has it), and
+    where a backend was not known when the file was read."""
+    if not isinstance(value, str) or kind not in (timedelta, Decimal):
+        return value
+    if kind is timedelta and not value.startswith("P"):
+        return units.duration(value)
+    import msgspec
+
+    return msgspec.convert(value, kind)
 
 
 def _points() -> dict[str, EntryPoint]:

@@ -121,7 +121,7 @@ class Ssh:
         """Each host that has what a task needs is an offer. PlaceError: not one can be used, as the first says."""
         return [shape.offer for shape in self.shapes(need)]
 
-    def shapes(self, need: Resources) -> Sequence[Shape]:
+    def shapes(self, need: Resources, slots: int = 0) -> Sequence[Shape]:
         facts = self._each(lambda host: _facts(self._run(host, _FACTS)))
         good = {key: found for key, found in facts.items() if not isinstance(found, PlaceError)}
         if not good:

@@ -25,14 +25,28 @@ if TYPE_CHECKING:
     from elsewhere.channels.spool import Spool
     from elsewhere.channels.sqs import Sqs
     from elsewhere.channels.sqs_agent import SqsAgent
+    from elsewhere.stores import Store
 
+STORE = "store"
+"""A word of a spool's address: the directory, as agents see it, of what is too large for the spool."""
+GATHER = 0.5
+"""Seconds for which reports are gathered where each object that we read is a command on another host."""
+PATIENCE = timedelta(seconds=5)
 _PREFIX = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
 
-def spool_address(directory: Path, job: str, key: bytes = b"") -> str:
-    """The address of a spool in a directory."""
-    words = {"job": job, **({"key": key.hex()} if key else {})}
+def spool_address(directory: Path, job: str, key: bytes = b"", values: str = "") -> str:
+    """The address of a spool in a directory. `values`: where what is too large for it lies, if agents do not see our
+    files."""
+    words = {"job": job, **({"key": key.hex()} if key else {}), **({STORE: values} if values else {})}
     return f"spool:{quote(str(directory))}?{urlencode(words)}"
+
+
+def spool_at(store: Store, address: str, job: str, signer: Signs, verifier: Verifies, charter: bytes) -> Spool:
+    """The controller's end of a spool that lies where its address says for the agents, and at `store` for us."""
+    from elsewhere.channels.spool import Spool
+
+    return Spool(store, job, address=address, signer=signer, verifier=verifier, charter=charter, patience=PATIENCE)
 
 
 def spool_in(
@@ -164,9 +178,12 @@ def _join_spool(address: str, rest: str, trust: Callable[[bytes], Verifies] | No
     from elsewhere.channels.spool import Spool
     from elsewhere.stores import DirectoryStore
 
-    path, job, verifier, _ = _parts(address, rest, trust)
+    path, job, verifier, words = _parts(address, rest, trust)
     root = Path(unquote(path))
-    return Spool(DirectoryStore(root), job, light=DirectoryStore(root, sync=False), address=address, verifier=verifier)
+    spool = Spool(DirectoryStore(root), job, light=DirectoryStore(root, sync=False), address=address, verifier=verifier)
+    if STORE in words:
+        spool.store, spool.gather = DirectoryStore(Path(words[STORE])), GATHER
+    return spool
 
 
 def _join_sqs(

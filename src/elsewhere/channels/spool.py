@@ -45,6 +45,10 @@ class Spool:
     """One object at each end. `address` is made by whoever knows where the store is (registry.py)."""
 
     watch: int | None = None
+    store: Store | None = None
+    """At the agent's end, where it does not see our files: what is too large for the spool."""
+    gather = 0.1
+    """Seconds for which an agent gathers reports."""
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from elsewhere.cli import asking, drive, live, tidy, which
+from elsewhere.cli import asking, drive, live, show_script, tidy, which
 from elsewhere.cli.terminal import complain, tell
 from elsewhere.model.states import Outcome, TaskState
 from elsewhere.observe import bill
@@ -47,6 +47,8 @@ def one_command(asked: SimpleNamespace) -> int:
     spec = spec_of_command(asked, name, where, tuple(asked.rest))
     if inventory is None:
         spec = session.survey(spec, 1)
+    if asked.show_script:
+        return show_script.show(spec, 1)
     files = session.create(spec, [NewTask(TASK, b"null")])
     if inventory is not None and not paid.settle(files, asked, where, inventory):
         return 1

@@ -80,7 +80,7 @@ def _is_not_set_up(name: str) -> bool:
     from elsewhere.backends import registry
     from elsewhere.config import load
 
-    return name not in load.current().places() and not registry.load(name).traits.shared_files
+    return name not in load.current().places() and registry.load(name).traits.outlives_client
 
 
 def _policy(wanted: list[str], places: dict[str, Place], asked: SimpleNamespace) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from elsewhere.cli import asking, drive, live, probe, resume, terminal, wanting, which
+from elsewhere.cli import asking, drive, live, probe, resume, show_script, terminal, wanting, which
 from elsewhere.cli.grammar import Argument, Command
 from elsewhere.cli.terminal import tell
 from elsewhere.errors import InvalidTask, UsageError
@@ -33,7 +33,7 @@ COMMAND = Command(
         Argument("TASKS|NAME", "A task list (.json, .jsonl, .yaml, .csv, .tsv, also .gz and .zst; - for JSON lines on "
                  "standard input), or a job of elsewhere.yaml.", completes="files"),
     ],
-    options=[*asking.OPTIONS, *wanting.OPTIONS, probe.OPTION, resume.DETACH, *resume.SHOWING],
+    options=[*asking.OPTIONS, *wanting.OPTIONS, probe.OPTION, show_script.OPTION, resume.DETACH, *resume.SHOWING],
     rest="COMMAND...",
     usage=[
         "elsewhere run TASKS --entry MODULE:FUNCTION [OPTIONS]",
@@ -249,6 +249,8 @@ def go(spec: JobSpec, tasks: Iterable[NewTask], asked: SimpleNamespace) -> int:
     inventory = paid.check(asked, where) if asked.on != DEFAULT else None
     if inventory is None:
         spec = session.survey(spec, asked.slots or 0)
+    if asked.show_script:
+        return show_script.show(spec, sum(1 for _ in tasks))
     files = session.create(spec, tasks)
     if inventory is not None and not paid.settle(files, asked, where, inventory):
         return 1

@@ -15,6 +15,7 @@ from decimal import Decimal
 from elsewhere.channels.base import Channel, Receipt
 from elsewhere.controller.line import Line
 from elsewhere.controller.muster import Muster
+from elsewhere.controller.pace import Pace
 from elsewhere.controller.rate import Rate
 from elsewhere.controller.stuck import Stuck
 from elsewhere.errors import PlaceError
@@ -38,10 +39,6 @@ AGAIN = 2.0
 HEARING = 45.0
 """Seconds that agents get to hear that they shall take nothing more, and to say what they have, before what seems to be
 in nobody's hands is taken back. They look at their orders each half minute at the least."""
-LOOK, CALL, SELDOM, TIMES = 1.0, 2.5, 60.0, 20
-"""Seconds between two looks at the place, and where a look is a call to a cloud, which counts them; so many TIMES as
-long as the place took to answer, if that is more, but no longer than SELDOM: what must be stopped, and terms that end,
-do not wait for a slow place. What is asked for besides does not count: a launch takes seconds."""
 OVERDUE = 30.0
 """Seconds for which a look that is due is put off while reports keep coming in."""
 TELL = 10.0
@@ -62,7 +59,7 @@ class Afar:
     """What a controller sees of them. One thread; `open` it once before the first turn."""
 
     sync = True
-    again, ahead = AGAIN, AHEAD
+    again, ahead, quiet = AGAIN, AHEAD, QUIET
 
     def __init__(
         self,
@@ -81,11 +78,12 @@ class Afar:
         self.draining = self.over = False
         self._publish, self._told, self._orders = publish, float("-inf"), Orders("", -1)
         self._looked = float("-inf")
+        self._pace = Pace(pool.backend.traits.seldom)
         self._put_off: float | None = None
         """Since when a look is due."""
         self._muster = Muster()
         self._rate = Rate(clock)
-        self._quiet = QUIET[0]
+        self._quiet = self.quiet[0]
         self._floor = 0
         self._money = self._paid()
         self._closed = False
@@ -167,7 +165,7 @@ class Afar:
             self._take_back()
         self._tend()
         if self.line.watch is None:
-            self._quiet = QUIET[0] if self._is_busy() else min(self._quiet * 1.5, QUIET[1])
+            self._quiet = self.quiet[0] if self._is_busy() else min(self._quiet * 1.5, self.quiet[1])
             wait = min(wait, self._quiet)
         self.line.news = self.line.fresh = False
         due = self._looked + self.pace
@@ -246,11 +244,13 @@ class Afar:
         self.pool.need(0, over=True)
         self._note_failures()
         self._tell()
+        wait = 0.1
         while self.clock() < deadline:
             self.pool.look()
             if self.pool.settled or self.pool.rests or self.pool.barred:
                 break
-            self.pause(0.1)
+            self.pause(wait)
+            wait = self._pace.end(wait)
         self.fetch()
         left = 0 if self.pool.settled else max(len(self.pool.state.allocations), len(self.pool.state.alive))
         with self.ledger.moving():
@@ -284,8 +284,7 @@ class Afar:
     @property
     def pace(self) -> float:
         """Seconds between two looks."""
-        least = CALL if self.pool.state.bounds.lag else LOOK
-        return max(least, min(TIMES * self.pool.took.total_seconds(), SELDOM))
+        return self._pace.seconds(self.pool.state, self.pool.took)
 
     def fetch(self) -> None:
         """What lies with the machines' store and is wanted here comes now: it may go the next moment."""
@@ -320,15 +319,16 @@ class Afar:
         What agents have said is heard before what became of them: else what they have reported would be done again. So
         who has just come, or has slept, listens first.
         """
-        now = self.clock()
+        now, counts = self.clock(), self.ledger.counts
+        todo = counts.total - counts.ended
+        self._pace.needs(todo)
         if now - self._looked < self.pace:
             return
         if self._put_off is None or self.line.since() > OVERDUE:
             self._put_off = now
         if self._is_quiet or now - self._put_off >= OVERDUE:
             self._put_off = None
-            counts = self.ledger.counts
-            todo = counts.handed_out if self.draining else counts.total - counts.ended
+            todo = counts.handed_out if self.draining else todo
             self.pool.need(todo, draining=self.draining, idle=self._idle())
             self._note_failures()
             self._look()
@@ -338,6 +338,7 @@ class Afar:
             if self._word() != self._orders or now - self._told >= TELL:
                 self._tell()
             self._money = self._paid()
+            self._pace.looked(self.pool.state)
             self._looked = self.clock()
 
     def _note_failures(self) -> None:

@@ -110,7 +110,11 @@ def _discard(files: JobFiles) -> None:
     import shutil
 
     where = files.elsewhere()
+    linked = {path.resolve().parent for path in files.directory.glob("*") if path.is_symlink()}
     shutil.rmtree(files.directory, ignore_errors=True)
+    for directory in linked:
+        if directory.name == files.id:
+            shutil.rmtree(directory, ignore_errors=True)
     if where is not None and where[0] == socket.gethostname():
         shutil.rmtree(where[1], ignore_errors=True)
 

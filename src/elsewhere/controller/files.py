@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,17 @@ class JobFiles:
                 hint=f"log in to {where[0]} to change it or to go on",
                 host=where[0],
             )
+
+    def link(self, name: str, target: Path) -> None:
+        """Have a part of the job's directory lie at `target`; what is there of it goes along. Twice: the same."""
+        path = self.directory / name
+        if path.is_symlink():
+            return
+        if path.is_dir():
+            for one in path.iterdir():
+                shutil.move(one, target / one.name)
+            path.rmdir()
+        path.symlink_to(target)
 
     @property
     def lock(self) -> Path:

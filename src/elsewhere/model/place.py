@@ -70,6 +70,11 @@ class Shape:
     """Of its processors: x86_64 or arm64; empty: as here."""
 
 
+def life(walltime: timedelta) -> timedelta:
+    """What work may use of so long a life that cannot grow: the rest is for handing back what has not ended."""
+    return walltime - min(timedelta(minutes=1), max(walltime / 20, timedelta(seconds=15)))
+
+
 KEPT = "kept to be looked at"
 """The reason, or its beginning, of a machine on which something failed: it takes nothing more, and ends by itself."""
 

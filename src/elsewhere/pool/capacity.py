@@ -41,6 +41,8 @@ class Bounds:
     """Dollars in all."""
     unattended: timedelta = timedelta(hours=12)
     """How long work goes on without a controller: no machine is given more time ahead than this."""
+    longest: timedelta | None = None
+    """Of no machine is the term ever longer; None: it may grow."""
     shortest: timedelta = timedelta(minutes=10)
     """A launch that the budget cannot give this much time is not worth its boot."""
     step: timedelta = timedelta(minutes=10)

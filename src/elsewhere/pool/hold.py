@@ -78,6 +78,7 @@ class Hold:
         self.members: list[Member] = []
         self._owner = reaper.me()
         self._kinds: dict[str, _Kind] = {}
+        self._pause, self._next_look = 0.0, 0.0
 
     # --- what is wanted
 
@@ -92,6 +93,7 @@ class Hold:
         """From the next step on so many are kept. What had gone wrong is forgotten: it is tried again."""
         found = self._kinds[kind]
         found.wanted, found.failures, found.not_before, found.trouble = count, 0, 0.0, ""
+        self.stir()
 
     def wanted(self, kind: str) -> int:
         return self._kinds[kind].wanted
@@ -128,8 +130,14 @@ class Hold:
     # --- what is done about it
 
     def step(self, now: float, raising: bool = False) -> None:
-        """Look once, and launch and end what follows from it. `raising`: what the place refuses for good is raised."""
-        self._look(now)
+        """Look once, and launch and end what follows from it. `raising`: what the place refuses for good is raised.
+
+        A place that wants to be asked seldom is looked at ever more seldom, until something stirs.
+        """
+        if now >= self._next_look:
+            self._look(now)
+            self._pause = min(self._pause * 1.5 + 1.0, self.backend.traits.seldom.total_seconds())
+            self._next_look = now + self._pause
         for name, kind in self._kinds.items():
             staying = self.staying(name)
             if len(staying) > kind.wanted:
@@ -138,6 +146,10 @@ class Hold:
             self._fill(name, kind, now, raising)
         leaving = [member for member in self.members if member.leaves is not None and now >= member.leaves]
         self._end(leaving, now)
+
+    def stir(self) -> None:
+        """Something has happened: the next step looks."""
+        self._pause, self._next_look = 0.0, 0.0
 
     def close(self, patience: float = 20.0) -> list[NativeId]:
         """End all that bears our job's label; those that are not seen to have gone within so many seconds."""

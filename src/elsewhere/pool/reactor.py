@@ -352,6 +352,8 @@ class _Draft:
         for allocation in open_:
             assert allocation.started is not None
             ahead = self.now - allocation.started + self.bounds.unattended - allocation.term
+            if self.bounds.longest is not None:
+                ahead = min(ahead, self.bounds.longest - allocation.term)
             more = min(ahead, _time(free / left, allocation.price))
             left -= 1
             if more >= self.bounds.step / 2:
@@ -378,7 +380,8 @@ class _Draft:
         full = sum(shape.slots * count for shape, count in sizing.picks(state, now, free, rested=True))
         got = sum(shape.slots * count for shape, count in found)
         share = free * min(got, full) / max(full, 1)  # what rests just now keeps its part of the money
-        term = min(self.bounds.unattended, max(_time(share, rate), min(self.bounds.shortest, _time(free, rate))))
+        most = min(self.bounds.unattended, self.bounds.longest or self.bounds.unattended)
+        term = min(most, max(_time(share, rate), min(self.bounds.shortest, _time(free, rate))))
         for shape, count in found:
             self._launch(shape, count, term)
 

@@ -44,6 +44,8 @@ class Workers:
     network: Sequence[str] = ()
     """Words that say on which of its addresses a worker listens."""
     umask: int = 0o077
+    lifetime: float = 0.0
+    """Seconds after which each hands on what it keeps and leaves, before its place ends it; 0: it stays."""
 
     def log(self, number: int) -> Path:
         """Where the output of the n-th of them goes."""
@@ -80,13 +82,14 @@ def _variables(workers: Workers) -> dict[str, str]:
 
 def _words(workers: Workers, number: int) -> list[str]:
     papers = workers.papers
+    life = ["--lifetime", f"{workers.lifetime:.0f}s"] if workers.lifetime else []
     return [
         "-m", "distributed.cli.dask_worker", workers.scheduler, "--name", f"{workers.tag}/{number}",
         "--resources", f"{workers.tag}={workers.threads}", "--nthreads", str(workers.threads),
         "--memory-limit", str(workers.memory) if workers.memory else "auto", "--no-nanny", "--no-dashboard",
         "--protocol", "tls", *workers.network, "--tls-ca-file", papers.authority, "--tls-cert", papers.certificate,
         "--tls-key", papers.key, "--death-timeout", str(PATIENCE), "--local-directory",
-        str(workers.directory / "scratch"), "--preload", str(LEASH),
+        str(workers.directory / "scratch"), "--preload", str(LEASH), *life,
     ]  # fmt: skip
 
 

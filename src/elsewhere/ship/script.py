@@ -68,7 +68,8 @@ class BootText:
     address: str
     """Of the channel."""
     directory: str
-    """Each machine works in a directory of its own below this one. On a bare machine: below its user's home."""
+    """Each machine works in a directory of its own below this one. On a bare machine, unless it is a whole path: this
+    one itself, below its user's home."""
     python: str
     """An interpreter in which our package can be imported; on a bare machine: empty."""
     term: timedelta
@@ -85,6 +86,8 @@ class BootText:
     bare: Bare | None = None
     share: int = 1
     """So many agents share the machine that it is booted on."""
+    final: bool = False
+    """The term will not grow: what would not end within it is not begun."""
     startup: Startup | None = None
     """Only on a bare machine."""
     keep: timedelta = timedelta(0)
@@ -147,6 +150,7 @@ def _words(text: BootText) -> dict[str, str]:
         "--lease": str(_seconds(text.lease)),
         "--idle": str(_seconds(text.idle)),
         **({"--share": str(text.share)} if text.share > 1 else {}),
+        **({"--final": "1"} if text.final else {}),
     }
 
 
@@ -193,7 +197,9 @@ hold() {{
 
 
 def _here(text: BootText) -> str:
-    if text.bare is not None:  # it has one agent, and its name is known only once its place was asked
+    if text.bare is not None and not text.directory.startswith(
+        "/"
+    ):  # it has one agent, and its name is known only once its place was asked
         return f'HERE="${{HOME:-/root}}"/{shlex.quote(text.directory)}'
     return f': "${{ELSEWHERE_MACHINE:=$(hostname)}}"; HERE={shlex.quote(text.directory)}/$ELSEWHERE_MACHINE'
 

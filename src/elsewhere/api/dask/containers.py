@@ -18,6 +18,7 @@ from elsewhere.ship.dask_worker import SLOT, kept
 if TYPE_CHECKING:
     from elsewhere.backends.base import Backend
     from elsewhere.model.job import Environment
+    from elsewhere.model.place import Place
 
 _TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
 
@@ -57,7 +58,7 @@ class Container:
 class Site:
     """Where workers of a cluster run. `directory`: the cluster's own; `path`: what is importable there."""
 
-    place: str
+    place: Place
     backend: Backend
     directory: Path
     cwd: Path
@@ -69,7 +70,7 @@ def settle(tag: str, asked: Asked, site: Site) -> Container:
     written = written_as(tag)
     shape = _shape(written, asked)
     if not site.backend.offers(shape):
-        raise UsageError(f"no machine of {site.place} has what {written} asks for: {_said(shape)}",
+        raise UsageError(f"no machine of {site.place.name} has what {written} asks for: {_said(shape)}",
                          hint="Ask for less; `elsewhere places check` shows what there is.")  # fmt: skip
     environment = _environment(asked)
     if environment is None:
@@ -149,14 +150,13 @@ def _interpreter(named: str) -> str:
 def _built(tag: str, shape: Resources, asked: Asked, environment: Environment, site: Site) -> Container:
     """A virtual environment, with the same Dask as here."""
     from elsewhere.api import furnishing
-    from elsewhere.model.place import Place
 
     pip = environment.pip
     if isinstance(pip, str):
         pip = tuple((site.cwd / pip).read_text().splitlines())
     ours = versions.here()
     whole = replace(environment, pip=(*pip, f"distributed=={ours.dask}"), python=environment.python or ours.python)
-    made = furnishing.furnish(whole, Place("local", "local"), site.cwd, sys.executable)
+    made = furnishing.furnish(whole, site.place, site.cwd, sys.executable)
     name = asked.environment if isinstance(asked.environment, str) else "an environment"
     return Container(tag, shape, asked.threads, made.python, {**made.env, **asked.env}, name)
 
@@ -165,10 +165,9 @@ def _boxed(tag: str, shape: Resources, asked: Asked, environment: Environment, s
     """In a container, which finds the cluster's directory, ours and the working directory under their own names."""
     from elsewhere.api import furnishing
     from elsewhere.model.job import Mount
-    from elsewhere.model.place import Place
     from elsewhere.ship import containers
 
-    made = furnishing.furnish(environment, Place("local", "local"), site.cwd, sys.executable)
+    made = furnishing.furnish(environment, site.place, site.cwd, sys.executable)
     box = made.fields["box"]
     if not box.found.python:
         raise UsageError(f"the image of {tag} has no Python, which a Dask worker needs")

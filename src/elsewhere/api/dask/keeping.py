@@ -87,7 +87,9 @@ class Keeping:
         with self.lock:
             while self.arrivals:
                 self._arrived(*self.arrivals.popleft())
-            self.facts = self.scheduling.facts()
+            before, self.facts = self.facts, self.scheduling.facts()
+            if set(before.busy) != set(self.facts.busy):
+                self.hold.stir()
             for tag, following in self.following.items():
                 self._follow(tag, following, now)
             self.hold.step(now, raising)

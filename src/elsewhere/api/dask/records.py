@@ -34,21 +34,29 @@ class Record:
     address: str = ""
     dashboard: str = ""
     ended: float = 0.0
+    shared: str = ""
+    """Where its workers see our files, if not everywhere."""
 
     @property
     def directory(self) -> Path:
+        """What its workers see of it."""
+        return Path(self.shared or home()) / "clusters" / self.id
+
+    @property
+    def own(self) -> Path:
+        """What only this host need see."""
         return home() / "clusters" / self.id
 
     @property
     def control(self) -> Path:
-        return self.directory / "control"
+        return self.own / "control"
 
     @property
     def alive(self) -> bool:
         return not self.ended and began(self.pid) == self.began
 
     def write(self) -> None:
-        write_whole(self.directory / "cluster.json", json.dumps(asdict(self), default=str).encode())
+        write_whole(self.own / "cluster.json", json.dumps(asdict(self), default=str).encode())
 
 
 def began(pid: int) -> float:
@@ -69,9 +77,10 @@ def create(record: Record) -> None:
             hint = f"Give this one a name, or end that: elsewhere cluster down {record.name}"
             raise UsageError(f"a cluster {record.name!r} is up already (process {other.pid})", hint=hint)
         if not other.alive and time.time() - _last(other) > KEEP:
-            shutil.rmtree(other.directory, ignore_errors=True)
-    for name in ("workers", "scratch"):
-        private_directory(record.directory / name)
+            for folder in (other.directory, other.own):
+                shutil.rmtree(folder, ignore_errors=True)
+    for folder in (record.directory / "workers", record.directory / "scratch", record.own):
+        private_directory(folder)
     record.write()
 
 
@@ -122,6 +131,6 @@ def of_this_process() -> tuple[int, float]:
 
 def _last(record: Record) -> float:
     try:
-        return record.ended or (record.directory / "cluster.json").stat().st_mtime
+        return record.ended or (record.own / "cluster.json").stat().st_mtime
     except OSError:
         return time.time()

@@ -1,0 +1,239 @@
+"""A cluster under Slurm: its verbs, as its own commands do them on this host or on a login node."""
+
+from __future__ import annotations
+
+import functools
+import re
+import shlex
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import ClassVar
+
+from elsewhere.backends.base import Finding, Ground, Launch, NativeId, Sighting, Traits
+from elsewhere.backends.slurm import fitting, request, text
+from elsewhere.backends.slurm.refusals import refusal
+from elsewhere.backends.slurm.settings import SlurmSettings
+from elsewhere.config.home import home
+from elsewhere.errors import AccessDenied, NotFound, PlaceError, Refused, Unreachable
+from elsewhere.hosts import Here, Host, Ran
+from elsewhere.hosts.openssh import OpenSsh
+from elsewhere.model.place import Offer, Shape
+from elsewhere.model.resources import Resources
+
+LIMIT = timedelta(seconds=60)
+"""For one command; what has not answered by then may have had its effect."""
+AGAIN = 5.0
+"""Seconds in which the end of a job is not asked for a second time."""
+_NATIVE = re.compile(r"\d+(?:_\d+)?")
+_LAUNCH = re.compile(r"[A-Za-z0-9._=-]{1,200}")
+_CHUNK = 500
+"""Jobs that one command names."""
+_MINE = 'exec "$@" --user="$(id -un)"'
+
+
+class Slurm:
+    """Jobs of the user who asks, found again by their names and comments."""
+
+    Settings: ClassVar[type[SlurmSettings]] = SlurmSettings
+    traits: Traits = Traits(
+        shared_files=True, arrays=True, outlives_client=True, lag=timedelta(seconds=5), waits=timedelta(days=30),
+        seldom=timedelta(seconds=15),
+        channels=("spool",),
+    )  # fmt: skip
+
+    def __init__(self, settings: SlurmSettings | None = None, host: Host | None = None) -> None:
+        given = self.settings = settings or SlurmSettings()
+        self.host: Host = host or (OpenSsh(given.login, given.config) if given.login else Here())
+        self.traits = replace(Slurm.traits, max_walltime=given.length, shared_files=not given.login)
+        self._asked: dict[NativeId, float] = {}
+
+    @functools.cached_property
+    def base(self) -> str:
+        """The directory, as Slurm's host and nodes know it, in which everything of ours is."""
+        if self.settings.work_dir or not self.settings.login:
+            return self.settings.work_dir or str(home() / "slurm")
+        return self._said(["sh", "-c", 'echo "$HOME"'], "say where your home is").strip() + "/.elsewhere/slurm"
+
+    # --- what there is
+
+    def offers(self, need: Resources) -> Sequence[Offer]:
+        """The kinds of nodes of its partition that have what a task needs, each at no price."""
+        rows = [row for row in self._rows() if fitting.fits(row, need)]
+        return [Offer(fitting.named(row), fitting.resources(row), price=Decimal(0)) for row in rows]
+
+    def shapes(self, need: Resources, slots: int = 0) -> Sequence[Shape]:
+        """One: a job of Slurm with room for so many tasks, and how many such jobs. Slurm is asked whether it would take
+        it, and nothing is submitted. UsageError, PlaceError: why it would not."""
+        self._check_base()
+        size = fitting.size(self._rows(), need, self.settings, slots)
+        self._try(size.offer.resources)
+        return [size]
+
+    def _rows(self) -> list[text.Nodes]:
+        rows = text.nodes(self._said(text.SINFO, "say what nodes there are"))
+        return fitting.of_partition(rows, self.settings.partition)
+
+    def _try(self, shape: Resources) -> None:
+        launch = Launch("check", 1, "", shape, self.settings.length, datetime.now(UTC))
+        words = request.words(self.settings, launch, 1, self.base)
+        done = self._run(["sbatch", "--test-only", *words], b"#!/bin/sh\ntrue\n")
+        if not done.ok:
+            raise fitting.explained(refusal(_err(done), "take such a job"), self.settings, self._features())
+
+    def _features(self) -> Callable[[], Sequence[str]]:
+        return lambda: [word for row in self._rows() for word in row.features]
+
+    # --- jobs
+
+    def submit(self, launch: Launch) -> Sequence[NativeId]:
+        if not _LAUNCH.fullmatch(launch.id):
+            raise Refused(f"{launch.id!r} cannot be the id of a launch")
+        folder, count = f"{self.base}/launches/{launch.id}", min(launch.count, request.MOST)
+        if self._has(f"{folder}/natives"):
+            return self.host.get(f"{folder}/natives").decode().split()
+        if self._has(f"{folder}/script") and (found := self._found(launch.id)):
+            self.host.put(f"{folder}/natives", "\n".join(found).encode())
+            return found
+        for name in ("logs", "jobs"):
+            self._done(["mkdir", "-p", f"{self.base}/{name}"])
+        self._bring(launch.freight)
+        # written before it is asked for: who finds it there looks for the jobs first
+        self.host.put(f"{folder}/script", request.script(self.settings, launch, self.base).encode(), 0o700)
+        words = request.words(self.settings, launch, count, self.base)
+        done = self._run(["sbatch", *words, f"{folder}/script"])
+        if not done.ok:
+            raise refusal(_err(done), "take the job")
+        try:
+            natives = text.natives(text.submitted(done.out.decode("utf-8", "replace")), count)
+        except ValueError as error:
+            raise Unreachable(str(error)) from None
+        self.host.put(f"{folder}/natives", "\n".join(natives).encode())
+        return natives
+
+    def rendered(self, launch: Launch) -> tuple[Sequence[str], str]:
+        words = request.words(self.settings, launch, min(launch.count, request.MOST), self.base)
+        return ["sbatch", *words], request.script(self.settings, launch, self.base)
+
+    def _bring(self, freight: Mapping[str, Path]) -> None:
+        """What is not there yet of what boot texts fetch, under its digest, for all jobs."""
+        for key, path in freight.items():
+            if not self._has(f"{self.base}/cache/{key}"):
+                self.host.put(f"{self.base}/cache/{key}", path.read_bytes())
+
+    def _has(self, path: str) -> bool:
+        return self._run(["test", "-e", path]).ok
+
+    def _found(self, launch: str) -> list[NativeId]:
+        """The jobs of a launch whose answer was lost: those of one submission, should there be two."""
+        ours = [one.native for one in self.owned() if one.labels.get("launch") == launch]
+        first = min((int(native.partition("_")[0]) for native in ours), default=0)
+        return sorted(native for native in ours if int(native.partition("_")[0]) == first)
+
+    def status(self, ids: Collection[NativeId]) -> Mapping[NativeId, Sighting]:
+        wanted = set(ids)
+        return {one.native: one for one in self.owned() if one.native in wanted} if wanted else {}
+
+    def owned(self) -> Iterable[Sighting]:
+        words = ["sh", "-c", _MINE, "sh", *text.SQUEUE]
+        done = self._run(words, env=text.TIMES)
+        if not done.ok:
+            raise refusal(_err(done), "say what jobs there are")
+        return text.sightings(done.out.decode("utf-8", "replace"))
+
+    def cancel(self, ids: Collection[NativeId]) -> None:
+        now = time.monotonic()
+        self._asked = {native: when for native, when in self._asked.items() if now - when < AGAIN}
+        named = [native for native in ids if _NATIVE.fullmatch(native) and native not in self._asked]
+        for at in range(0, len(named), _CHUNK):
+            chunk = named[at : at + _CHUNK]
+            done = self._run(["scancel", "--quiet", *chunk])
+            said = _err(done)
+            if not done.ok and isinstance(error := refusal(said, "end these jobs"), Unreachable | AccessDenied):
+                raise error
+            self._asked.update(dict.fromkeys(chunk, now))  # what is refused besides is gone, or never was
+
+    def logs(self, native_id: NativeId, start: int = 0) -> bytes:
+        if not _NATIVE.fullmatch(native_id):
+            raise NotFound(f"{native_id} is no job of Slurm")
+        done = self._run(["tail", "-c", f"+{start + 1}", f"{self.base}/logs/{native_id}"])
+        if done.ok:
+            return done.out
+        if native_id not in self.status([native_id]):
+            raise NotFound(f"Slurm knows of no job {native_id} of ours")
+        return b""
+
+    def shared(self) -> Path | None:
+        """Where its nodes see what we write; None: they see our own directories."""
+        return Path(self.base) if self.settings.work_dir and not self.settings.login else None
+
+    def lodging(self) -> tuple[Host, str] | None:
+        return (self.host, self.base) if self.settings.login else None
+
+    def ground(self) -> Ground:
+        fetch = f'fetch() {{ cp {shlex.quote(self.base)}/cache/"$1" "$2"; }}'
+        return Ground(': "${ELSEWHERE_MACHINE:?}"', fetch, directory=self.base)
+
+    # --- whether it may be used
+
+    def check(self) -> Iterable[Finding]:
+        try:
+            version = self._said(["sinfo", "--version"], "say its version").strip()
+            yield Finding("Slurm", True, version)
+            rows = text.nodes(self._said(text.SINFO, "say what nodes there are"))
+        except PlaceError as error:
+            yield Finding("Slurm", False, error.message, error.hint)
+            return
+        yield from fitting.findings(rows, self.settings)
+        try:
+            self._check_base()
+            yield Finding("work-dir", True, self.base)
+        except PlaceError as error:
+            yield Finding("work-dir", False, error.message, error.hint)
+            return
+        try:
+            self._try(Resources())
+            yield Finding("a job", True, "Slurm would take one with these settings; none was submitted")
+        except PlaceError as error:
+            yield Finding("a job", False, error.message, error.hint)
+
+    # --- within
+
+    def _check_base(self) -> None:
+        """A directory that was named must be there; our own is made when it is needed."""
+        where = "" if self.host.name == "here" else f" on {self.host.name}"
+        if not self.settings.work_dir:
+            return
+        if not self._run(["test", "-d", self.base]).ok:
+            raise NotFound(f"there is no directory {self.base}{where}, which is the place's work-dir",
+                           hint=f"make it where all nodes see it: mkdir -p {self.base}")  # fmt: skip
+        if not self._run(["test", "-w", self.base]).ok:
+            raise AccessDenied(f"the work-dir {self.base}{where} may not be written to")
+
+    def _said(self, words: Sequence[str], what: str) -> str:
+        done = self._run(words)
+        if not done.ok:
+            raise refusal(_err(done), what)
+        return done.out.decode("utf-8", "replace")
+
+    def _done(self, words: Sequence[str]) -> None:
+        done = self._run(words)
+        if not done.ok:
+            raise Refused(f"{words[0]} failed: {text.last_words(_err(done))}")
+
+    def _run(self, words: Sequence[str], given: bytes = b"", env: Mapping[str, str] = {}) -> Ran:
+        try:
+            return self.host.run(words, given, LIMIT, env)
+        except NotFound as error:
+            where = "here" if self.host.name == "here" else f"on {self.host.name}"
+            if self.host.name != "here" and words[0] not in error.message:
+                raise
+            raise NotFound(f"there is no Slurm {where}: no program {words[0]}",
+                           hint="run this on a login node, or name one: `login: alice@cluster`") from error  # fmt: skip
+
+
+def _err(done: Ran) -> str:
+    return (done.err or done.out).decode("utf-8", "replace")

@@ -1,0 +1,119 @@
+"""Puts together a job on machines that share a directory which we reach through a host: freight, spool, pool.
+
+What they and we say to each other lies in that directory, so that work goes on while nobody is connected. What a place
+must be able to do for it stands in `Lodges` (backends/base.py); no place is named here.
+"""
+
+from __future__ import annotations
+
+import selectors
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+from elsewhere.agent.join import OwnKey
+from elsewhere.backends.base import Backend, Launch, Lodges
+from elsewhere.channels import registry as channels
+from elsewhere.channels.carried import Sending
+from elsewhere.channels.outputs import Outputs
+from elsewhere.controller import freight
+from elsewhere.controller.afar import Afar
+from elsewhere.controller.distant import target
+from elsewhere.controller.files import JobFiles
+from elsewhere.controller.printed import Printed
+from elsewhere.errors import UsageError
+from elsewhere.hosts import Host
+from elsewhere.ledger.ledger import Ledger
+from elsewhere.model.job import JobSpec
+from elsewhere.pool import reaper
+from elsewhere.pool.capacity import Ask, Bounds
+from elsewhere.pool.pool import Pool
+from elsewhere.ship import seal
+from elsewhere.ship.charter import Charter, pack
+from elsewhere.ship.script import Bare, BootText, render
+from elsewhere.stores import HostStore
+
+LEASE = timedelta(minutes=2)
+BRING = 2.0
+"""Seconds between two looks for what was printed."""
+STOCK = 1200.0
+"""Seconds of work that lie there for the time in which nobody is connected."""
+
+
+def lodged(
+    files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.BaseSelector, backend: Backend,
+    lodging: tuple[Host, str],
+) -> Afar:  # fmt: skip
+    """The crew of such a job, opened."""
+    spec, (host, base) = ledger.spec, lodging
+    if spec.secrets:
+        raise UsageError(f"{spec.place} has its jobs lie in a directory, and secrets are not written there",
+                         hint="Have them where its machines find them, and leave `secrets` out.")  # fmt: skip
+    home, own = f"{base}/jobs/{spec.id}", OwnKey()
+    bounds, load, order = arranged(spec, backend, base)
+    charter = pack(Charter(spec, "", files.seal_key(), load.roots, load.software))
+    store = HostStore(host, f"{home}/store")
+    spool = channels.spool_at(HostStore(host, f"{home}/spool"), _address(spec, base), spec.id, own, own, charter)
+    outputs = Outputs(store, files.outputs) if spec.outputs else None
+    line = Sending(spool, store, files.store, spec.entry.kind == "call", outputs)
+    crew = Lodged(ledger, cast(Any, line), Pool(backend, ledger, bounds, epoch, order), spool.order, selector, epoch)
+    crew.printed, crew.host, crew.home, crew.ahead = Printed(store, files.slots, files.boots), host, home, STOCK
+    crew.open()
+    return crew
+
+
+def arranged(spec: JobSpec, backend: Backend, base: str) -> tuple[Bounds, freight.Freight, Callable[[Ask], Launch]]:
+    """What may be asked for, what travels, and how a machine is asked for; nothing is asked."""
+    from elsewhere.controller.reach import bounds_of
+
+    where, ground = target(spec), cast(Lodges, backend).ground()
+    found = freight.packed(spec, where, ())
+    load, bounds = freight.described(spec, where, found), bounds_of(spec, backend)
+    bare = Bare(ground.name, ground.fetch, load.python, load.archives, load.bringer)
+    files = {one.key: one.path for one in found.values()}
+    return bounds, load, _order(spec, bounds, _address(spec, base), f"{base}/jobs/{spec.id}/agents", bare, files)
+
+
+def _address(spec: JobSpec, base: str) -> str:
+    home = f"{base}/jobs/{spec.id}"
+    return channels.spool_address(Path(home, "spool"), spec.id, seal.public(), f"{home}/store")
+
+
+class Lodged(Afar):
+    """Between turns what was printed comes; when all is over the job's directory there goes."""
+
+    printed: Printed
+    host: Host
+    home: str
+    quiet = (0.05, 1.0)
+    _brought = 0.0
+
+    def turn(self, wait: float) -> None:
+        if self.clock() - self._brought >= BRING:
+            self._brought = self.clock()
+            self.line.attempt(self.printed.bring)
+            self.line.attempt(self.printed.bring_pages)
+        super().turn(wait)
+
+    def fetch(self) -> None:
+        self.line.attempt(self.printed.bring)
+
+    def _put_away(self) -> bool:
+        done = super()._put_away()
+        return done and self.line.attempt(lambda: self.host.run(["rm", "-rf", "--", self.home]))
+
+
+def _order(
+    spec: JobSpec, bounds: Bounds, address: str, directory: str, bare: Bare, files: Mapping[str, Path]
+) -> Callable[[Ask], Launch]:
+    owner = reaper.me()
+
+    def order(ask: Ask) -> Launch:
+        text = BootText(address, directory, "", ask.term, ask.start_by, slots=ask.slots, lease=LEASE,
+                        idle=bounds.linger, final=bounds.longest is not None, bare=bare)  # fmt: skip
+        labels = reaper.labels(bounds.job, ask.launch, owner, ask.start_by + ask.term)
+        shape = ask.offer.resources
+        return Launch(ask.launch, ask.count, render(text), shape, ask.term, ask.start_by, labels, ask.offer, files)
+
+    return order

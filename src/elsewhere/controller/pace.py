@@ -1,0 +1,45 @@
+"""How often a place is looked at: often while something happens, ever more seldom where a question costs something."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from elsewhere.pool.capacity import State
+
+LOOK, CALL, SELDOM, TIMES = 1.0, 2.5, 60.0, 20
+"""Seconds between two looks at the place, and where a look is a call to a cloud, which counts them; so many TIMES as
+long as the place took to answer, if that is more, but no longer than SELDOM: what must be stopped, and terms that end,
+do not wait for a slow place. What is asked for besides does not count: a launch takes seconds."""
+CALMER = 1.5
+"""Times as long as the last is the wait for the next look, at a place that wants to be asked seldom."""
+
+
+class Pace:
+    """`seldom`: how seldom the place wants to be asked while nothing changes."""
+
+    def __init__(self, seldom: timedelta) -> None:
+        self.seldom = seldom.total_seconds()
+        self._calm, self._todo = 0.0, 0
+        self._picture: object = None
+
+    def seconds(self, state: State, took: timedelta) -> float:
+        """Until the next look. `took`: how long the place took to answer the last."""
+        least = CALL if state.bounds.lag else LOOK
+        found = max(least, min(TIMES * took.total_seconds(), SELDOM))
+        return max(found, min(self._calm, self.seldom))
+
+    def needs(self, todo: int) -> None:
+        """So much is to be done. If it is more than before, what is needed for it is not put off."""
+        self._calm = 0.0 if todo > self._todo else self._calm
+        self._todo = todo
+
+    def looked(self, state: State) -> None:
+        """The look that was just made has shown something new, or not."""
+        picture = (state.alive, {(a.id, a.state, a.native) for a in state.allocations.values()}, bool(state.todo))
+        same = picture == self._picture and bool(state.allocations or not state.todo)
+        self._calm = max(LOOK, self._calm * CALMER) if same else 0.0
+        self._picture = picture
+
+    def end(self, wait: float) -> float:
+        """At the end, when each is to be seen gone: the wait after one of so many seconds."""
+        return min(wait * CALMER, 1.0) if self.seldom else wait

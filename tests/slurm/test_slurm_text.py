@@ -1,0 +1,149 @@
+"""What Slurm's commands print, read: on real answers, kept in `answers/`, and on lines that were rare."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from elsewhere.backends.base import Condition
+from elsewhere.backends.slurm import fitting, request, text
+from elsewhere.backends.slurm.refusals import refusal
+from elsewhere.backends.slurm.settings import SlurmSettings
+from elsewhere.errors import AccessDenied, PlaceError, QuotaExceeded, Refused, Throttled, Unreachable
+from elsewhere.model.resources import Resources
+
+ANSWERS = Path(__file__).with_name("answers")
+
+
+@pytest.mark.parametrize(
+    ("line", "condition", "reason"),
+    [
+        ("7|PENDING|1700000000|N/A||Priority", Condition.PENDING, "Slurm has it wait: Priority"),
+        ("7_3|RUNNING|1700000000|1700003600|n1|None", Condition.RUNNING, ""),
+        ("7|COMPLETING|1700000000|1700003600|n1|None", Condition.RUNNING, ""),
+        ("7|SUSPENDED|1700000000|1700003600|n1|None", Condition.RUNNING, ""),
+        ("7|REQUEUE_HOLD|N/A|N/A||launch failed", Condition.PENDING, "Slurm has it wait: launch failed"),
+        ("7|TIMEOUT|1700000000|1700000060|n1|TimeLimit", Condition.PREEMPTED, "its walltime was over"),
+        ("7|PREEMPTED|1700000000|1700000060|n1|None", Condition.PREEMPTED,
+         "Slurm took it back for a job of higher priority"),
+        ("7|NODE_FAIL|1700000000|1700000060|n1|NodeDown", Condition.FAILED, "its node failed"),
+        ("7|OUT_OF_MEMORY|1700000000|1700000060|n1|OutOfMemory", Condition.FAILED, "it used more memory than it had"),
+        ("7|FAILED|1700000000|1700000060|n1|NonZeroExitCode", Condition.FAILED,
+         "its script ended badly (NonZeroExitCode)"),
+        ("7|A_NEW_STATE|1700000000|1700000060|n1|None", Condition.RUNNING, ""),
+    ],
+)  # fmt: skip
+def test_every_state_of_a_job_has_its_condition_and_what_is_not_known_is_there(
+    line: str, condition: Condition, reason: str
+) -> None:
+    [seen] = text.sightings(f"{line}|elsewhere.job-1-2-3|elsewhere?job=job-1&launch=job-1-2-3")
+    assert (seen.condition, seen.reason) == (condition, reason)
+    assert (seen.started is None) == (condition is Condition.PENDING)
+    assert (seen.ended is None) == (condition in (Condition.PENDING, Condition.RUNNING))
+
+
+def test_labels_survive_whatever_is_in_them_and_a_comment_that_was_changed_leaves_the_name() -> None:
+    labels = {"job": "job-1", "launch": "job-1-2-3", "note": 'it\'s "here" $HOME | ä\n', "empty": ""}
+    line = f"7|PENDING|N/A|N/A||None|elsewhere.job-1-2-3|{text.labelled(labels)}"
+    assert text.sightings(line)[0].labels == labels
+    [seen] = text.sightings("7|PENDING|N/A|N/A||None|elsewhere.job-1-2-3|set by an admin | twice")
+    assert seen.labels == {"job": "job-1", "launch": "job-1-2-3"}
+
+
+def test_jobs_of_others_and_half_lines_are_left_out() -> None:
+    assert text.sightings("7|PENDING|N/A|N/A||None|mine|elsewhere?job=x\n8|PENDING\n\nslurm_load_jobs error: x\n") == []
+
+
+def test_real_answers_of_squeue_are_read() -> None:
+    seen = {one.native: one for one in text.sightings((ANSWERS / "squeue-22.05.txt").read_text())}
+    conditions = {native: one.condition for native, one in seen.items()}
+    assert set(conditions.values()) == {Condition.PENDING, Condition.RUNNING, Condition.STOPPED, Condition.FAILED}
+    assert any("_" in native for native in seen)
+    assert all(one.labels["job"].startswith("job-") for one in seen.values())
+    for one in seen.values():
+        assert one.started is None or one.started > datetime(2020, 1, 1, tzinfo=UTC)
+        assert one.started is None or one.ended is None or one.started <= one.ended
+
+
+def test_real_answers_of_sinfo_are_read() -> None:
+    rows = text.nodes((ANSWERS / "sinfo-22.05.txt").read_text())
+    assert {row.partition for row in rows} == {"main", "short", "high"}
+    assert {row.longest for row in rows if row.partition == "short"} == {timedelta(minutes=2)}
+    assert {row.longest for row in rows if row.partition == "main"} == {None}
+    assert all(row.default == (row.partition == "main") for row in rows)
+    [gpu] = [row for row in rows if row.partition == "main" and row.gpus]
+    assert (gpu.cpus, gpu.memory, gpu.gpus, gpu.features) == (4, 4000 << 20, (("a100", 2),), ("fast",))
+
+
+@pytest.mark.parametrize(
+    ("written", "length"),
+    [
+        ("2:00", timedelta(minutes=2)),
+        ("30", timedelta(seconds=30)),
+        ("1:00:00", timedelta(hours=1)),
+        ("2-00:00:00", timedelta(days=2)),
+        ("1-12:30:00", timedelta(days=1, hours=12, minutes=30)),
+        ("infinite", None),
+        ("n/a", None),
+    ],
+)
+def test_limits_are_read(written: str, length: timedelta | None) -> None:
+    assert text.limit_of(written) == length
+
+
+def test_gpus_are_read_with_their_sockets_and_beside_other_things() -> None:
+    line = "gpu*|up|1-00:00:00|3|mixed|128+|515000+|gpu:a100:4(S:0-1),shard:8,gpu:2|zen3,ib"
+    [row] = text.nodes(line)
+    assert (row.gpus, row.cpus, row.count, row.default) == ((("a100", 4), ("", 2)), 128, 3, True)
+    assert text.nodes("gpu|down|1:00|1|idle|8|100|(null)|(null)")[0].usable is False
+    assert text.nodes("gpu|up|1:00|1|drained*|8|100|(null)|(null)")[0].usable is False
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified",
+         Refused),
+        ("sbatch: error: Batch job submission failed: Invalid qos specification", Refused),
+        ("sbatch: error: Batch job submission failed: Socket timed out on send/recv operation", Unreachable),
+        ("slurm_load_jobs error: Unable to contact slurm controller (connect failure)", Unreachable),
+        ("sbatch: error: AssocMaxSubmitJobLimit\nsbatch: error: Batch job submission failed: "
+         "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)", QuotaExceeded),
+        ("sbatch: error: Batch job submission failed: Access/permission denied", AccessDenied),
+        ("sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying", Throttled),
+        ("sbatch: error: Munge encode failed: Failed to access \"/run/munge/munge.socket.2\"", Unreachable),
+        ("sbatch: error: something new", Refused),
+    ],
+)  # fmt: skip
+def test_a_refusal_says_slurms_own_words_and_has_its_kind(said: str, kind: type[PlaceError]) -> None:
+    error = refusal(said, "take the job")
+    assert type(error) is kind
+    assert "error:" not in error.message and error.message.split(": ", 1)[1] in said
+
+
+def test_what_sbatch_printed_is_its_job_and_nothing_else_is() -> None:
+    assert text.submitted("123\n") == text.submitted("a banner\n123;cluster\n") == "123"
+    for wrong in ("", "Submitted batch job", "sbatch: error"):
+        with pytest.raises(ValueError, match="sbatch said"):
+            text.submitted(wrong)
+    assert text.natives("7", 1) == ["7"] and text.natives("7", 2) == ["7_0", "7_1"]
+
+
+def test_a_size_is_asked_for_in_whole_units() -> None:
+    assert request.needs(Resources(cpus=0.5, memory=(1 << 20) + 1)) == ["--cpus-per-task=1", "--mem=2M"]
+    assert request.needs(Resources(cpus=2, gpus="a100:1")) == ["--cpus-per-task=2", "--gres=gpu:a100:1"]  # type: ignore[arg-type]
+    assert text.minutes(timedelta(seconds=61)) == 2
+
+
+def test_a_job_is_as_large_as_its_tasks_and_as_many_as_the_slots_want() -> None:
+    rows = text.nodes("main*|up|infinite|2|idle|64|256000|(null)|(null)")
+    settings = SlurmSettings(tasks_per_job=4, max_jobs=10)
+    shape = fitting.size(rows, Resources(cpus=2, memory=1 << 30), settings)
+    assert (shape.slots, shape.most, shape.offer.resources.cpus, shape.offer.resources.memory) == (4, 10, 8, 4 << 30)
+    assert (fitting.size(rows, Resources(), settings, 1).slots, fitting.size(rows, Resources(), settings, 1).most) == (
+        1,
+        1,
+    )
+    assert fitting.size(rows, Resources(), settings, 9).most == 3
