@@ -122,7 +122,7 @@ class Cluster:
 
     @property
     def dashboard_link(self) -> str:
-        """Dask's dashboard, which wants the package bokeh; on this machine only."""
+        """Dask's dashboard, on this machine only; empty: the package bokeh, which it wants, is not installed."""
         return self.record.dashboard
 
     @property

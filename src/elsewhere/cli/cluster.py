@@ -169,7 +169,7 @@ def _show(reference: str, asked: SimpleNamespace) -> None:
     from elsewhere.observe.table import table
 
     say(f"{state['name']} on {state['place']}, process {state['pid']}", f"scheduler {state['address']}",
-        f"dashboard {state['dashboard'] or 'none'}")  # fmt: skip
+        f"dashboard {state['dashboard'] or 'none: it wants the package bokeh'}")  # fmt: skip
     rows = [_row(tag, found) for tag, found in state["tags"].items()]
     if rows:
         head, *lines = table(("tag", "workers", "cpus", "memory", "tasks", "software"), rows)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 from distributed import Scheduler, SchedulerPlugin, Security
@@ -93,7 +94,8 @@ class Scheduling:
             scheduler.add_plugin(self._door)
             self.address = str(scheduler.address)
             ports = scheduler.identity()["services"]
-            self.dashboard = f"http://127.0.0.1:{ports['dashboard']}/status" if "dashboard" in ports else ""
+            shown = "dashboard" in ports and find_spec("bokeh") is not None
+            self.dashboard = f"http://127.0.0.1:{ports['dashboard']}/status" if shown else ""
             self._up.set()
             await scheduler.finished()
 
