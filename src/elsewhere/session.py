@@ -222,7 +222,7 @@ def keep(place: Place, owner: str, last_words: Callable[[Member], str]) -> Hold:
     if not backend.traits.shared_files:
         raise UsageError(
             f"machines of {place.name} do not see this machine's files, and what runs there must listen on a network",
-            hint="Name a place that shares its files: local, or one of the backend slurm.",
+            hint="Run this where they do, such as the login node of the cluster, or name another place.",
         )
     return Hold(backend, owner, last_words)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,7 +15,7 @@ from elsewhere.api.dask.containers import Asked, Site
 from elsewhere.api.dask.keeping import Following, leaving
 from elsewhere.api.dask.versions import Versions, differ
 from elsewhere.backends.local import Local
-from elsewhere.errors import ConfigError, UnknownJob, UsageError
+from elsewhere.errors import ConfigError, StateError, UnknownJob, UsageError
 from elsewhere.model.place import Place
 from elsewhere.pool.hold import Member
 
@@ -145,3 +146,69 @@ def test_a_worker_of_another_version_spoils_its_tag_and_is_sent_home() -> None:
     keeping._arrived("a/1", {"host": {"python": "3.9.1.final.0"}, "packages": {"distributed": "1"}})
     assert calls[0].startswith("a: the Python of a has Python 3.9")
     assert calls[1] == "a/1"
+
+
+class Waits:
+    """A keeping whose scheduler says what waits, and whose hold has what is given."""
+
+    def __init__(self, waiting: int, wanted: int = 0, trouble: str = "", note: str = "") -> None:
+        from elsewhere.api.dask.keeping import Keeping
+        from elsewhere.api.dask.scheduling import Facts
+
+        hold: Any = SimpleNamespace(
+            wanted=lambda _: wanted, trouble=lambda _: trouble, note=lambda _: note, staying=lambda _: [],
+            step=lambda *_: None, stir=lambda: None, members=[],
+        )  # fmt: skip
+        self.facts = {"model": waiting} if waiting else {}
+        scheduling: Any = SimpleNamespace(facts=lambda: Facts(waiting=self.facts, tasks=self.facts))
+        self.keeping = Keeping(hold, scheduling, deque())
+        self.keeping.containers["model"] = cast("Any", None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({}, "none was asked for; add_workers('model', n=1) does"),
+        ({"wanted": 2}, "2 asked for, none is here yet"),
+        ({"wanted": 1, "note": "Resources"}, "1 asked for, none is here yet (Resources)"),
+        ({"wanted": 1, "trouble": "it has no Dask"}, "it has no Dask"),
+    ],
+)
+def test_tasks_that_wait_for_a_worker_say_why(fields: dict[str, Any], why: str) -> None:
+    pytest.importorskip("distributed")
+    waits = Waits(2, **fields)
+    waits.keeping.turn(0.0)
+    assert waits.keeping.waiting("model") == f"2 tasks wait for a worker of model: {why}"
+    waits.facts = {}
+    waits.keeping.turn(1.0)
+    assert waits.keeping.waiting("model") == ""
+
+
+def test_that_tasks_wait_is_said_once_after_a_while_and_again_when_they_wait_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("distributed")
+    from elsewhere.api.dask.keeping import PATIENCE
+
+    waits = Waits(1)
+    for now in (0.0, PATIENCE - 1):
+        waits.keeping.turn(now)
+    assert capsys.readouterr().err == ""
+    for now in (PATIENCE, PATIENCE + 60):
+        waits.keeping.turn(now)
+    said = "elsewhere: 1 task waits for a worker of model: none was asked for; add_workers('model', n=1) does\n"
+    assert capsys.readouterr().err == said
+    before, waits.facts = waits.facts, {}
+    waits.keeping.turn(100.0)
+    waits.facts = before
+    for now in (101.0, 101 + PATIENCE):
+        waits.keeping.turn(now)
+    assert capsys.readouterr().err == said
+
+
+def test_a_cluster_of_another_host_is_told_by_its_host() -> None:
+    made = records.Record("clu-02", "far", "local", "local", 1, 0.0, host="elsewhere.example")
+    records.create(made)
+    assert records.find("far").alive
+    with pytest.raises(StateError, match=r"is run by process 1 on elsewhere\.example"):
+        Cluster.attach("far")

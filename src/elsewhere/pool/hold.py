@@ -152,8 +152,11 @@ class Hold:
         self._pause, self._next_look = 0.0, 0.0
 
     def close(self, patience: float = 20.0) -> list[NativeId]:
-        """End all that bears our job's label; those that are not seen to have gone within so many seconds."""
-        until, pause = time.monotonic() + patience, 0.1
+        """End all that bears our job's label; those that are not seen to have gone within so many seconds.
+
+        A place whose answers lag has more time.
+        """
+        until, pause = time.monotonic() + patience + 15 * self.backend.traits.lag.total_seconds(), 0.1
         while True:
             left = [seen.native for seen in self.owned()]
             if not left or time.monotonic() >= until:

@@ -67,6 +67,7 @@ class Attached:
             time.sleep(0.05)
 
     def _ask(self, words: dict[str, Any]) -> dict[str, Any]:
+        self.record.require_here()
         answer = control.ask(self.record.control, words) if self.record.alive else None
         if answer is None:
             raise StateError(f"the cluster {self.record.name} has ended", hint="`elsewhere cluster list` shows others.")

@@ -50,6 +50,7 @@ def sweep(record: records.Record) -> int:
     from elsewhere import session
     from elsewhere.model.place import Place
 
+    record.require_here()
     place = Place(record.place, record.backend, record.settings)
     hold = session.keep(place, record.id, lambda _: "")
     left = len(hold.owned())

@@ -6,14 +6,16 @@ import difflib
 import json
 import os
 import shutil
+import socket
 import time
 from dataclasses import asdict, dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from elsewhere.config.home import home
-from elsewhere.errors import UnknownJob, UsageError
+from elsewhere.config.home import home, is_network
+from elsewhere.controller.files import local_directory
+from elsewhere.errors import StateError, UnknownJob, UsageError
 from elsewhere.hosts import private_directory, write_whole
 
 KEEP = 30 * 86400.0
@@ -22,7 +24,7 @@ KEEP = 30 * 86400.0
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is written down of a cluster. `pid`, `began`: the process that has it."""
+    """What is written down of a cluster. `pid`, `began`, `host`: the process that has it."""
 
     id: str
     name: str
@@ -36,6 +38,7 @@ class Record:
     ended: float = 0.0
     shared: str = ""
     """Where its workers see our files, if not everywhere."""
+    host: str = field(default_factory=socket.gethostname)
 
     @property
     def directory(self) -> Path:
@@ -49,11 +52,23 @@ class Record:
 
     @property
     def control(self) -> Path:
-        return self.own / "control"
+        """Its socket, which file systems of a network do not all know."""
+        return (local_directory(self.id) if is_network(self.own) else self.own) / "control"
+
+    @property
+    def is_here(self) -> bool:
+        return self.host == socket.gethostname()
 
     @property
     def alive(self) -> bool:
-        return not self.ended and began(self.pid) == self.began
+        """As far as it can be known on this host."""
+        return not self.ended and (not self.is_here or began(self.pid) == self.began)
+
+    def require_here(self) -> None:
+        """StateError: another host has it."""
+        if not self.is_here and not self.ended:
+            raise StateError(f"the cluster {self.name} is run by process {self.pid} on {self.host}",
+                             hint=f"Log in to {self.host} to look at it, to scale or to end it.")  # fmt: skip
 
     def write(self) -> None:
         write_whole(self.own / "cluster.json", json.dumps(asdict(self), default=str).encode())
@@ -122,6 +137,7 @@ def free_name(wanted: str) -> str:
 def shown(record: Record) -> dict[str, Any]:
     """What is told of it, as plain values."""
     return {"id": record.id, "name": record.name, "place": record.place, "alive": record.alive, "pid": record.pid,
+            "host": record.host,
             "address": record.address, "dashboard": record.dashboard}  # fmt: skip
 
 
