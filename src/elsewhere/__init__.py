@@ -18,6 +18,7 @@ _PLACES = {
     "Job": "elsewhere.api.jobs",
     "jobs": "elsewhere.api.jobs",
     "Project": "elsewhere.api.project",
+    "Cluster": "elsewhere.api.cluster",
     "attach": "elsewhere.api.jobs",
     "Resources": "elsewhere.model.resources",
     "Environment": "elsewhere.model.job",
@@ -29,6 +30,7 @@ _PLACES = {
 }
 
 if TYPE_CHECKING:
+    from elsewhere.api.cluster import Cluster as Cluster
     from elsewhere.api.command import run as run
     from elsewhere.api.command import submit as submit
     from elsewhere.api.command import submit_all as submit_all

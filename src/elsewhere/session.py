@@ -29,12 +29,13 @@ if TYPE_CHECKING:
     from elsewhere.ledger.ledger import Ledger
     from elsewhere.model.place import Place
     from elsewhere.model.resources import Resources
+    from elsewhere.pool.hold import Hold, Member
 
 # fmt: off
 __all__ = ["Counts", "Holder", "JobFiles", "Stop", "View",
            "add", "boot_log", "bring", "cancel", "create", "detach", "find", "hand", "hold", "holder", "inventory",
-           "is_put_away", "listing", "networks", "preview", "remove", "retry", "run_here", "settle", "stop", "survey",
-           "sweep", "sweep_disk"]
+           "is_put_away", "keep", "listing", "networks", "preview", "remove", "retry", "run_here", "settle", "stop",
+           "survey", "sweep", "sweep_disk"]
 # fmt: on
 
 
@@ -206,6 +207,23 @@ def hold(spec: JobSpec, watch: Callable[[View], None] | None = None) -> Live:
     from elsewhere.controller.live import Live
 
     return Live(create(spec, (), complete=False), spec.name, watch)
+
+
+def keep(place: Place, owner: str, last_words: Callable[[Member], str]) -> Hold:
+    """What keeps launches of a place that see our files to a wanted number. Errors as in `registry.build`.
+
+    UsageError: machines of that place do not see them.
+    """
+    from elsewhere.backends import registry
+    from elsewhere.pool.hold import Hold
+
+    backend = registry.build(place)
+    if not backend.traits.shared_files:
+        raise UsageError(
+            f"machines of {place.name} do not see this machine's files, and what runs there must listen on a network",
+            hint="Run this where they do, such as the login node of the cluster, or name another place.",
+        )
+    return Hold(backend, owner, last_words)
 
 
 # --- what machines have said --------------------------------------------------------------------------------------

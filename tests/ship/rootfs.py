@@ -15,23 +15,33 @@ import sys
 import sysconfig
 import tarfile
 import threading
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import distribution, requires
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 _APPLETS = ("sh", "cat", "env", "sleep", "id", "ls", "pwd", "echo", "true", "test", "touch", "mkdir", "setsid")
 _LEFT_OUT = re.compile(
     r"test|tests|idlelib|lib2to3|tkinter|ensurepip|turtledemo|unittest|distutils|pydoc_data|xml|email|wsgiref|sqlite3"
     r"|__pycache__|(site|dist)-packages|config-.*"
 )
+_NEVER = re.compile(r"test|tests|idlelib|tkinter|ensurepip|turtledemo|(site|dist)-packages|config-.*")
 PLATFORM = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
 
 def archive(
-    path: Path, *, python: bool = False, form: str = "oci", architecture: str = PLATFORM, **more: bytes
-) -> Path:
-    """An image of these; `more`: name -> content of further files, below the root; `__` in a name is a slash."""
-    layer = _layer(python, more)
+    path: Path, *, python: bool = False, form: str = "oci", architecture: str = PLATFORM, packages: Sequence[str] = (),
+    files: Mapping[str, bytes] = {}, **more: bytes,
+) -> Path:  # fmt: skip
+    """An image of these; `more`: name -> content of further files, below the root; `__` in a name is a slash.
+    `files`: the same, by paths.
+
+    `packages`: distributions that are installed here, which its Python has with what they need, and all of the library.
+    """
+    layer = _layer(python or bool(packages), {**files, **more}, packages)
     _write(path, (_oci if form == "oci" else _docker)(layer, _config(layer, architecture)))
     return path
 
@@ -113,13 +123,13 @@ def _write(path: Path, files: dict[str, bytes]) -> None:
             _put(tar, name, data)
 
 
-def _put(tar: tarfile.TarFile, name: str, data: bytes, mode: int = 0o644) -> None:
+def _put(tar: tarfile.TarFile, name: str, data: bytes, mode: int = 0o644, mtime: float = 0) -> None:
     about = tarfile.TarInfo(name)
-    about.size, about.mode = len(data), mode
+    about.size, about.mode, about.mtime = len(data), mode, mtime
     tar.addfile(about, io.BytesIO(data))
 
 
-def _layer(python: bool, more: dict[str, bytes]) -> bytes:
+def _layer(python: bool, more: dict[str, bytes], packages: Sequence[str] = ()) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name in ("dev", "proc", "sys", "tmp", "etc", "root"):
@@ -134,20 +144,49 @@ def _layer(python: bool, more: dict[str, bytes]) -> bytes:
         for name, data in more.items():
             _put(tar, name.replace("__", "/"), data)
         if python:
-            _add_python(tar)
+            _add_python(tar, _NEVER if packages else _LEFT_OUT, _add_packages(tar, _with_needs(packages)))
     return buffer.getvalue()
 
 
-def _add_python(tar: tarfile.TarFile) -> None:
+def _with_needs(packages: Sequence[str]) -> list[str]:
+    found, left = dict[str, None](), list(packages)
+    while left:
+        if (name := left.pop()) not in found:
+            found[name] = None
+            wants = map(Requirement, requires(name) or ())
+            left += [one.name for one in wants if one.marker is None or one.marker.evaluate({"extra": ""})]
+    return list(found)
+
+
+def _add_packages(tar: tarfile.TarFile, names: Sequence[str]) -> list[Path]:
+    """Those of them that are linked with libraries."""
+    linked = []
+    for name in names:
+        for file in distribution(name).files or ():
+            path = Path(str(file.locate()))
+            if ".." not in file.parts and "tests" not in file.parts and path.is_file():
+                home = f"usr/local/lib/{Path(sysconfig.get_path('stdlib')).name}/site-packages"
+                _put(tar, f"{home}/{file}", path.read_bytes(), mtime=path.stat().st_mtime)
+                linked += [path] if path.suffix == ".so" else []
+    return linked
+
+
+def _add_python(tar: tarfile.TarFile, left_out: re.Pattern[str], linked: list[Path]) -> None:
     program = Path(sys._base_executable).resolve()  # type: ignore[attr-defined]
     library = Path(sysconfig.get_path("stdlib"))
     _put(tar, "usr/local/bin/python3", program.read_bytes(), 0o755)
     for folder, names, files in os.walk(library):
-        names[:] = [name for name in names if not _LEFT_OUT.fullmatch(name)]
+        names[:] = [name for name in names if not left_out.fullmatch(name)]
         for name in files:
             path = Path(folder, name)
-            _put(tar, f"usr/local/lib/{library.name}/{path.relative_to(library)}", path.read_bytes(), 0o755)
-    for library_path in _needed([program, *library.glob("lib-dynload/*.so")]):
+            _put(
+                tar,
+                f"usr/local/lib/{library.name}/{path.relative_to(library)}",
+                path.read_bytes(),
+                0o755,
+                path.stat().st_mtime,
+            )
+    for library_path in _needed([program, *library.glob("lib-dynload/*.so"), *linked]):
         _put(tar, library_path.lstrip("/"), Path(library_path).read_bytes(), 0o755)
 
 

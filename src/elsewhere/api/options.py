@@ -100,7 +100,7 @@ class Options:
 
     def _short(self, own: Mapping[str, Any]) -> list[str]:
         """What a task needs that this machine lacks, if it is to run here."""
-        if _place(self.on).backend != "local":
+        if place_of(self.on).backend != "local":
             return []
         return machine.shortfall(Resources().own(own), self.slots)
 
@@ -111,7 +111,7 @@ class Options:
 
         `tasks`: how many it will have, if that is known: what a place that sells machines is asked for.
         """
-        place = _place(self.on)
+        place = place_of(self.on)
         if self.secrets:
             from elsewhere.config import secret
 
@@ -195,7 +195,7 @@ def _over_settings(given: dict[str, Any], job: str) -> tuple[dict[str, Any], dic
     return {**below, **given}, settled
 
 
-def _place(name: str) -> Place:
+def place_of(name: str) -> Place:
     """An unknown place is an error, never a silent run here."""
     from elsewhere.config import load
 

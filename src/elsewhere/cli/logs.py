@@ -45,6 +45,7 @@ COMMAND = Command(
         "elsewhere logs [JOB] [OPTIONS]",
         "elsewhere logs JOB/TASK [OPTIONS]",
         "elsewhere logs [JOB] --machine ID [--raw]",
+        "elsewhere logs CLUSTER/TAG/N [--follow] [--raw]",
     ],
 )
 
@@ -84,6 +85,8 @@ class Sheet:
 
 
 def main(asked: SimpleNamespace) -> int:
+    if asked.job.count("/") == 2 and _is_worker(asked.job):
+        return _of_worker(asked)
     files, tasks = which.job_and_tasks(asked.job, [asked.task] if asked.task else [])
     if asked.machine is not None:
         return _boot(files, asked)
@@ -99,6 +102,37 @@ def main(asked: SimpleNamespace) -> int:
     if not wrote:
         tell("Nothing was printed.")
     return 0
+
+
+def _is_worker(reference: str) -> bool:
+    """Whether CLUSTER/TAG/N is not a job's task."""
+    from elsewhere import session
+    from elsewhere.errors import UnknownJob
+
+    try:
+        session.find(reference.partition("/")[0])
+    except UnknownJob:
+        return True
+    return False
+
+
+def _of_worker(asked: SimpleNamespace) -> int:
+    """What a Dask worker has said; with --follow until its cluster has ended."""
+    from elsewhere.cli import cluster
+
+    path, record = cluster.log_of(asked.job)
+    sheet, at = Sheet(asked.raw, headings=False), 0
+    while True:
+        goes_on = asked.follow and record.alive  # looked at first, so that the last words are read after it
+        with path.open("rb") as file:
+            file.seek(at)
+            data = file.read()
+        at += len(data)
+        sheet.write(str(path), data)
+        sheet.flush()
+        if not goes_on:
+            return 0
+        time.sleep(LOOK_EVERY)
 
 
 def _boot(files: JobFiles, asked: SimpleNamespace) -> int:

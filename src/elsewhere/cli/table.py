@@ -6,7 +6,7 @@ No imports may enter.
 from __future__ import annotations
 
 GROUPS = {
-    "Run": ("run", "plan"),
+    "Run": ("run", "plan", "cluster"),
     "Look": ("jobs", "status", "watch", "logs", "results", "explain", "machines", "shell", "offers"),
     "Change": ("cancel", "resume", "retry", "rm"),
     "Places": ("places", "config", "key", "queue"),
@@ -17,6 +17,7 @@ GROUPS = {
 COMMANDS = {
     "run": ("elsewhere.cli.run", "Run a task list, one command, or one command for each line of a file."),
     "plan": ("elsewhere.cli.plan", "Show the machines that a run would use, and what they cost; create nothing."),
+    "cluster": ("elsewhere.cli.cluster", "Dask clusters of tagged containers: put up, look at, scale, end."),
     "jobs": ("elsewhere.cli.jobs", "List the jobs, newest first."),
     "status": ("elsewhere.cli.status", "Show how a job stands, and what to type next."),
     "watch": ("elsewhere.cli.watch", "Follow a job from this terminal until it is over."),

@@ -1,0 +1,50 @@
+"""A Dask client that knows tags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from distributed import Client, Future
+
+from elsewhere.api.dask.scheduling import security
+from elsewhere.ship.certificates import Papers
+
+
+class Tags(Protocol):
+    """What a client must know of its cluster."""
+
+    papers: Papers
+
+    @property
+    def address(self) -> str:
+        """Of its scheduler."""
+        ...
+
+    def usable(self, tag: str) -> str:
+        """The tag as it is written; UsageError: there is no such container, or its workers cannot be used."""
+        ...
+
+
+class TaggedClient(Client):  # type: ignore[misc]
+    """`dask.distributed.Client`, with `tag=` in `submit` and `map`: the container in which a call runs.
+
+    Without a tag a call runs on any worker.
+    """
+
+    def __init__(self, cluster: Tags, **words: Any) -> None:
+        self._tags = cluster
+        super().__init__(cluster.address, security=security(cluster.papers), **words)
+
+    def submit(self, func: Callable[..., Any], *args: Any, tag: str | None = None, **words: Any) -> Future:
+        """Call a function on a worker of this tag. UsageError: there is no such container; nothing is submitted."""
+        return super().submit(func, *args, **self._placed(tag, words))
+
+    def map(self, func: Callable[..., Any], *iterables: Iterable[Any], tag: str | None = None, **words: Any) -> Any:
+        """Call it for each of these, on workers of this tag."""
+        return super().map(func, *iterables, **self._placed(tag, words))
+
+    def _placed(self, tag: str | None, words: dict[str, Any]) -> dict[str, Any]:
+        if tag is None:
+            return words
+        return {**words, "resources": {self._tags.usable(tag): 1, **(words.get("resources") or {})}}

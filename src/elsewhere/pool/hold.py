@@ -1,0 +1,250 @@
+"""Launches that carry a given text, kept to a wanted number: replaced when they die, ended at close.
+
+What they do there is their own affair: a hold knows a text, a shape, and what the place shows of them. Each bears our
+full signature, so that what a crash left is found by its labels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from elsewhere.backends.base import Backend, Condition, Launch, NativeId, Sighting
+from elsewhere.errors import ElsewhereError, NoCapacity, PlaceError, Unreachable
+from elsewhere.model.resources import Resources
+from elsewhere.pool import reaper
+
+START_BY = timedelta(days=7)
+"""So long a launch may wait for its place; one that starts later ends at once."""
+TRIES = 3
+"""Launches of a kind that end before they arrive, in a row; then no more are made until somebody asks again."""
+_AGAIN = 10.0
+"""Seconds after which the end of what was to end is asked for again, and a launch after a refusal that may pass."""
+_LONGEST = 60.0
+_LIVES = (Condition.PENDING, Condition.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What launches of one kind carry. `render`: the boot text of the n-th of them, which must start by then; `term`:
+    how long each may live."""
+
+    render: Callable[[int, datetime], str]
+    shape: Resources
+    term: timedelta
+
+
+@dataclass(slots=True)
+class Member:
+    """One launch. `arrived`: it has begun its work; `leaves`: from then on its end is asked for, None: it stays."""
+
+    kind: str
+    number: int
+    launch: Launch
+    native: NativeId = ""
+    condition: Condition = Condition.PENDING
+    reason: str = ""
+    arrived: bool = False
+    leaves: float | None = None
+    unseen: float | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}/{self.number}"
+
+
+@dataclass(slots=True)
+class _Kind:
+    text: Text
+    wanted: int = 0
+    numbers: int = 0
+    failures: int = 0
+    not_before: float = 0.0
+    trouble: str = ""
+    note: str = ""
+
+
+class Hold:
+    """Of one owner. Not for several threads at a time: whoever has it keeps a lock.
+
+    `job`: the id by which its launches are known at the place. `last_words`: what a member that ended had said.
+    """
+
+    def __init__(self, backend: Backend, job: str, last_words: Callable[[Member], str] = lambda _: "") -> None:
+        self.backend, self.job, self.last_words = backend, job, last_words
+        self.members: list[Member] = []
+        self._owner = reaper.me()
+        self._kinds: dict[str, _Kind] = {}
+        self._pause, self._next_look = 0.0, 0.0
+
+    # --- what is wanted
+
+    def declare(self, kind: str, text: Text) -> None:
+        """Later launches of this kind carry this text. Twice: what runs is left as it is."""
+        if kind in self._kinds:
+            self._kinds[kind].text = text
+        else:
+            self._kinds[kind] = _Kind(text)
+
+    def want(self, kind: str, count: int) -> None:
+        """From the next step on so many are kept. What had gone wrong is forgotten: it is tried again."""
+        found = self._kinds[kind]
+        found.wanted, found.failures, found.not_before, found.trouble = count, 0, 0.0, ""
+        self.stir()
+
+    def wanted(self, kind: str) -> int:
+        return self._kinds[kind].wanted
+
+    def trouble(self, kind: str) -> str:
+        """Why no more are launched; empty: nothing is wrong."""
+        return self._kinds[kind].trouble
+
+    def note(self, kind: str) -> str:
+        """Why some are missing that will be launched all the same."""
+        return self._kinds[kind].note
+
+    def spoil(self, kind: str, why: str) -> None:
+        """Launch no more of this kind: whatever comes of its text is of no use."""
+        self._kinds[kind].trouble = why
+
+    def staying(self, kind: str) -> list[Member]:
+        return [member for member in self.members if member.kind == kind and member.leaves is None]
+
+    def arrive(self, name: str) -> Member | None:
+        """A member has begun its work; None: it is none of ours."""
+        for member in self.members:
+            if member.name == name:
+                member.arrived = True
+                self._kinds[member.kind].failures = 0
+                return member
+        return None
+
+    def release(self, members: Collection[Member], now: float, grace: float = 0.0) -> None:
+        """These end, and are not replaced; within the grace they may do so by themselves."""
+        for member in members:
+            member.leaves = now + grace
+
+    # --- what is done about it
+
+    def step(self, now: float, raising: bool = False) -> None:
+        """Look once, and launch and end what follows from it. `raising`: what the place refuses for good is raised.
+
+        A place that wants to be asked seldom is looked at ever more seldom, until something stirs.
+        """
+        if now >= self._next_look:
+            self._look(now)
+            self._pause = min(self._pause * 1.5 + 1.0, self.backend.traits.seldom.total_seconds())
+            self._next_look = now + self._pause
+        for name, kind in self._kinds.items():
+            staying = self.staying(name)
+            if len(staying) > kind.wanted:
+                order = sorted(staying, key=lambda member: (member.arrived, -member.number))
+                self.release(order[: len(staying) - kind.wanted], now)
+            self._fill(name, kind, now, raising)
+        leaving = [member for member in self.members if member.leaves is not None and now >= member.leaves]
+        self._end(leaving, now)
+
+    def stir(self) -> None:
+        """Something has happened: the next step looks."""
+        self._pause, self._next_look = 0.0, 0.0
+
+    def close(self, patience: float = 20.0) -> list[NativeId]:
+        """End all that bears our job's label; those that are not seen to have gone within so many seconds.
+
+        A place whose answers lag has more time.
+        """
+        until, pause = time.monotonic() + patience + 15 * self.backend.traits.lag.total_seconds(), 0.1
+        while True:
+            left = [seen.native for seen in self.owned()]
+            if not left or time.monotonic() >= until:
+                return left
+            self.backend.cancel(left)
+            time.sleep(min(pause, max(until - time.monotonic(), 0.0)))
+            pause = min(pause * 1.5, 2.0)
+
+    def owned(self) -> list[Sighting]:
+        """All that lives at the place under our job's label, also what is not known here."""
+        return [
+            seen for seen in self.backend.owned() if seen.labels.get("job") == self.job and seen.condition in _LIVES
+        ]
+
+    def _look(self, now: float) -> None:
+        asked = {member.native: member for member in self.members if member.native}
+        if not asked:
+            return
+        try:
+            seen = self.backend.status(list(asked))
+        except PlaceError:
+            return  # it says nothing about them
+        for native, member in asked.items():
+            found = seen.get(native)
+            if found is None:
+                self._missed(member, now)
+            elif found.condition in _LIVES:
+                member.condition, member.reason, member.unseen = found.condition, found.reason, None
+            else:
+                self._ended(member, found.reason, now)
+
+    def _missed(self, member: Member, now: float) -> None:
+        """Two answers without it, further apart than the place's answers lag, say that it is gone."""
+        if member.unseen is None:
+            member.unseen = now
+        elif now - member.unseen > self.backend.traits.lag.total_seconds():
+            self._ended(member, "it has vanished", now)
+
+    def _ended(self, member: Member, reason: str, now: float) -> None:
+        self.members.remove(member)
+        kind = self._kinds[member.kind]
+        if member.arrived or member.leaves is not None:
+            return
+        kind.failures += 1
+        kind.not_before = now + min(2.0**kind.failures, _LONGEST)
+        words = self.last_words(member)
+        kind.note = f"{member.name} ended before it arrived ({reason})" + (f": {words}" if words else "")
+        if kind.failures >= TRIES:
+            kind.trouble = kind.note
+
+    def _fill(self, name: str, kind: _Kind, now: float, raising: bool) -> None:
+        for member in [one for one in self.staying(name) if not one.native]:
+            if now >= kind.not_before:
+                self._ask(member, kind, now, raising)
+        while not kind.trouble and now >= kind.not_before and len(self.staying(name)) < kind.wanted:
+            kind.numbers += 1
+            member = Member(name, kind.numbers, self._launch(name, kind))
+            self.members.append(member)
+            self._ask(member, kind, now, raising)
+
+    def _launch(self, name: str, kind: _Kind) -> Launch:
+        number, text = kind.numbers, kind.text
+        launch, start_by = f"{self.job}-{name}-{number}", datetime.now(UTC) + START_BY
+        labels = reaper.labels(self.job, launch, self._owner, start_by + text.term)
+        return Launch(launch, 1, text.render(number, start_by), text.shape, text.term, start_by, labels)
+
+    def _ask(self, member: Member, kind: _Kind, now: float, raising: bool) -> None:
+        try:
+            natives = self.backend.submit(member.launch)
+            if not natives:
+                raise NoCapacity("the place has none left just now")
+        except Unreachable as error:
+            kind.note, kind.not_before = error.notice, now + _AGAIN  # the same launch is asked for again
+        except ElsewhereError as error:
+            self.members.remove(member)
+            kind.note, kind.not_before = error.message, now + _AGAIN
+            if not getattr(error, "transient", False):
+                kind.trouble = error.message
+                if raising:
+                    raise
+        else:
+            member.native, kind.note = natives[0], ""
+
+    def _end(self, members: Collection[Member], now: float) -> None:
+        for member in members:
+            member.leaves = now + _AGAIN
+            if not member.native:
+                self.members.remove(member)  # if it was launched after all, its labels tell at close
+        if natives := [member.native for member in members if member.native]:
+            with contextlib.suppress(PlaceError):  # asked again
+                self.backend.cancel(natives)

@@ -1,0 +1,150 @@
+"""A hold: what it asks of a place so that as many as are wanted are there, and nothing else."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from elsewhere.errors import NoCapacity, PlaceError, Refused
+from elsewhere.model.resources import Resources
+from elsewhere.pool.hold import TRIES, Hold, Member, Text
+from elsewhere.testing.fake import FakeBackend, FakeClock
+
+LONG = 3600.0
+
+
+class Kept:
+    """A hold of kind `a` at a fake place; `step` lets a second pass and looks."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.place = FakeBackend(self.clock, boot=timedelta(0))
+        self.hold = Hold(self.place, "clu-1", lambda member: f"last words of {member.name}")
+        self.hold.declare("a", Text(self.render, Resources(cpus=2), timedelta(hours=1)))
+
+    def render(self, number: int, start_by: datetime) -> str:
+        return f"worker {number}"
+
+    def step(self, seconds: float = 1.0) -> None:
+        self.clock.advance(seconds)
+        self.hold.step(self.clock())
+
+    def want(self, count: int) -> list[Member]:
+        self.hold.want("a", count)
+        self.step()
+        return self.hold.staying("a")
+
+    def asked(self, verb: str) -> list[object]:
+        return [what for said, what in self.place.log if said == verb]
+
+
+@pytest.fixture
+def kept() -> Kept:
+    return Kept()
+
+
+def test_so_many_as_are_wanted_are_launched_each_with_its_text_and_our_full_signature(kept: Kept) -> None:
+    first, second = kept.want(2)
+    assert (first.launch.script, second.launch.script) == ("worker 1", "worker 2")
+    assert first.launch.shape == Resources(cpus=2)
+    assert first.launch.labels["job"] == "clu-1"
+    assert set(first.launch.labels) == {"job", "launch", "owner", "expiry"}
+    kept.step()
+    assert kept.asked("submit") == ["clu-1-a-1", "clu-1-a-2"]
+
+
+def test_one_that_dies_is_replaced_by_another_number(kept: Kept) -> None:
+    first, second = kept.want(2)
+    for member in (first, second):
+        kept.hold.arrive(member.name)
+    kept.place.crash(first.native)
+    kept.step()
+    assert [member.name for member in kept.hold.staying("a")] == ["a/2", "a/3"]
+
+
+def test_what_never_arrives_is_tried_three_times_and_then_no_more(kept: Kept) -> None:
+    kept.want(1)
+    for _ in range(10):
+        for member in kept.hold.staying("a"):
+            kept.place.crash(member.native, "ended with status 1")
+        kept.step(LONG)
+    assert len(kept.asked("submit")) == TRIES
+    assert kept.hold.trouble("a") == f"a/{TRIES} ended before it arrived (ended with status 1): last words of a/{TRIES}"
+    kept.want(1)
+    assert not kept.hold.trouble("a")
+    assert len(kept.asked("submit")) == TRIES + 1
+
+
+def test_of_too_many_those_that_have_not_arrived_go_first_and_then_the_youngest(kept: Kept) -> None:
+    members = kept.want(4)
+    for member in (members[0], members[1], members[3]):
+        kept.hold.arrive(member.name)
+    assert [member.number for member in kept.want(2)] == [1, 2]
+    assert kept.asked("cancel")[-1] == ("clu-1-a-3.0", "clu-1-a-4.0")
+
+
+def test_one_that_leaves_by_itself_is_not_replaced_and_is_ended_when_its_grace_is_over(kept: Kept) -> None:
+    first, _ = kept.want(2)
+    kept.hold.arrive(first.name)
+    kept.hold.release([first], kept.clock(), 60.0)
+    kept.want(1)
+    kept.step(30.0)
+    assert kept.asked("cancel") == []
+    kept.step(31.0)
+    assert kept.asked("cancel") == [(first.native,)]
+    kept.step()
+    assert len(kept.hold.members) == 1
+
+
+def test_after_a_lost_reply_the_same_launch_is_asked_for_again(kept: Kept) -> None:
+    kept.place.lose_reply_next()
+    kept.want(1)
+    kept.step(LONG)
+    assert kept.asked("submit") == ["clu-1-a-1", "clu-1-a-1"]
+    assert len(list(kept.place.owned())) == 1
+
+
+def test_a_place_that_has_none_left_is_asked_again_later(kept: Kept) -> None:
+    kept.place.refuse_next(NoCapacity("there is none left"))
+    kept.want(1)
+    assert (kept.hold.staying("a"), kept.hold.trouble("a"), kept.hold.note("a")) == ([], "", "there is none left")
+    kept.step(LONG)
+    assert len(kept.hold.staying("a")) == 1
+
+
+def test_what_a_place_refuses_for_good_is_raised_for_whoever_asks_and_not_asked_again(kept: Kept) -> None:
+    kept.place.refuse_next(Refused("there is no partition x"))
+    kept.hold.want("a", 1)
+    with pytest.raises(Refused, match="no partition x"):
+        kept.hold.step(kept.clock(), raising=True)
+    kept.step(LONG)
+    assert len(kept.asked("submit")) == 1
+    assert kept.hold.trouble("a") == "there is no partition x"
+
+
+def test_an_answer_that_does_not_come_says_nothing_and_two_without_it_say_that_it_is_gone(kept: Kept) -> None:
+    (member,) = kept.want(1)
+    kept.hold.arrive(member.name)
+    kept.place.refuse_next(PlaceError("no answer"))
+    kept.step()
+    kept.place.hide(member.native, timedelta(seconds=1.5))
+    kept.step()
+    assert kept.hold.staying("a") == [member]
+    kept.step()
+    kept.place.hide(member.native, timedelta(days=1))
+    kept.step()
+    assert kept.hold.staying("a") == [member]
+    kept.step()
+    assert [one.number for one in kept.hold.staying("a")] == [2]
+
+
+def test_at_close_all_that_bears_its_label_is_ended_also_what_it_forgot(kept: Kept) -> None:
+    kept.want(2)
+    kept.hold.members.clear()
+    stranger = Hold(kept.place, "clu-2")
+    stranger.declare("a", Text(kept.render, Resources(), timedelta(hours=1)))
+    stranger.want("a", 1)
+    stranger.step(kept.clock())
+    assert kept.hold.close() == []
+    assert [seen.labels["job"] for seen in kept.place.owned() if not seen.ended] == ["clu-2"]
