@@ -138,6 +138,10 @@ class Afar:
         return self.line.trouble or self.pool.trouble
 
     @property
+    def waits(self) -> str:
+        return self.pool.waits if self.pool.state.todo else ""
+
+    @property
     def stopped(self) -> str:
         return self.pool.stopped
 
