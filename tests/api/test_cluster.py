@@ -20,6 +20,7 @@ from elsewhere import Cluster
 from elsewhere.api.dask import records
 from elsewhere.backends.local import LABELS
 from elsewhere.errors import StateError, UsageError
+from places.test_boxed import images as images
 from places.test_boxed import podman as podman
 
 distributed = pytest.importorskip("distributed")
@@ -218,23 +219,29 @@ def test_one_of_the_command_line_stays_until_it_is_ended(home: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def boxed_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An image with this Python, Dask, and a package that nobody else has."""
     from ship import rootfs
 
     path = f"usr/local/lib/python3.{sys.version_info[1]}/site-packages/standin.py"
-    folder = tmp_path_factory.mktemp("i")
-    rootfs.archive(folder / "model.tar", packages=["distributed"], files={path: b"__version__ = '5.4'"})
-    return folder
+    image = tmp_path_factory.mktemp("i") / "model.tar"
+    return rootfs.archive(image, packages=["distributed"], files={path: b"__version__ = '5.4'"})
 
 
 @pytest.mark.needs("busybox")
 @pytest.mark.parametrize(
-    "runtime", [pytest.param("charliecloud", marks=pytest.mark.needs("ch-run")),
-                pytest.param("podman", marks=[pytest.mark.soak, pytest.mark.needs("podman", "runc")])]
+    ("runtime", "killed"),
+    [pytest.param("charliecloud", False, marks=pytest.mark.needs("ch-run")),
+     pytest.param("charliecloud", True, marks=[pytest.mark.soak, pytest.mark.needs("ch-run")]),
+     pytest.param("podman", True, marks=[pytest.mark.soak, pytest.mark.needs("podman", "runc")])],
 )  # fmt: skip
 def test_calls_of_a_tag_run_in_its_container_with_its_mounts(
-    home: Path, runtime: str, images: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    home: Path,
+    runtime: str,
+    killed: bool,
+    boxed_model: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, value in (request.getfixturevalue("podman") if runtime == "podman" else {}).items():
         monkeypatch.setenv(name, value)
@@ -247,15 +254,16 @@ def test_calls_of_a_tag_run_in_its_container_with_its_mounts(
         return standin.__version__, Path("/given/in").read_text(), os.environ["MODEL"], Path("/bin/busybox").exists()
 
     with Cluster(name=runtime) as cluster:
-        image = f"oci-archive:{images}/model.tar"
+        image = f"oci-archive:{boxed_model}"
         cluster.add_container("model", image=image, runtime=runtime, mounts={"data": "/given"}, env={"MODEL": "boxed"})
         cluster.add_workers("model")
         with cluster.client() as client:
             assert client.submit(inside, tag="model").result(BOUND) == ("5.4", "mounted", "boxed", True)
-            for process in workers_of(cluster.record.id):  # its keeper, too, which can end nothing any more
-                with contextlib.suppress(psutil.Error):
-                    process.kill()
-            until(lambda: named(cluster, "model") == ["model/2"])
-            assert client.submit(inside, tag="model", pure=False).result(BOUND)[0] == "5.4"
+            if killed:
+                for process in workers_of(cluster.record.id):  # its keeper, too, which can end nothing any more
+                    with contextlib.suppress(psutil.Error):
+                        process.kill()
+                until(lambda: named(cluster, "model") == ["model/2"])
+                assert client.submit(inside, tag="model", pure=False).result(BOUND)[0] == "5.4"
     until(lambda: not [one for one in psutil.process_iter(["cmdline"])
                        if str(cluster.record.directory) in " ".join(one.info["cmdline"] or ())])  # fmt: skip

@@ -28,7 +28,10 @@ _LEFT_OUT = re.compile(
     r"test|tests|idlelib|lib2to3|tkinter|ensurepip|turtledemo|unittest|distutils|pydoc_data|xml|email|wsgiref|sqlite3"
     r"|__pycache__|(site|dist)-packages|config-.*"
 )
-_NEVER = re.compile(r"test|tests|idlelib|tkinter|ensurepip|turtledemo|(site|dist)-packages|config-.*")
+_NEVER = re.compile(
+    r"test|tests|idlelib|lib2to3|tkinter|ensurepip|turtledemo|distutils|pydoc_data|(site|dist)-packages|config-.*"
+    r"|.*\.opt-\d\.pyc|_tkinter.*"
+)
 PLATFORM = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
 
@@ -164,7 +167,7 @@ def _add_packages(tar: tarfile.TarFile, names: Sequence[str]) -> list[Path]:
     for name in names:
         for file in distribution(name).files or ():
             path = Path(str(file.locate()))
-            if ".." not in file.parts and "tests" not in file.parts and path.is_file():
+            if ".." not in file.parts and not any(map(_NEVER.fullmatch, file.parts)) and path.is_file():
                 home = f"usr/local/lib/{Path(sysconfig.get_path('stdlib')).name}/site-packages"
                 _put(tar, f"{home}/{file}", path.read_bytes(), mtime=path.stat().st_mtime)
                 linked += [path] if path.suffix == ".so" else []
@@ -179,6 +182,8 @@ def _add_python(tar: tarfile.TarFile, left_out: re.Pattern[str], linked: list[Pa
         names[:] = [name for name in names if not left_out.fullmatch(name)]
         for name in files:
             path = Path(folder, name)
+            if left_out.fullmatch(name):
+                continue
             _put(
                 tar,
                 f"usr/local/lib/{library.name}/{path.relative_to(library)}",
