@@ -104,6 +104,8 @@ class Ground:
     """Ends the machine itself; empty: the end of its processes is enough."""
     directory: str = ".elsewhere"
     """Ours there, below the home of whoever boots."""
+    now: str = "$(date +%s)"
+    """The seconds since the epoch; of a place whose machines' clocks may be off: as ours are here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ here=$base/machines/$1; mkdir -p "$here" && cd "$here" || exit 73
 [ -e pid ] || [ -e cancelled ] && exit 0
 cat >boot.$$ && mv -f boot.$$ boot && printf %s "$2" >labels.$$ && mv -f labels.$$ labels || exit 73
 set=; command -v setsid >/dev/null 2>&1 && set=setsid
-ELSEWHERE_MACHINE=$1 $set sh -c '
+ELSEWHERE_MACHINE=$1 ELSEWHERE_AHEAD=$(($(date +%s) - $3)) $set sh -c '
   echo $$ >pid.$$; ln pid.$$ pid 2>/dev/null; first=$?; rm -f pid.$$; [ $first -eq 0 ] || exit 0
   cat /proc/sys/kernel/random/boot_id >life 2>/dev/null; date +%s >started
   trap : TERM INT HUP
@@ -45,7 +46,7 @@ ELSEWHERE_MACHINE=$1 $set sh -c '
 ' </dev/null >/dev/null 2>&1 &
 exit 0"""
 _LIST = """\
-cd "$base/machines" && life=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
+date +%s; cd "$base/machines" && life=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
 for name in *; do
   [ -e "$name/labels" ] || continue
   state=pending status=- started=- stopped=-
@@ -144,7 +145,7 @@ class Ssh:
             self.bring(host.name, launch.freight)
         labels = {"launch": launch.id, **launch.labels}
         for native in natives:
-            self._done(host, _START, native, json.dumps(labels), given=launch.script.encode())
+            self._done(host, _START, native, json.dumps(labels), str(int(time.time())), given=launch.script.encode())
         fresh = {native: Sighting(native, Condition.PENDING, labels) for native in natives}
         self._remember(key, {**self._recalled(key), **fresh})
         return natives
@@ -209,7 +210,8 @@ class Ssh:
     def ground(self) -> Ground:
         cache = f'"${{HOME:-/root}}/{self.settings.directory}/cache"'
         fetch = f'fetch() {{ cp {cache}/"$1" "$2"; }}'
-        return Ground(': "${ELSEWHERE_MACHINE:?}"', fetch, directory=self.settings.directory)
+        now = "$(($(date +%s) - ${ELSEWHERE_AHEAD:-0}))"  # a host's clock may be off
+        return Ground(': "${ELSEWHERE_MACHINE:?}"', fetch, directory=self.settings.directory, now=now)
 
     def dial(self, native: NativeId) -> Connection:
         host = self._host(native)
@@ -274,7 +276,7 @@ class Ssh:
 
     def _listed(self, keys: Collection[str]) -> list[Sighting]:
         found: list[Sighting] = []
-        answers = self._each(lambda host: list(sightings(self._done(host, _LIST).out)), keys)
+        answers = self._each(lambda host: list(sightings(self._done(host, _LIST).out, time.time())), keys)
         for key, answer in answers.items():
             if isinstance(answer, PlaceError):
                 found += [unseen(one, answer) for one in self._recalled(key).values()]
