@@ -21,8 +21,8 @@ pytestmark = [pytest.mark.needs("sshd", "ssh"), pytest.mark.slow, pytest.mark.ti
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    with laboratory(tmp_path, "node1", "node2") as found:
+def lab(tmp_path: Path, far_home: Path) -> Iterator[Lab]:
+    with laboratory(tmp_path, far_home / "cache", "node1", "node2") as found:
         yield found
 
 
@@ -50,10 +50,12 @@ def shifted(home: Path, ahead: int) -> str:
 
 
 @pytest.mark.needs("fish")
-def test_one_session_a_connection_shells_that_are_not_bash_and_print_and_clocks_that_are_off(tmp_path: Path) -> None:
+def test_one_session_a_connection_shells_that_are_not_bash_and_print_and_clocks_that_are_off(
+    tmp_path: Path, far_home: Path
+) -> None:
     fish = f'exec {shutil.which("fish")} -c "$SSH_ORIGINAL_COMMAND"'
     force = f"ForceCommand echo welcome; echo 'mind the gap' >&2; {fish}"
-    with laboratory(tmp_path) as lab:
+    with laboratory(tmp_path, far_home / "cache") as lab:
         lab.hosts.add("node1", "MaxSessions 1", env=shifted(tmp_path / "clock1", 3600))
         lab.hosts.add("node2", force, env=shifted(tmp_path / "clock2", -3600))
         words = ("--entry", "work:f", "--on", "lab", "--quiet")
@@ -90,16 +92,17 @@ def test_a_host_that_shows_another_key_is_not_spoken_to_and_its_work_waits_for_i
     assert set(lab.attempts().values()) == {1}
 
 
-def test_a_controller_that_is_killed_ten_times_loses_nothing_and_runs_nothing_twice(lab: Lab) -> None:
-    running = lab.start("run", lab.tasks(600, seconds=0.05), "--entry", "work:f", "--on", "lab", "--quiet")
-    for k in range(1, 11):
+@pytest.mark.parametrize("times", [3, pytest.param(10, marks=pytest.mark.soak)])
+def test_a_controller_that_is_killed_again_and_again_loses_nothing_and_runs_nothing_twice(lab: Lab, times: int) -> None:
+    running = lab.start("run", lab.tasks(60 * times, seconds=0.05), "--entry", "work:f", "--on", "lab", "--quiet")
+    for k in range(1, times + 1):
         until(lambda k=k: len(lab.attempts()) >= 40 * k)  # type: ignore[misc]
         running.kill()
         running.communicate()
         running = lab.start("resume", "--quiet")
     out, err = running.communicate(timeout=BOUND)
     assert running.returncode == 0, out + err
-    assert len(lab.results()) == 600
+    assert len(lab.results()) == 60 * times
     assert set(lab.attempts().values()) == {1}
     assert lab.agents() == []
 
