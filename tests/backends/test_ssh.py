@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from elsewhere.backends.ssh import Ssh, SshSettings
-from elsewhere.backends.ssh_said import mark, spread
+from elsewhere.backends.ssh.said import mark, spread
 from elsewhere.errors import ConfigError, NotFound, PlaceError, UsageError
 from elsewhere.model.resources import Resources
 from elsewhere.testing.backend_suite import BackendConformance

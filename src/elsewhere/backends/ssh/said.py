@@ -1,6 +1,6 @@
 """What hosts are called, what they say of themselves and of their machines, and what was heard last.
 
-Of ssh.py; pure but for the file that recalls.
+Pure but for the file that recalls.
 """
 
 from __future__ import annotations

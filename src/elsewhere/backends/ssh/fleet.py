@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from elsewhere.backends.base import Condition, Connection, Finding, Ground, Launch, NativeId, Seat, Sighting, Traits
-from elsewhere.backends.ssh_said import facts, findings, fits, mark, recalled, remember, sightings, spread, unseen
+from elsewhere.backends.ssh.said import facts, findings, fits, mark, recalled, remember, sightings, spread, unseen
 from elsewhere.errors import ConfigError, NotFound, PlaceError, Refused, UsageError
 from elsewhere.hosts import Ran
 from elsewhere.hosts.openssh import OpenSsh
