@@ -13,7 +13,7 @@ import pytest
 
 from elsewhere.backends.base import Condition
 from elsewhere.backends.ssh import Ssh, SshSettings
-from elsewhere.backends.ssh_said import mark, spread
+from elsewhere.backends.ssh.said import mark, spread
 from elsewhere.errors import ConfigError, NotFound, PlaceError, UsageError
 from elsewhere.hosts import Ran
 from elsewhere.hosts.openssh import OpenSsh

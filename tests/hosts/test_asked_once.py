@@ -42,8 +42,10 @@ def elsewhere(folder: Path, *words: str, typed: str | None = None) -> tuple[int,
     if typed is None:
         done = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         return done.returncode, done.stdout + done.stderr
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    with subprocess.Popen([sys.executable, "-c", TERMINAL, *words], cwd=folder, env=env, **pipes) as process:
+    there = [sys.executable, "-c", TERMINAL, *words]
+    with subprocess.Popen(
+        there, cwd=folder, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
         assert process.stdin is not None and process.stdout is not None
         said = b""
         while b"passphrase" not in said and (piece := os.read(process.stdout.fileno(), 4096)):

@@ -36,11 +36,15 @@ BOUND = 240.0
 class Lab:
     """A project whose place `lab` is two hosts. Each attempt of a task leaves a file in `ran`."""
 
-    def __init__(self, folder: Path, hosts: sshd.Hosts, names: str = "node[1-2]") -> None:
+    def __init__(self, folder: Path, hosts: sshd.Hosts, cache: Path, names: str = "node[1-2]") -> None:
+        """`cache`: of archives, which are then made once."""
         self.hosts, self.folder, self.ran = hosts, folder / "project", folder / "ran"
         self.folder.mkdir()
         self.ran.mkdir()
         self.home = folder / "home"
+        self.home.mkdir()
+        cache.mkdir(exist_ok=True)
+        (self.home / "cache").symlink_to(cache)
         (self.folder / "work.py").write_text(WORK)
         (self.folder / "elsewhere.yaml").write_text(
             f'places:\n  lab: {{backend: ssh, hosts: ["{names}"], slots: 2, config: "{hosts.config}"}}\n'
@@ -87,10 +91,10 @@ def until(true: Callable[[], object], why: str = "it did not come") -> None:
 
 
 @contextmanager
-def laboratory(folder: Path, *names: str) -> Iterator[Lab]:
+def laboratory(folder: Path, cache: Path, *names: str) -> Iterator[Lab]:
     (folder / "s").mkdir()
     with sshd.running(folder / "s", *names) as hosts:
-        found = Lab(folder, hosts)
+        found = Lab(folder, hosts, cache)
         yield found
         for process in found.agents():
             process.kill()

@@ -168,7 +168,6 @@ def test_functions_run_in_the_image_with_what_the_job_has(project: Project) -> N
     assert project.left() == []
 
 
-@pytest.mark.soak
 @pytest.mark.parametrize("project", ["podman"], indirect=True)
 def test_a_crash_in_a_container_is_told_as_outside(project: Project) -> None:
     (project.folder / "tasks.jsonl").write_text('{"task_id": "t", "data": {"n": 1}}\n')
@@ -209,7 +208,6 @@ def test_a_controller_that_is_killed_leaves_no_container(project: Project, image
     until(lambda: not project.left(), "the container is still remembered")
 
 
-@pytest.mark.soak
 @pytest.mark.needs("podman", "runc")
 def test_an_image_is_pulled_once_and_what_cannot_be_pulled_is_said(
     images: Path, podman: dict[str, str], tmp_path: Path

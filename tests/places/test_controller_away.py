@@ -26,10 +26,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sshd.Hosts]:
 
 @pytest.fixture
 def lab(tmp_path: Path, hosts: sshd.Hosts, far_home: Path) -> Iterator[Lab]:
-    found = Lab(tmp_path, hosts)
-    (far_home / "cache").mkdir(exist_ok=True)
-    found.home.mkdir()
-    (found.home / "cache").symlink_to(far_home / "cache")
+    found = Lab(tmp_path, hosts, far_home / "cache")
     config = f'config: "{hosts.config}"'
     (found.folder / "elsewhere.yaml").write_text(
         f"places:\n  seat: {{backend: ssh, hosts: [node1], {config}}}\n"

@@ -18,8 +18,8 @@ pytestmark = [pytest.mark.needs("sshd", "ssh"), pytest.mark.slow, pytest.mark.ti
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    with laboratory(tmp_path, "node1", "node2") as found:
+def lab(tmp_path: Path, far_home: Path) -> Iterator[Lab]:
+    with laboratory(tmp_path, far_home / "cache", "node1", "node2") as found:
         yield found
 
 

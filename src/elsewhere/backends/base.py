@@ -111,6 +111,8 @@ class Ground:
     """Ours there, below the home of whoever boots."""
     cache: str = ""
     """A directory that later jobs find there again, as a word for the shell; empty: a machine is of one job."""
+    now: str = "$(date +%s)"
+    """The seconds since the epoch; of a place whose machines' clocks may be off: as ours are here."""
 
 
 @dataclass(frozen=True, slots=True)

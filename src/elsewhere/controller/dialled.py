@@ -211,7 +211,7 @@ def _order(
 
     def order(ask: Ask) -> Launch:
         text = BootText(ADDRESS, f"{ground.directory}/jobs/{spec.id}", "", ask.term, ask.start_by, slots=ask.slots,
-                        lease=LEASE, idle=bounds.linger, end=ground.end, bare=bare)  # fmt: skip
+                        lease=LEASE, idle=bounds.linger, end=ground.end, bare=bare, now=ground.now)  # fmt: skip
         labels = reaper.labels(bounds.job, ask.launch, owner, ask.start_by + ask.term)
         return Launch(ask.launch, ask.count, render(text), spec.resources, ask.term, ask.start_by, labels,
                       ask.offer, files)  # fmt: skip

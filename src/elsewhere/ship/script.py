@@ -94,6 +94,8 @@ class BootText:
     """The term will not grow: what would not end within it is not begun."""
     startup: Startup | None = None
     """Only on a bare machine."""
+    now: str = "$(date +%s)"
+    """Shell text for the seconds since the epoch, by the clock that `start_by` is of."""
     keep: timedelta = timedelta(0)
     """Only there: how long it stays, within its term, if its boot fails or its agent says so; 0: it does not."""
 
@@ -110,7 +112,7 @@ def render(text: BootText) -> str:
     return f"""\
 #!/bin/sh
 {_switch(left, text.step, end, _here(text))}
-[ "$(date +%s)" -le {int(text.start_by.timestamp())} ] || {{ echo 'too late: its work was given to others' >&2; \
+[ "{text.now}" -le {int(text.start_by.timestamp())} ] || {{ echo 'too late: its work was given to others' >&2; \
 {end}; kill -KILL $switch; exit 75; }}
 trap : TERM INT HUP
 umask 077

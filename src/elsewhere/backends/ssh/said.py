@@ -1,6 +1,6 @@
 """What hosts are called, what they say of themselves and of their machines, and what was heard last.
 
-Of ssh.py; pure but for the file that recalls.
+Pure but for the file that recalls.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -71,11 +71,15 @@ def findings(name: str, done: Ran) -> Iterable[Finding]:
                       "set `directory:` to one that is writable and not mounted noexec")  # fmt: skip
 
 
-def sightings(out: bytes) -> Iterable[Sighting]:
-    for line in out.decode("utf-8", "replace").splitlines():
+def sightings(out: bytes, now: float) -> Iterable[Sighting]:
+    """Times as of our clock, which says `now`, to the minute where that of the host is off."""
+    clock, *lines = out.decode("utf-8", "replace").splitlines()
+    ahead = timedelta(minutes=round((float(clock) - now) / 60))
+    for line in lines:
         native, state, status, started, stopped, labels = line.split(" ", 5)
         condition, reason = _condition(state, status)
-        yield Sighting(native, condition, json.loads(labels), _instant(started), _instant(stopped), reason)
+        yield Sighting(native, condition, json.loads(labels), _instant(started, ahead), _instant(stopped, ahead),
+                       reason)  # fmt: skip
 
 
 def _condition(state: str, status: str) -> tuple[Condition, str]:
@@ -87,8 +91,8 @@ def _condition(state: str, status: str) -> tuple[Condition, str]:
     return (Condition.RUNNING if state == "running" else Condition.PENDING), ""
 
 
-def _instant(text: str) -> datetime | None:
-    return datetime.fromtimestamp(int(text), UTC) if text.isdigit() else None
+def _instant(text: str, ahead: timedelta) -> datetime | None:
+    return datetime.fromtimestamp(int(text), UTC) - ahead if text.isdigit() else None
 
 
 def unseen(last: Sighting, why: PlaceError) -> Sighting:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from elsewhere.backends.base import Condition, Connection, Finding, Ground, Launch, NativeId, Seat, Sighting, Traits
-from elsewhere.backends.ssh_said import facts, findings, fits, mark, recalled, remember, sightings, spread, unseen
+from elsewhere.backends.ssh.said import facts, findings, fits, mark, recalled, remember, sightings, spread, unseen
 from elsewhere.errors import ConfigError, NotFound, PlaceError, Refused, UsageError
 from elsewhere.hosts import Ran
 from elsewhere.hosts.openssh import OpenSsh
@@ -34,7 +35,8 @@ _BASE = 'umask 077; base=${HOME:-/root}/$1; shift; mkdir -p "$base/machines" "$b
 # As in local.py: the name `pid` decides who starts it, whoever stops it first leaves word. If something lacks that it
 # fetches nothing is started; that is told.
 _START = """\
-here=$base/machines/$1 labels=$2 lacks=; export ELSEWHERE_MACHINE=$1; shift 2
+here=$base/machines/$1 labels=$2 lacks=
+export ELSEWHERE_MACHINE=$1 ELSEWHERE_AHEAD=$(($(date +%s) - $3)); shift 3
 for key do [ -e "$base/cache/$key" ] || lacks="$lacks $key"; done
 [ -z "$lacks" ] || { echo "$base"; printf '%s\n' $lacks; exit 66; }
 mkdir -p "$here" && cd "$here" || exit 73
@@ -49,7 +51,7 @@ $set sh -c '
 ' </dev/null >/dev/null 2>&1 &
 exit 0"""
 _LIST = """\
-cd "$base/machines" && life=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
+date +%s; cd "$base/machines" && life=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
 for name in *; do
   [ -e "$name/labels" ] || continue
   state=pending status=- started=- stopped=-
@@ -152,7 +154,8 @@ class Ssh:
             raise Refused(f"{launch.id!r} cannot be the id of a launch")
         labels = {"launch": launch.id, **launch.labels}
         for native in natives:
-            words, given = (native, json.dumps(labels), *launch.freight), launch.script.encode()
+            words = (native, json.dumps(labels), str(int(time.time())), *launch.freight)
+            given = launch.script.encode()
             if (asked := self._run(host, _START, *words, given=given)).status == 66:
                 self._bring(host, launch.freight, asked)
                 asked = self._run(host, _START, *words, given=given)
@@ -227,7 +230,8 @@ class Ssh:
     def ground(self) -> Ground:
         cache = f'"${{HOME:-/root}}/{self.settings.directory}/cache"'
         fetch = f'fetch() {{ cp {cache}/"$1" "$2"; }}'
-        return Ground(': "${ELSEWHERE_MACHINE:?}"', fetch, directory=self.settings.directory, cache=cache)
+        now = "$(($(date +%s) - ${ELSEWHERE_AHEAD:-0}))"  # a host's clock may be off
+        return Ground(': "${ELSEWHERE_MACHINE:?}"', fetch, directory=self.settings.directory, cache=cache, now=now)
 
     def dial(self, native: NativeId) -> Connection:
         host = self._host(native)
@@ -287,7 +291,7 @@ class Ssh:
 
     def _listed(self, keys: Collection[str]) -> list[Sighting]:
         found: list[Sighting] = []
-        answers = self._each(lambda host: list(sightings(self._done(host, _LIST).out)), keys)
+        answers = self._each(lambda host: list(sightings(self._done(host, _LIST).out, time.time())), keys)
         for key, answer in answers.items():
             if isinstance(answer, PlaceError):
                 found += [unseen(one, answer) for one in self._recalled(key).values()]
