@@ -1,7 +1,7 @@
 """A controller that dies where it is told to: `python dying.py FLOW JOB [NAME#N:before|after]`.
 
-Every call to the cloud and every commit of the ledger is a point, before it is made and after. Without one to die at,
-the points that were passed are printed, one a line, in their order.
+Every call to the cloud, every commit of the ledger and every step of its copies for the log, which are made all the
+time here, is a point, before it is made and after. The points that were passed are printed, one a line, in their order.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from elsewhere import session
+from elsewhere.controller import compaction, distant
+from elsewhere.ledger import bases, tables
+from elsewhere.ledger.closed import Closed
 from elsewhere.ledger.hand_out import HandOut
 
 
@@ -70,6 +73,17 @@ def watch(points: Points) -> None:
     for name in ("put", "get", "list", "delete"):
         points.wrap(obstore, name, f"bucket.{name}")
     points.wrap(away, "identify", "sts.identify")
+    points.wrap(tables, "copy", "copy.file")
+    points.wrap(Closed, "put", "copy.part")
+    create = Closed.create
+
+    def head(self: Closed, key: str, closed: bytes) -> bool:
+        if not key.startswith(bases.AT):
+            return create(self, key, closed)
+        with points.around("copy.head"):
+            return create(self, key, closed)
+
+    Closed.create = head  # type: ignore[method-assign]
     moving = HandOut.moving
 
     @contextmanager
@@ -86,10 +100,15 @@ def main(flow: str, job: str, last: str) -> None:
     points = Points(last)
     watch(points)
     files, stop = session.find(job), session.Stop()
+    bases.LEAST, bases.INLINE, bases.SEGMENT, compaction.LOOK = 2, 0, 1 << 20, 0.0
+    if flow == "stop":
+        distant.LEAVE = 0.0  # machines are stopped before they have left by themselves
 
     def heard(reports: Any) -> None:
         if flow == "drain":
             stop.soft()
+        if flow == "stop":
+            stop.hard()
 
     session.run_here(files, heard=heard, stop=stop)
     print("\n".join(points.passed))

@@ -17,6 +17,7 @@ from elsewhere import session
 from elsewhere.ledger.allocations import allocations
 from elsewhere.model.place import Limits
 from elsewhere.observe import cost
+from elsewhere.sandbox.fleet import Instance
 from places.far import (
     at_once,
     billed,
@@ -31,22 +32,35 @@ from sandbox.cloud import Sandbox
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 FIVE = [{"x": i} for i in range(5)]
+SECONDS = 1.0
+"""In which moments are told."""
 
 
 def settle_up(cloud: Sandbox, files: session.JobFiles, machines: int) -> None:
     """So many machines, no more at once, all gone; and the receipt says what the cloud will ask for them."""
     nothing_is_left(cloud, files)
     nobody_is_forgotten(cloud, files)
-    ours = billed(cloud, files)
-    assert (len(ours), at_once(ours)) == (machines, machines)
-    names = {instance.id for instance in ours}
-    lines = [line for line in cloud.bill()["machines"] if line["machine"] in names]
+    ours = {instance.id: instance for instance in billed(cloud, files)}
+    assert (len(ours), at_once(list(ours.values()))) == (machines, machines)
+    lines = {line["machine"]: line for line in cloud.bill()["machines"]}
+    now = datetime.now(UTC)
     with closing(files.open()) as ledger:
         known = allocations(ledger)
-        receipt = cost.bill(known, datetime.now(UTC), timedelta(0), 0, 5)
+    receipt = cost.bill(known, now, timedelta(0), 0, 5)
     assert (receipt.machines, receipt.held, receipt.unsure) == (machines, 0, 0)
-    dollars = sum(float(line["seconds"]) for line in lines) / 3600 * 0.085
-    assert float(receipt.spent) == pytest.approx(dollars, rel=0.1)
+    for allocation in [a for a in known if a.native]:
+        told, instance = cost.lived(allocation, now).total_seconds(), ours[allocation.native]
+        assert told == pytest.approx(lived(instance), abs=SECONDS)
+        # nothing tells a client how long it was pending, which is free: it is counted, and never less than is asked for
+        pending = (instance.at("running") or instance.launched) - instance.launched
+        assert -SECONDS <= told - float(lines[instance.id]["seconds"]) <= pending + SECONDS
+
+
+def lived(instance: Instance) -> float:
+    """Seconds from its launch to when its end was asked for, a minute at least."""
+    end = instance.at("shutting-down")
+    assert end is not None
+    return max(end - instance.launched, 60.0)
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import base64
 import gzip
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from botocore.exceptions import ClientError, HTTPClientError
 
+from elsewhere.sandbox.ec2.describe import element
+from elsewhere.sandbox.fleet import (
+    BY_USER,
+    PENDING,
+    RUNNING,
+    SHUTTING_DOWN,
+    TERMINATED,
+    Instance,
+    Move,
+    Order,
+    Reason,
+)
 from sandbox.cloud import Sandbox, sandbox, until
 
 
@@ -53,6 +65,15 @@ def test_a_machine_that_powers_itself_off_is_terminated(shared: Sandbox) -> None
     [id] = shared.run("#!/bin/sh\nshutdown -h now\n", InstanceInitiatedShutdownBehavior="terminate")
     until(lambda: shared.state(id) == "terminated")
     assert _shown(shared.client("ec2"), id)["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
+
+
+def test_when_an_end_was_asked_for_is_told_the_same_once_it_has_come() -> None:
+    order = Order("c5.large", 2, "x86_64", "ami-1", "us-east-1", "us-east-1a", "subnet-1", "vpc-1")
+    instance = Instance("i-1", order, "r-1", 0, 0.0, cast(Any, None), "", "", "")
+    for state, at in ((PENDING, 0.0), (RUNNING, 5.0), (SHUTTING_DOWN, 100.0), (TERMINATED, 160.0)):
+        instance.moves.append(Move(state, at, at, BY_USER if at >= 100 else Reason()))
+    told = [element(instance, move)["reason"] for move in instance.moves]
+    assert told == ["", "", *["User initiated (1970-01-01 00:01:40 GMT)"] * 2]
 
 
 def test_filters_choose_by_tag_and_state(shared: Sandbox) -> None:

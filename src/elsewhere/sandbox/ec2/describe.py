@@ -12,7 +12,7 @@ from elsewhere.sandbox.ec2 import wire
 from elsewhere.sandbox.ec2.run import profile_arn
 from elsewhere.sandbox.ec2.wire import Refusal
 from elsewhere.sandbox.fallback import ACCOUNT
-from elsewhere.sandbox.fleet import CODES, REMEMBERED, TERMINATED, Instance, Move
+from elsewhere.sandbox.fleet import CODES, REMEMBERED, SHUTTING_DOWN, TERMINATED, Instance, Move
 
 Seen = tuple[Instance, Move]
 
@@ -118,7 +118,7 @@ def element(instance: Instance, move: Move) -> dict[str, Any]:
         "instanceState": state(move),
         "privateDnsName": "" if move.state == TERMINATED else host,
         "dnsName": "",
-        "reason": _transition(move) if ended else "",
+        "reason": _transition(instance, move) if ended else "",
         "amiLaunchIndex": instance.number,
         "productCodes": [],
         "instanceType": order.type,
@@ -163,9 +163,10 @@ def state(move: Move) -> dict[str, Any]:
     return {"code": CODES[move.state], "name": move.state}
 
 
-def _transition(move: Move) -> str:
-    """The sentence in which EC2 puts why and when: tools read the moment out of it."""
-    when = stamp(move.at).replace("T", " ").replace("Z", " GMT")
+def _transition(instance: Instance, move: Move) -> str:
+    """The sentence in which EC2 puts why and when its end was asked for, which tools read out of it: also later."""
+    asked = instance.at(SHUTTING_DOWN)
+    when = stamp(move.at if asked is None else asked).replace("T", " ").replace("Z", " GMT")
     who = "User initiated" if move.reason.code.startswith("Client.User") else move.reason.code
     return f"{who} ({when})"
 
