@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -22,9 +22,8 @@ from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
 import elsewhere
-from elsewhere.config.home import home
 from elsewhere.errors import ConfigError, MissingExtra
-from elsewhere.ship.bundle import Bundle, pack, tree
+from elsewhere.ship.bundle import Bundle, kept, pack, tree
 
 AGENT = ("cffi", "cloudpickle", "cryptography", "msgspec", "platformdirs", "psutil")
 """What an agent imports, whatever its channel."""
@@ -63,7 +62,7 @@ def runtime(target: Target, also: Sequence[str] = ()) -> Bundle:
     installed, and the target is not like this machine. ConfigError: a package has no wheel for it.
     """
     names = sorted({*AGENT, *also})
-    return _kept("runtimes", _mark(target, names), lambda: _runtime(target, names))
+    return kept("runtimes", _mark(target, names), lambda: _runtime(target, names))
 
 
 def _runtime(target: Target, names: Sequence[str]) -> Bundle:
@@ -78,7 +77,7 @@ def _runtime(target: Target, names: Sequence[str]) -> Bundle:
 
 
 def _compiled(files: Mapping[str, Path], folder: Path) -> dict[str, Path]:
-    """What an interpreter makes of these before it runs them, as it lies beside them or is made now: no machine needs to.
+    """What an interpreter makes of these before it runs them, as it lies beside them or is made now: no machine has to.
     It is told to look at no times: both travel together. What this Python cannot read is nothing that we import."""
     found = {}
     for number, (name, path) in enumerate(files.items()):
@@ -101,20 +100,7 @@ def software(requirements: Sequence[str], target: Target) -> Bundle:
             return pack(tree(Path(folder)))
 
     facts = "\n".join([target.python, target.architecture, *requirements])
-    return _kept("software", sha256(facts.encode()).hexdigest(), make)
-
-
-def _kept(sort: str, mark: str, make: Callable[[], Bundle]) -> Bundle:
-    """That which was made under this mark before, if it is still there; else it is made."""
-    sheet = home() / "cache" / sort / mark
-    if sheet.exists():
-        found = Bundle(sheet.read_text(), home() / "cache" / "bundles" / f"{sheet.read_text()}.tar.gz")
-        if found.path.exists():
-            return found
-    bundle = make()
-    sheet.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    sheet.write_text(bundle.digest)
-    return bundle
+    return kept("software", sha256(facts.encode()).hexdigest(), make)
 
 
 def install(requirements: Sequence[str], target: Target, folder: Path, closed: bool = False) -> None:
@@ -159,7 +145,7 @@ def bringer(target: Target) -> Bundle | None:
 
     about = Path(found).stat()
     facts = f"{target.architecture} {found} {about.st_size} {about.st_mtime_ns}"
-    return _kept("uv", sha256(facts.encode()).hexdigest(), make)
+    return kept("uv", sha256(facts.encode()).hexdigest(), make)
 
 
 def platform_of(target: Target) -> str:
