@@ -148,6 +148,23 @@ def test_a_claim_that_is_not_current_is_left_aside() -> None:
     assert job.holdings.held() == []
 
 
+def test_of_many_claims_those_that_are_current_count_and_no_others() -> None:
+    """A retried task, one that has ended, one that was never handed out: each is left aside, the rest is held."""
+    job = Job(tasks=12)
+    job.machine("i-1")
+    assert len(job.take()) == 10
+    job.reported(2, 1)
+    job.reported(3, 1, Outcome.ERRORED)
+    with job.ledger.moving():
+        job.ledger.interrupt([4])
+    claims = [(n, 1) for n in range(1, 13)] + [(4, 2), (1, 2)]
+    good = [(1, 1), *((n, 1) for n in range(5, 11))]
+    assert job.claimed("i-1", *good) == good
+    assert job.holdings.held() == [(n, 1, "i-1") for n, _ in good]
+    assert job.claimed("i-2", *claims) == good, "what is current may be claimed by another, who has it now"
+    assert job.holdings.held() == [(n, 1, "i-2") for n, _ in good]
+
+
 def test_what_is_handed_out_and_in_nobodys_hands_is_sent_again_in_pages() -> None:
     job = Job(tasks=7)
     pairs = job.take()

@@ -104,3 +104,32 @@ def test_a_file_that_is_changed_while_it_is_read_is_named(
         bundle.pack({"data.bin": data})
     assert str(data) in refused.value.message
     assert not list((tmp_path / "home" / "cache" / "bundles").iterdir())
+
+
+def test_an_input_that_has_not_changed_is_not_packed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for k in range(3):
+        (data / f"{k}.dat").write_text(f"{k}")
+    packed: list[int] = []
+    pack = bundle.pack
+
+    def counted(files: dict[str, Path]) -> bundle.Bundle:
+        packed.append(len(files))
+        return pack(files)
+
+    monkeypatch.setattr(bundle, "pack", counted)
+    monkeypatch.setattr(bundle, "FINE", 1e6)
+    fresh = [bundle.given(data), bundle.given(data)]
+    assert packed == [3, 3], "it was written just now, and may be so again within the same tick of the clock"
+    monkeypatch.setattr(bundle, "COARSE", 0.0)
+    monkeypatch.setattr(bundle, "FINE", 0.0)
+    later = [bundle.given(data), bundle.given(data)]
+    assert packed == [3, 3, 3] and len({one.digest for one in fresh + later}) == 1
+    (data / "1.dat").write_text("x")
+    (data / "2.dat").chmod(0o755)
+    assert bundle.given(data) != later[0] and len(packed) == 4
+    later[0].path.unlink()
+    (data / "1.dat").write_text("1")
+    (data / "2.dat").chmod(0o644)
+    assert bundle.given(data) == later[0] and later[0].path.exists()

@@ -43,6 +43,17 @@ def test_requirements_become_exact_versions_with_all_that_they_need(tmp_path: Pa
     assert made.python == ""
 
 
+def test_what_was_named_exactly_is_not_resolved_again_and_all_else_is(tmp_path: Path, shop: Path) -> None:
+    exact, open_ = Environment(pip=("beta==1.5", "Alpha==1.0")), Environment(pip=("alpha",))
+    first = furnish(exact, FAR, tmp_path, sys.executable)
+    assert furnish(open_, FAR, tmp_path, sys.executable).fields["software"] == ("alpha==2.0",)
+    wheel(shop, "alpha", "3.0", "VALUE = 3\n")
+    for path in shop.glob("beta*"):
+        path.unlink()  # so that nobody could resolve it now
+    assert furnish(exact, FAR, tmp_path, sys.executable).fields["software"] == first.fields["software"]
+    assert furnish(open_, FAR, tmp_path, sys.executable).fields["software"] == ("alpha==3.0",)
+
+
 def test_a_file_of_requirements_may_refer_to_another(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("-r more.txt\n")
     (tmp_path / "more.txt").write_text("alpha>=2\n")

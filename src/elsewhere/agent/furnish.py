@@ -47,7 +47,7 @@ def furnish(charter: Charter, own: Path) -> JobSpec:
     venv = own / VENV
     python = venv / "bin" / "python"
     if not python.exists():
-        _run("environment", [sys.executable, "-m", "venv", "--without-pip", str(venv)])
+        _make(venv)
         _join(venv, [own / folder for folder in charter.software])
     env = {"VIRTUAL_ENV": str(venv), "PATH": f"{python.parent}:{os.environ.get('PATH', os.defpath)}"}
     if spec.setup:
@@ -86,6 +86,16 @@ def _inputs(spec: JobSpec, own: Path) -> tuple[Input, ...]:
         return fetched(spec.inputs, own / "fetched")
     except ElsewhereError as error:
         raise CannotFurnish("inputs", error.message) from error
+
+
+def _make(venv: Path) -> None:
+    """An empty virtual environment of our own interpreter."""
+    from venv import EnvBuilder
+
+    try:
+        EnvBuilder(symlinks=True).create(venv)
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        raise CannotFurnish("environment", str(error)) from error
 
 
 def _join(venv: Path, folders: Sequence[Path]) -> None:

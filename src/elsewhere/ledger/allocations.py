@@ -16,12 +16,17 @@ from elsewhere.errors import InvalidMove
 from elsewhere.ledger.hand_out import IN_DONE, deliveries, read_tally
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.ledger.questions import Questions
+from elsewhere.ledger.record import current
 from elsewhere.model.place import Allocation, Offer
 from elsewhere.model.reports import Claimed, Ended
 from elsewhere.model.resources import Resources
 from elsewhere.model.states import ALLOCATION_MOVES, AllocationMove, AllocationState, Outcome, TaskState, advance
 from elsewhere.model.task import Delivery
 
+_CLAIM = (
+    f"INSERT OR REPLACE INTO held SELECT ?1, ?2, ?3 WHERE ?2 = {current('?4')}"
+    " AND NOT EXISTS (SELECT 1 FROM done WHERE n = ?1)"
+)
 _BLAMED = json.dumps({"type": "MachineDied", "message": "its machine, which it had to itself, died under it"}).encode()
 _FAILED_ON = (
     "SELECT DISTINCT o.agent FROM done d JOIN output o ON o.n = d.n AND o.attempt = d.attempt WHERE d.state = ?"
@@ -108,6 +113,8 @@ class Holdings:
         A machine that crashed is counted against what it had, also when its claim is heard of afterwards.
         """
         gone, kept = self._gone(claim.agent), []
+        if gone is None and self._all_claimed(claim):
+            return list(claim.deliveries)
         for n, attempt in claim.deliveries:
             state, current, _, _ = self.ledger._current(n)
             if state is TaskState.HANDED_OUT and attempt == current:
@@ -117,6 +124,16 @@ class Holdings:
                 else:
                     self._bereave(n, gone.crashed)
         return kept
+
+    def _all_claimed(self, claim: Claimed) -> bool:
+        """Written down at once if all of them are current, as they mostly are; else none is."""
+        db, frontier = self.ledger.db, self.ledger._frontier
+        before, rows = db.total_changes(), [(n, attempt, claim.agent, frontier) for n, attempt in claim.deliveries]
+        db.execute("SAVEPOINT claimed")
+        db.executemany(_CLAIM, rows)
+        good = db.total_changes() - before == len(rows)
+        db.execute("RELEASE claimed" if good else "ROLLBACK TO claimed; RELEASE claimed")
+        return good
 
     def heard(self, reports: Iterable[Ended]) -> None:
         """Before these are recorded: nobody has them in hand any more, and a late one acquits."""

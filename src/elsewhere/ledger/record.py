@@ -12,12 +12,15 @@ from elsewhere.model.reports import Ended, Form
 from elsewhere.model.states import TASK_MOVES, Outcome, Tally, TaskMove, TaskState, Verdict, advance, next_move
 from elsewhere.model.task import RetryPolicy
 
-_CURRENT = (
-    "coalesce((SELECT CASE state WHEN 1 THEN attempt ELSE -1 END FROM open WHERE n = ?1),"
-    " nullif(?1 BETWEEN 1 AND ?9, 0))"
-)
-"""The number under which a task is handed out: that of its story, else 1 up to the frontier, else none."""
-_DONE = f"INSERT INTO done SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE ?3 = {_CURRENT} ON CONFLICT DO NOTHING"
+
+def current(frontier: str) -> str:
+    """The number under which task ?1 is handed out, if it has not ended: that of its story, else 1 up to the frontier,
+    which is this parameter, else none."""
+    story = "SELECT CASE state WHEN 1 THEN attempt ELSE -1 END FROM open WHERE n = ?1"
+    return f"coalesce(({story}), nullif(?1 BETWEEN 1 AND {frontier}, 0))"
+
+
+_DONE = f"INSERT INTO done SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE ?3 = {current('?9')} ON CONFLICT DO NOTHING"
 
 
 class Record(HandOut):

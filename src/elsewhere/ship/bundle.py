@@ -10,7 +10,8 @@ import hashlib
 import os
 import subprocess
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from elsewhere.hosts import private_directory
 
 MOST = 512 << 20
 """Bytes of code that travel without a word: more is a data set that was taken for code."""
+COARSE, FINE = 2.5, 0.1
+"""Seconds within which a file may change twice and bear the same time, where times are whole seconds, and elsewhere."""
 _NEVER = frozenset({"venv", "node_modules", "__pycache__"})
 """Folders that are no code, whatever is in them; hidden ones are none either."""
 _IGNORE = ".elsewhereignore"
@@ -58,8 +61,34 @@ def pack(files: Mapping[str, Path]) -> Bundle:
 
 
 def given(path: Path) -> Bundle:
-    """The archive of a file, or of a directory with all that is in it, under its own name."""
-    return pack(tree(path, f"{path.name}/") if path.is_dir() else {path.name: path})
+    """The archive of a file, or of a directory with all that is in it, under its own name.
+
+    What has not changed, by size and times, is not read again.
+    """
+    files = tree(path, f"{path.name}/") if path.is_dir() else {path.name: path}
+    about = {name: file.stat() for name, file in files.items()}
+    facts = [
+        f"{n} {s.st_size} {s.st_mode} {s.st_mtime_ns} {s.st_ctime_ns} {s.st_ino}" for n, s in sorted(about.items())
+    ]
+    newest = max((s.st_ctime_ns for s in about.values()), default=0)
+    coarse = newest % 1_000_000_000 == 0
+    if time.time_ns() - newest < (COARSE if coarse else FINE) * 1e9:
+        return pack(files)  # it may be written once more with the same times
+    return kept("given", hashlib.sha256("\n".join(facts).encode("utf-8", "surrogateescape")).hexdigest(),
+                lambda: pack(files))  # fmt: skip
+
+
+def kept(sort: str, mark: str, make: Callable[[], Bundle]) -> Bundle:
+    """That which was made under this mark before, if it is still there; else it is made."""
+    sheet = home() / "cache" / sort / mark
+    if sheet.exists():
+        found = Bundle(sheet.read_text(), home() / "cache" / "bundles" / f"{sheet.read_text()}.tar.gz")
+        if found.path.exists():
+            return found
+    bundle = make()
+    sheet.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    sheet.write_text(bundle.digest)
+    return bundle
 
 
 def code(roots: Mapping[str, Path], also: Mapping[str, Path] = {}) -> Bundle:

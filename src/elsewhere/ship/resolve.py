@@ -10,9 +10,14 @@ import json
 import re
 import subprocess
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
+from elsewhere.config.home import home
 from elsewhere.errors import ConfigError, UsageError
+from elsewhere.hosts import private_directory, write_whole
 from elsewhere.model.job import Environment
 from elsewhere.ship.runtime import Target, last_lines, platform_of, uv
 
@@ -54,7 +59,7 @@ def resolve(environment: Environment, target: Target, cwd: Path, interpreter: st
     asked = environment.pip
     file = _file(cwd / Path(asked).expanduser()) if isinstance(asked, str) else None
     lines = [*captured, *(asked if not isinstance(asked, str) else ())]
-    pins = _compile(lines, file, target, cwd) if lines or file else ()
+    pins = _compile(lines, file, target, cwd) if file else _exact(lines, target, cwd) if lines else ()
     return Resolved(target.python, pins, roots)
 
 
@@ -90,6 +95,19 @@ def _file(path: Path) -> Path:
             f"there is no file of requirements {path}", hint=f"did you mean {near[0]}?" if near else "pip: [numpy]"
         )
     return path
+
+
+def _exact(lines: list[str], target: Target, cwd: Path) -> tuple[str, ...]:
+    """As `_compile`. Where all that is needed was named with its version, the answer stays what it was."""
+    mark = sha256("\n".join([target.python, target.architecture, *lines]).encode()).hexdigest()
+    sheet = home() / "cache" / "resolved" / mark
+    if sheet.exists():
+        return tuple(sheet.read_text().splitlines())
+    pins = _compile(lines, None, target, cwd)
+    if {canonicalize_name(pin) for pin in pins} == {canonicalize_name(line.strip()) for line in lines}:
+        private_directory(sheet.parent)
+        write_whole(sheet, "\n".join(pins).encode())
+    return pins
 
 
 def _compile(lines: list[str], file: Path | None, target: Target, cwd: Path) -> tuple[str, ...]:

@@ -22,9 +22,8 @@ from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
 import elsewhere
-from elsewhere.config.home import home
 from elsewhere.errors import ConfigError, MissingExtra
-from elsewhere.ship.bundle import Bundle, pack, tree
+from elsewhere.ship.bundle import Bundle, kept, pack, tree
 
 AGENT = ("cffi", "cloudpickle", "cryptography", "msgspec", "platformdirs", "psutil")
 """What an agent imports, whatever its channel."""
@@ -65,13 +64,13 @@ def runtime(target: Target, also: Sequence[str] = ()) -> Bundle:
     installed, and the target is not like this machine. ConfigError: a package has no wheel for it.
     """
     names = sorted({*AGENT, *also})
-    return _kept("runtimes", _mark(target, names), lambda: _runtime(target, names, _LEFT_OUT, _wanted))
+    return kept("runtimes", _mark(target, names), lambda: _runtime(target, names, _LEFT_OUT, _wanted))
 
 
 def whole(target: Target, also: Sequence[str] = ()) -> Bundle:
     """The archive of all of us for this target, which can pack the archive of an agent itself. Else as `runtime`."""
     names = sorted({*WHOLE, *also} - ({"backports.zstd"} if target.python >= "3.14" else set()))
-    return _kept("controllers", _mark(target, names, ()), lambda: _runtime(target, names, (), lambda name: True))
+    return kept("controllers", _mark(target, names, ()), lambda: _runtime(target, names, (), lambda name: True))
 
 
 def _runtime(target: Target, names: Sequence[str], without: Sequence[str], wanted: Callable[[str], bool]) -> Bundle:
@@ -110,20 +109,7 @@ def software(requirements: Sequence[str], target: Target) -> Bundle:
             return pack(tree(Path(folder)))
 
     facts = "\n".join([target.python, target.architecture, *requirements])
-    return _kept("software", sha256(facts.encode()).hexdigest(), make)
-
-
-def _kept(sort: str, mark: str, make: Callable[[], Bundle]) -> Bundle:
-    """That which was made under this mark before, if it is still there; else it is made."""
-    sheet = home() / "cache" / sort / mark
-    if sheet.exists():
-        found = Bundle(sheet.read_text(), home() / "cache" / "bundles" / f"{sheet.read_text()}.tar.gz")
-        if found.path.exists():
-            return found
-    bundle = make()
-    sheet.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    sheet.write_text(bundle.digest)
-    return bundle
+    return kept("software", sha256(facts.encode()).hexdigest(), make)
 
 
 def install(requirements: Sequence[str], target: Target, folder: Path, closed: bool = False) -> None:
@@ -168,7 +154,7 @@ def bringer(target: Target) -> Bundle | None:
 
     about = Path(found).stat()
     facts = f"{target.architecture} {found} {about.st_size} {about.st_mtime_ns}"
-    return _kept("uv", sha256(facts.encode()).hexdigest(), make)
+    return kept("uv", sha256(facts.encode()).hexdigest(), make)
 
 
 def platform_of(target: Target) -> str:
