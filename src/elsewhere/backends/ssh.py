@@ -17,10 +17,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from elsewhere.backends.base import Condition, Connection, Finding, Ground, Launch, NativeId, Sighting, Traits
-from elsewhere.config.home import home
+from elsewhere.backends import seen, sheds
+from elsewhere.backends.base import Condition, Connection, Finding, Ground, Kept, Launch, NativeId, Sighting, Traits
 from elsewhere.errors import ConfigError, NotFound, PlaceError, Refused, UsageError
-from elsewhere.hosts import Ran, private_directory, write_whole
+from elsewhere.hosts import Ran
 from elsewhere.hosts.openssh import OpenSsh
 from elsewhere.model.place import Offer, Shape
 from elsewhere.model.resources import Resources
@@ -69,7 +69,7 @@ for name do
   ( set -C; : >pid ) 2>/dev/null && continue
   read -r pid <pid && kill -s $signal -- "-$pid" 2>/dev/null
 done; exit 0"""
-_HAS = 'echo "$base"; cd "$base/cache" && for key do [ -e "$key" ] && echo "$key"; done; exit 0'
+_HAS = 'echo "$base"; cd "$base/cache" && for key do [ -e "$key" ] && touch "$key" && echo "$key"; done; exit 0'
 _LOG = 'cd "$base/machines/$1" 2>/dev/null || exit 66; [ -e log ] || exit 0; exec tail -c "+$2" log'
 _FORGET = """\
 for name do [ -s "$base/machines/$name/ended" ] && rm -rf -- "$base/machines/$name"; done
@@ -90,12 +90,14 @@ exit 0"""
 @dataclass(frozen=True, slots=True)
 class SshSettings:
     """`hosts`: as you would type them behind ssh; `node[1-3,7]` stands for four. `slots`: tasks at a time on each host,
-    or `cpus`. `config`: a file to use in place of ~/.ssh/config. `directory`: ours there, below the home directory."""
+    or `cpus`. `config`: a file to use in place of ~/.ssh/config. `directory`: ours there, below the home directory.
+    `keep_days`: archives and environments that nothing has used for so long are removed there when a job ends."""
 
     hosts: Sequence[str] | str = ()
     slots: int | str = "cpus"
     config: str = ""
     directory: str = ".elsewhere"
+    keep_days: int = 30
 
 
 class Ssh:
@@ -171,10 +173,7 @@ class Ssh:
         for native in ids:
             if (key := native.rpartition(".")[2]) in self.hosts and _NATIVE.fullmatch(native):
                 by_host.setdefault(key, []).append(native)
-        done = self._each(lambda host: self._done(host, _STOP, *by_host[mark(host.name)]), by_host)
-        for error in done.values():
-            if isinstance(error, PlaceError):
-                raise error
+        self._answers(lambda host: self._done(host, _STOP, *by_host[mark(host.name)]), by_host)
 
     def logs(self, native_id: NativeId, start: int = 0) -> bytes:
         host = self._host(native_id)
@@ -209,7 +208,18 @@ class Ssh:
         by_host: dict[str, list[NativeId]] = {}
         for native in ids:
             by_host.setdefault(native.rpartition(".")[2], []).append(native)
-        self._each(lambda host: self._done(host, _FORGET, *by_host[mark(host.name)]), by_host)
+        days = str(self.settings.keep_days)
+        self._each(lambda host: self._done(host, sheds.AGE + _FORGET, days, *by_host[mark(host.name)]), by_host)
+
+    def environments(self) -> Sequence[Kept]:
+        found = self._answers(lambda host: list(sheds.read(host.name, self._done(host, sheds.LIST).out)))
+        return [kept for one in found for kept in one]
+
+    def discard(self, kept: Collection[Kept]) -> None:
+        by_host: dict[str, list[str]] = {}
+        for one in kept:
+            by_host.setdefault(mark(one.machine), []).append(one.mark)
+        self._answers(lambda host: self._done(host, sheds.DISCARD, *by_host[mark(host.name)]), by_host)
 
     def shell(self, native_id: NativeId, zone: str = "") -> Sequence[str]:
         """`native_id` may be a host's name, or empty where there is only one: the terminal begins in its home."""
@@ -231,8 +241,8 @@ class Ssh:
         return self.hosts[key]
 
     def _job(self, native: NativeId) -> str:
-        seen = self._recalled(native.rpartition(".")[2]).get(native)
-        return seen.labels.get("job", "") if seen else ""
+        last = self._recalled(native.rpartition(".")[2]).get(native)
+        return last.labels.get("job", "") if last else ""
 
     def _run(self, host: OpenSsh, text: str, *words: str, given: bytes = b"") -> Ran:
         return host.run(["sh", "-c", _BASE + text, "sh", self.settings.directory, *words], given, LIMIT)
@@ -259,6 +269,15 @@ class Ssh:
         with ThreadPoolExecutor(min(16, len(wanted)), "ssh") as pool:
             return dict(zip(wanted, pool.map(one, wanted), strict=True))
 
+    def _answers(self, call: Callable[[OpenSsh], T], keys: Collection[str] | None = None) -> list[T]:
+        """The same, where each of them must answer. PlaceError: the first that did not."""
+        found = []
+        for answer in self._each(call, keys).values():
+            if isinstance(answer, PlaceError):
+                raise answer
+            found.append(answer)
+        return found
+
     def _listed(self, keys: Collection[str]) -> list[Sighting]:
         found: list[Sighting] = []
         answers = self._each(lambda host: list(_sightings(self._done(host, _LIST).out)), keys)
@@ -280,15 +299,13 @@ class Ssh:
 
     def _recalled(self, key: str) -> dict[NativeId, Sighting]:
         if key not in self._known:
-            self._known[key] = _read(_record(key))
+            self._known[key] = seen.read(key)
         return self._known[key]
 
-    def _remember(self, key: str, seen: dict[NativeId, Sighting]) -> None:
-        if _plain(seen) != _plain(self._recalled(key)):
-            path = _record(key)
-            private_directory(path.parent)
-            write_whole(path, json.dumps(_plain(seen)).encode())
-        self._known[key] = seen
+    def _remember(self, key: str, found: dict[NativeId, Sighting]) -> None:
+        if found != self._recalled(key):
+            seen.write(key, found)
+        self._known[key] = found
 
 
 def spread(word: str) -> list[str]:
@@ -361,27 +378,3 @@ def _instant(text: str) -> datetime | None:
 
 def _unseen(last: Sighting, why: PlaceError) -> Sighting:
     return last if last.ended else replace(last, reason=f"no contact: {why.message}")
-
-
-def _record(key: str) -> Path:
-    return home() / "ssh" / f"{key}.json"
-
-
-def _plain(seen: Mapping[NativeId, Sighting]) -> dict[str, Any]:
-    return {
-        native: [one.condition.value, dict(one.labels), one.started and one.started.isoformat(),
-                 one.ended and one.ended.isoformat(), one.reason]
-        for native, one in seen.items()
-    }  # fmt: skip
-
-
-def _read(path: Path) -> dict[NativeId, Sighting]:
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    when = datetime.fromisoformat
-    return {
-        native: Sighting(native, Condition(state), labels, started and when(started), ended and when(ended), reason)
-        for native, (state, labels, started, ended, reason) in found.items()
-    }

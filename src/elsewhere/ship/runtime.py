@@ -6,6 +6,7 @@ the machine's Python is like ours; for another one uv fetches the same versions.
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import subprocess
@@ -57,7 +58,7 @@ def runtime(target: Target, also: Sequence[str] = ()) -> Bundle:
     installed, and the target is not like this machine. ConfigError: a package has no wheel for it.
     """
     names = sorted({*AGENT, *also})
-    return _kept("runtimes", _mark(target, names), lambda: _runtime(target, names))
+    return cached("runtimes", _mark(target, names), lambda: _runtime(target, names))
 
 
 def _runtime(target: Target, names: Sequence[str]) -> Bundle:
@@ -78,15 +79,17 @@ def software(requirements: Sequence[str], target: Target) -> Bundle:
             return pack(tree(Path(folder)))
 
     facts = "\n".join([target.python, target.architecture, *requirements])
-    return _kept("software", sha256(facts.encode()).hexdigest(), make)
+    return cached("software", sha256(facts.encode()).hexdigest(), make)
 
 
-def _kept(sort: str, mark: str, make: Callable[[], Bundle]) -> Bundle:
+def cached(sort: str, mark: str, make: Callable[[], Bundle]) -> Bundle:
     """That which was made under this mark before, if it is still there; else it is made."""
     sheet = home() / "cache" / sort / mark
     if sheet.exists():
         found = Bundle(sheet.read_text(), home() / "cache" / "bundles" / f"{sheet.read_text()}.tar.gz")
         if found.path.exists():
+            os.utime(found.path)  # its age is counted from its last use
+            os.utime(sheet)
             return found
     bundle = make()
     sheet.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -136,7 +139,25 @@ def bringer(target: Target) -> Bundle | None:
 
     about = Path(found).stat()
     facts = f"{target.architecture} {found} {about.st_size} {about.st_mtime_ns}"
-    return _kept("uv", sha256(facts.encode()).hexdigest(), make)
+    return cached("uv", sha256(facts.encode()).hexdigest(), make)
+
+
+def interpreter(target: Target) -> Bundle | None:
+    """The archive of a Python of this target, for machines that may fetch nothing; None: uv could not get one here."""
+    machine = {"arm64": "aarch64"}.get(target.architecture, target.architecture)
+    asked = f"cpython-{target.python}-linux-{machine}-gnu"
+
+    def make() -> Bundle:
+        with tempfile.TemporaryDirectory() as folder:
+            words = [uv(), "python", "install", "--quiet", "--no-bin", "--install-dir", folder, asked]
+            subprocess.run(words, capture_output=True, check=True)
+            [found] = [path for path in Path(folder).glob("cpython-*") if not path.is_symlink()]
+            return pack(tree(found))
+
+    try:
+        return cached("pythons", sha256(asked.encode()).hexdigest(), make)
+    except (MissingExtra, subprocess.CalledProcessError):
+        return None
 
 
 def platform_of(target: Target) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from elsewhere.ship import startup
+from elsewhere.ship import kept, startup
 
 KEPT = "kept"
 """In the agent's directory: on this machine a task has failed; what stands in it is the machine's term, in seconds."""
@@ -30,6 +30,8 @@ class Archive:
     """SHA-256 of its bytes, in hexadecimal digits: what does not match is not unpacked."""
     folder: str
     """Where it is unpacked, in the agent's directory."""
+    kept: str = ""
+    """It is not fetched where the environment of this mark is kept, of which it is a part (ship/kept.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class Bare:
     """With `bin/uv` in it: fetched only where there is no such Python, which it then brings."""
     log: str = ""
     """Where `send` puts what the boot has said if it fails: a key in the deposit; the machine's name is added to it."""
+    whole: Archive | None = None
+    """In place of uv: such a Python itself, which is kept where environments are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,8 @@ class BootText:
     bare: Bare | None = None
     share: int = 1
     """So many agents share the machine that it is booted on."""
+    builds: bool = False
+    """Only on a bare machine: it is furnished as a job's would be, and that is all (agent/furnish.py)."""
     startup: Startup | None = None
     """Only on a bare machine."""
     keep: timedelta = timedelta(0)
@@ -120,10 +126,10 @@ def _work(text: BootText, stop: str) -> str:
         return _agent(text, shlex.quote(text.python))
     ready = [text.bare.name, text.bare.fetch, _TAKE]
     if text.startup is None:
-        return _joined([*ready, *_brought(text.bare, text.bare.archives, stop)]) + _agent(text, '"$python"')
+        return _joined([*ready, *_brought(text, text.bare, text.bare.archives, stop)]) + _agent(text, '"$python"')
     words = {"ADDRESS": shlex.quote(text.address), "BORN": '"$(date +%s)"'}
     words.update({name.strip("-").upper(): word for name, word in _words(text).items()})
-    failed = [*_brought(text.bare, text.bare.archives[:1], "exit 74"),
+    failed = [*_brought(text, text.bare, text.bare.archives[:1], "exit 74"),
               f'"$python" -m elsewhere.agent {shlex.quote(text.address)} {_options(text)} '
               f'--failed "$status" --log {startup.LOG}']  # fmt: skip
     script = text.startup.script
@@ -134,6 +140,8 @@ def _work(text: BootText, stop: str) -> str:
 
 
 def _agent(text: BootText, python: str) -> str:
+    if text.builds:
+        return f'{python} -m elsewhere.agent.furnish "$HERE"\nstatus=$?\n'
     return f"{python} -m elsewhere.agent {shlex.quote(text.address)} {_options(text)}\nstatus=$?\n"
 
 
@@ -211,9 +219,11 @@ take() {
 }"""
 
 
-def _brought(bare: Bare, archives: Sequence[Archive], stop: str) -> list[str]:
+def _brought(text: BootText, bare: Bare, archives: Sequence[Archive], stop: str) -> list[str]:
     """Lines that fetch these archives, and find an interpreter for the first of them, or bring one."""
-    takes = [f"take {_named(archive)} || {stop}" for archive in archives]
+    kept_at = kept.beside(text.directory)
+    has = [f"[ -e {shlex.quote(f'{kept_at}/{one.kept}/{kept.WHOLE}')} ] || " if one.kept else "" for one in archives]
+    takes = [f"{there}take {_named(archive)} || {stop}" for there, archive in zip(has, archives, strict=True)]
     major, minor = bare.python.split(".")
     asks = f"import sys; sys.exit(sys.version_info[:2] != ({int(major)}, {int(minor)}))"
     find = (
@@ -225,6 +235,12 @@ def _brought(bare: Bare, archives: Sequence[Archive], stop: str) -> list[str]:
         bring = f'uv="$HERE/{bare.uv.folder}/bin/uv"; "$uv" python install --quiet {bare.python} && '
         bring += f'python=$("$uv" python find {bare.python})'
         lines.append(f'[ -n "$python" ] || {{ take {_named(bare.uv)} && {bring}; }} || {stop}')
+    if bare.whole is not None:
+        there = Archive(bare.whole.key, bare.whole.digest, f"{kept_at}/{bare.whole.folder}-{bare.whole.digest[:16]}")
+        bring = (
+            f'touch {shlex.quote(there.folder)} && python="$HERE"/{shlex.quote(there.folder)}/bin/python{bare.python}'
+        )
+        lines.append(f'[ -n "$python" ] || {{ take {_named(there)} && {bring}; }} || {stop}')
     lines.append(
         f"[ -n \"$python\" ] || {{ echo 'elsewhere: there is no Python {bare.python} here' >&2; false; }} || {stop}"
     )
