@@ -237,9 +237,9 @@ def _brought(text: BootText, bare: Bare, archives: Sequence[Archive], stop: str)
         lines.append(f'[ -n "$python" ] || {{ take {_named(bare.uv)} && {bring}; }} || {stop}')
     if bare.whole is not None:
         there = Archive(bare.whole.key, bare.whole.digest, f"{kept_at}/{bare.whole.folder}-{bare.whole.digest[:16]}")
-        bring = (
-            f'touch {shlex.quote(there.folder)} && python="$HERE"/{shlex.quote(there.folder)}/bin/python{bare.python}'
-        )
+        # its true path: environments that are made by it outlive this directory
+        found = f"python=$(cd {shlex.quote(there.folder)} && pwd -P)/bin/python{bare.python}"
+        bring = f"touch {shlex.quote(there.folder)} && {found}"
         lines.append(f'[ -n "$python" ] || {{ take {_named(there)} && {bring}; }} || {stop}')
     lines.append(
         f"[ -n \"$python\" ] || {{ echo 'elsewhere: there is no Python {bare.python} here' >&2; false; }} || {stop}"
