@@ -118,3 +118,21 @@ def test_a_container_that_cannot_be_is_refused_before_anything_is_made(
 ) -> None:
     with pytest.raises(UsageError, match=said):
         furnishing.furnish(given, Place(on, on), tmp_path, sys.executable)
+
+
+def test_what_may_fetch_nothing_is_not_asked_for_packages_of_the_system(tmp_path: Path) -> None:
+    given = Environment(apt=("libgomp1",), offline=True)
+    with pytest.raises(UsageError, match="the environment is offline"):
+        furnishing.furnish(given, Place("ssh", "ssh"), tmp_path, sys.executable)
+
+
+def test_inputs_by_url_are_fetched_here_for_machines_that_may_fetch_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from elsewhere.ship import inputs
+
+    monkeypatch.setattr(inputs, "_from_web", lambda url, to: to.write_text(url) and "digest")
+    found = furnishing.files(["http://host/x.txt"], (), Place("ssh", "ssh"), tmp_path, Environment(offline=True))
+    assert Path(found["inputs"][0].source).read_text() == "http://host/x.txt"
+    plain = furnishing.files(["http://host/x.txt"], (), Place("ssh", "ssh"), tmp_path)
+    assert plain["inputs"][0].source == "http://host/x.txt"

@@ -290,7 +290,7 @@ def test_installing_twice_adds_one_line(shell: Shell, tmp_path: Path) -> None:
 
 
 def test_json_is_json(shell: Shell) -> None:
-    assert json.loads(shell("clean", "--json").out) == {"removed": [], "bytes": 0, "kept": 0}
+    assert json.loads(shell("clean", "--json").out) == {"removed": [], "bytes": 0, "kept": 0, "environments": []}
 
 
 def test_inputs_are_found_and_outputs_come_into_a_folder_for_each_task(shell: Shell) -> None:

@@ -150,15 +150,24 @@ def test_an_environment_s_own_directory_gives_what_is_installed_there(tmp_path: 
     (venv / "conda-meta" / "python-3.html.json").write_text("{}")
     found = environment(tmp_path, env_conda="venv")
     assert (found.python, found.pip) == (".".join(map(str, sys.version_info[:2])), ("alpha==1.5",))
-    (venv / "conda-meta" / "gsl-2.json").write_text("{}")
-    with pytest.raises(CloudRunError, match="cannot be given packages of conda yet, and venv has 1"):
-        environment(tmp_path, env_conda="venv")
+    (venv / "conda-meta" / "python-3.html.json").unlink()
+    (venv / "conda-meta" / "gsl-2.json").write_text(
+        f'{{"name": "gsl", "url": "https://c/gsl", "sha256": "{"a" * 64}"}}'
+    )
+    found = environment(tmp_path, env_conda="venv")
+    assert (found.conda, found.pip) == ((f"https://c/gsl#{'a' * 64}",), ("alpha==1.5",))
+
+
+def test_packages_of_conda_travel_as_they_are_asked_for(tmp_path: Path) -> None:
+    assert environment(tmp_path, env_conda=["gsl", "python=3.11"]).conda == ("gsl", "python=3.11")
+    (tmp_path / "environment.yml").write_text("channels: [mine]\ndependencies: [gsl, {pip: [scipy]}]\n")
+    found = environment(tmp_path, env_conda="environment.yml", env_pypi=["numpy"])
+    assert (found.conda, found.channels, found.pip) == (("gsl",), ("mine",), ("numpy", "scipy"))
 
 
 @pytest.mark.parametrize(
     ("over", "said"),
     [
-        ({"env_conda": ["gsl", "python"]}, "cannot be given packages of conda yet, such as gsl"),
         ({"env_conda": "no.yml"}, "env_conda: there is no no.yml"),
         ({"env_pypi": "no.txt"}, "env_pypi: there is no no.txt"),
         ({"env_pypi": "."}, "env_pypi: . is no environment"),

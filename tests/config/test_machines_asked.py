@@ -179,9 +179,14 @@ def test_a_wrong_key_of_an_environment_has_its_line(text: str, said: str) -> Non
     assert caught.value.faults[0].startswith("elsewhere.yaml:" + said), caught.value.faults
 
 
-def test_an_environment_that_says_what_means_nothing_yet_is_refused_when_it_is_used() -> None:
-    from elsewhere.errors import UsageError
+def test_an_environment_has_the_name_of_its_entry_and_all_that_stands_there() -> None:
+    from elsewhere.model.job import Environment
 
-    found = written("environments: {boxed: {conda: 'environment.yml'}}\n")
-    with pytest.raises(UsageError, match="has conda, which this version cannot do yet"):
-        found.environment("boxed")
+    found = written(
+        "environments: {all: {conda: environment.yml, channels: conda-forge, julia: '1.10', prefix: /opt/x, "
+        "offline: true}}\n"
+    ).environment("all")
+    assert found.name == "all"
+    assert found == Environment(
+        conda="environment.yml", channels=("conda-forge",), julia="1.10", prefix="/opt/x", offline=True
+    )

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from elsewhere.agent.boot import Boot
-from elsewhere.agent.furnish import CannotFurnish, furnish
+from elsewhere.agent.furnish import furnish
+from elsewhere.agent.steps import CannotFurnish
 from elsewhere.errors import UsageError
 from elsewhere.ledger import tables
 from elsewhere.model.job import Box, Entry, Found, JobSpec, Mount

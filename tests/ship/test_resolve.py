@@ -13,7 +13,7 @@ from elsewhere.errors import ConfigError, UsageError
 from elsewhere.model.job import Environment
 from elsewhere.model.place import Place
 from elsewhere.ship import resolve
-from elsewhere.ship.runtime import own
+from elsewhere.ship.runtime import own, uv
 from ship.wheels import wheel
 
 BETA = "import alpha\ndef main():\n    print('beta', alpha.VALUE)\n"
@@ -145,3 +145,35 @@ def test_capture_takes_what_an_interpreter_has_and_its_sources(tmp_path: Path, s
     assert (pins, roots) == (("alpha==2.0",), (str(sources),))
     far = furnish(Environment(capture=True), FAR, tmp_path, made.python)
     assert (far.fields["software"], far.path) == (("alpha==2.0",), (str(sources),))
+
+
+def test_a_lock_file_is_taken_at_its_word(tmp_path: Path) -> None:
+    (tmp_path / "pylock.toml").write_text(
+        'lock-version = "1.0"\n[[packages]]\nname = "alpha"\nversion = "1.0"\n'
+        '[[packages]]\nname = "gone"\nversion = "9"\nmarker = "sys_platform == \'win32\'"\n'
+    )
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "mine"\nversion = "0"\nrequires-python = ">=3.9"\ndependencies = ["alpha<2"]\n'
+    )
+    subprocess.run([uv(), "lock", "--quiet", "--project", tmp_path], check=True)
+    for name in ("pylock.toml", "uv.lock"):
+        made = furnish(Environment(pip=name), FAR, tmp_path, sys.executable)
+        assert made.fields["software"] == ("alpha==1.0",)
+    with pytest.raises(ConfigError, match="is no lock file"):
+        furnish(Environment(pip="pyproject.toml"), FAR, tmp_path, sys.executable)
+
+
+def test_a_wheel_that_there_is_not_for_the_machines_is_named(tmp_path: Path, shop: Path) -> None:
+    wheel(shop, "delta", "1.0", "VALUE = 1\n").rename(shop / "delta-1.0-cp39-cp39-macosx_11_0_arm64.whl")
+    for machine in ("x86_64", "arm64"):
+        with pytest.raises(ConfigError, match="delta") as caught:
+            furnish(Environment(pip=("delta",)), FAR, tmp_path, sys.executable, architecture=machine)
+        assert machine in caught.value.message and "wheel" in caught.value.message
+
+
+def test_what_cannot_be_imported_for_want_of_a_library_is_said_when_it_is_built(tmp_path: Path, shop: Path) -> None:
+    wheel(shop, "needy", "1.0", "raise ImportError('libnone.so.1: cannot open shared object file')\n")
+    wheel(shop, "moody", "1.0", "raise RuntimeError('not without a display')\n")
+    furnish(Environment(pip=("moody",)), HERE, tmp_path, sys.executable)
+    with pytest.raises(ConfigError, match=r"needy: libnone\.so\.1"):
+        furnish(Environment(pip=("needy",)), HERE, tmp_path, sys.executable)

@@ -292,3 +292,51 @@ def test_two_jobs_that_boot_at_the_same_moment_share_it(tmp_path: Path) -> None:
     assert [process.wait(60) for process in booting] == [0] * 4
     [kept] = (tmp_path / "ca che" / "unpacked").iterdir()
     assert sorted(path.name for path in kept.iterdir()) == [".whole", "elsewhere"]
+
+
+def packed(folder: Path, key: str, files: dict[str, str]) -> Archive:
+    """An archive of these in `folder`, under the last part of its key; programs all."""
+    import hashlib
+    import io
+    import tarfile
+
+    path = folder / key.rpartition("/")[2]
+    with tarfile.open(path, "w:gz") as tar:
+        for name, text in files.items():
+            about = tarfile.TarInfo(name)
+            about.size, about.mode = len(text), 0o755
+            tar.addfile(about, io.BytesIO(text.encode()))
+    return Archive(key, hashlib.sha256(path.read_bytes()).hexdigest(), path.name.partition(".")[0])
+
+
+def test_a_machine_that_may_fetch_nothing_is_sent_a_python_which_is_kept(tmp_path: Path) -> None:
+    fetch = f'fetch() {{ echo "$1" >>{tmp_path}/asked; cp {tmp_path}/"${{1##*/}}" "$2"; }}'
+    text = bare(tmp_path, BARE, fetch, version="2.4")
+    assert text.bare is not None
+    base = os.path.realpath(sys.executable)
+    python = packed(tmp_path, "bundles/python.tar.gz", {"bin/python2.4": f'#!/bin/sh\nexec {base} "$@"\n'})
+    (tmp_path / "it's.tar.gz").symlink_to("kept.tar.gz")
+    text = replace(text, bare=replace(text.bare, whole=python))
+    for job in ("job-1", "job-2"):
+        status, said = boot(replace(text, directory=f".elsewhere/jobs/{job}"), tmp_path)
+        assert status == 0, said
+        assert f"\n{tmp_path}/.elsewhere/jobs/{job} [" in said
+        assert f"the agent begins, with {tmp_path}/.elsewhere/environments/python-" in said, "it outlives the job"
+    [kept] = (tmp_path / ".elsewhere" / "environments").iterdir()
+    assert kept.name == f"python-{python.digest[:16]}"
+    assert (tmp_path / "asked").read_text().splitlines().count("bundles/python.tar.gz") == 1
+
+
+def test_what_an_environment_is_made_of_is_not_fetched_where_it_is_kept(tmp_path: Path) -> None:
+    fetch = f'fetch() {{ echo "$1" >>{tmp_path}/asked; cp {tmp_path}/"${{1##*/}}" "$2"; }}'
+    text = bare(tmp_path, BARE, fetch)
+    assert text.bare is not None
+    (tmp_path / "it's.tar.gz").symlink_to("kept.tar.gz")
+    parts = [replace(packed(tmp_path, f"bundles/{name}.tar.gz", {"x": name}), kept=name) for name in ("a", "b")]
+    there = tmp_path / ".elsewhere" / "environments" / "a"
+    there.mkdir(parents=True)
+    (there / ".whole").touch()
+    text = replace(text, bare=replace(text.bare, archives=(*text.bare.archives, *parts)))
+    status, said = boot(text, tmp_path)
+    assert status == 0, said
+    assert (tmp_path / "asked").read_text().splitlines() == ["bundles/it's.tar.gz", "bundles/b.tar.gz"]

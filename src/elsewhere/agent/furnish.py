@@ -6,29 +6,20 @@ A step that fails is told with its own last lines, and the machine goes. What is
 from __future__ import annotations
 
 import os
-import subprocess
+import shutil
 import sys
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from elsewhere.agent import environments
 from elsewhere.agent.boot import Boot
+from elsewhere.agent.steps import CannotFurnish, take
 from elsewhere.errors import ElsewhereError
 from elsewhere.model.job import Box, Input, JobSpec
-from elsewhere.ship.charter import Charter
+from elsewhere.ship import built, prefix
+from elsewhere.ship.charter import Charter, unpack
 
-LIMIT = 900.0
-"""Seconds for each step: the dead man's switch stands at twenty minutes until the agent lives."""
-LINES = 12
-VENV = "environment"
-
-
-class CannotFurnish(Exception):
-    """A step failed; `said` are its last lines."""
-
-    def __init__(self, step: str, said: str) -> None:
-        super().__init__(f"{step}: {said}")
-        self.step, self.said = step, said
+_PROXIES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
 
 
 def furnish(charter: Charter, own: Path) -> JobSpec:
@@ -37,23 +28,20 @@ def furnish(charter: Charter, own: Path) -> JobSpec:
     if spec.cwd:
         Path(spec.cwd).mkdir(parents=True, exist_ok=True)  # an archive of no files makes no directory
     if spec.resources.gpus:
-        _run("gpus", ["nvidia-smi"])  # a driver that does not work is seen here, not by each task
+        take("gpus", ["nvidia-smi"])  # a driver that does not work is seen here, not by each task
     if spec.apt:
-        _install(spec.apt)
+        _install(spec)
     if spec.box is not None:
         return replace(spec, box=_settled(spec, own))
-    if not (spec.software or spec.setup):
-        return spec
-    venv = own / VENV
-    python = venv / "bin" / "python"
-    if not python.exists():
-        _make(venv)
-        _join(venv, [own / folder for folder in charter.software])
-    env = {"VIRTUAL_ENV": str(venv), "PATH": f"{python.parent}:{os.environ.get('PATH', os.defpath)}"}
+    folder = environments.ready(charter, own)
+    env = {} if folder is None else prefix.variables(folder)
+    if spec.julia is not None:
+        env = prefix.joined(env, environments.julia(charter, own))
     if spec.setup:
         told = {**os.environ, **env, **spec.env}
-        _run("setup", ["/bin/sh", "-ex"], told, spec.cwd or str(own), "\n".join(spec.setup) + "\n")
-    return replace(spec, python=str(python), env={**env, **spec.env})
+        take("setup", ["/bin/sh", "-ex"], told, spec.cwd or str(own), "\n".join(spec.setup) + "\n")
+    python = "" if folder is None else prefix.python_of(folder)
+    return replace(spec, python=python or spec.python, env={**env, **spec.env})
 
 
 def _settled(spec: JobSpec, own: Path) -> Box:
@@ -88,54 +76,32 @@ def _inputs(spec: JobSpec, own: Path) -> tuple[Input, ...]:
         raise CannotFurnish("inputs", error.message) from error
 
 
-def _make(venv: Path) -> None:
-    """An empty virtual environment of our own interpreter."""
-    from venv import EnvBuilder
+def _install(spec: JobSpec) -> None:
+    """Packages of the system that are not there, through the proxy that the job's variables name, if they do."""
+    wanted = [one for one in spec.apt if "=" in one or built.missing([one])]
+    if not wanted:
+        return
+    if os.geteuid() and shutil.which("sudo") is None:
+        raise CannotFurnish("apt", f"there is no {' and no '.join(wanted)} here, and we are not root")
+    proxies = {name: value for name, value in spec.env.items() if name.lower() in _PROXIES}
+    keep = [f"--preserve-env={','.join(proxies)}"] if proxies else []
+    as_root = [] if os.geteuid() == 0 else ["sudo", "-n", *keep]
+    env = {**os.environ, **proxies, "DEBIAN_FRONTEND": "noninteractive"}
+    take("apt", [*as_root, "apt-get", "-q", "update"], env)
+    take("apt", [*as_root, "apt-get", "-q", "install", "-y", "--no-install-recommends", "--", *wanted], env)
 
+
+def main(own: Path) -> int:
+    """`python -m elsewhere.agent.furnish DIRECTORY`: furnish this machine as the charter there says."""
+    os.environ.pop("PYTHONPATH", None)
+    charter = unpack((own / "charter" / "charter").read_bytes())
     try:
-        EnvBuilder(symlinks=True).create(venv)
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
-        raise CannotFurnish("environment", str(error)) from error
+        furnish(replace(charter, spec=charter.there(own, sys.executable)), own)
+    except CannotFurnish as error:
+        print(f"elsewhere: it cannot be built: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
 
 
-def _join(venv: Path, folders: Sequence[Path]) -> None:
-    """The unpacked software, into a virtual environment: importable, and its programs with the right first line."""
-    [site] = (venv / "lib").glob("python*/site-packages")
-    lines = [f"import site; site.addsitedir({str(folder)!r})\n" for folder in folders]
-    (site / "elsewhere-software.pth").write_text("".join(lines))
-    for program in [file for folder in folders for file in (folder / "bin").glob("*") if file.is_file()]:
-        data, target = program.read_bytes(), venv / "bin" / program.name
-        head, newline, rest = data.partition(b"\n")
-        if target.exists():
-            continue
-        if head.startswith(b"#!") and b"python" in head:
-            data = b"#!" + os.fsencode(venv / "bin" / "python") + newline + rest
-        target.write_bytes(data)
-        target.chmod(0o700)
-
-
-def _install(packages: Sequence[str]) -> None:
-    as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    _run("apt", [*as_root, "apt-get", "-q", "update"], env)
-    _run("apt", [*as_root, "apt-get", "-q", "install", "-y", "--no-install-recommends", "--", *packages], env)
-
-
-def _run(
-    step: str, words: Sequence[str], env: Mapping[str, str] | None = None, cwd: str | None = None, given: str = ""
-) -> None:
-    """Its output also goes to our own, which is the boot's."""
-    try:
-        done = subprocess.run(
-            words, env=env, cwd=cwd, input=given.encode(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            timeout=LIMIT, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as error:
-        raise CannotFurnish(step, f"it took longer than {LIMIT / 60:.0f} minutes") from error
-    except OSError as error:
-        raise CannotFurnish(step, f"{words[0]}: {error.strerror}") from error
-    sys.stderr.buffer.write(done.stdout)
-    sys.stderr.flush()
-    if done.returncode:
-        last = done.stdout.decode(errors="replace").strip().splitlines()[-LINES:]
-        raise CannotFurnish(step, "\n".join([*last, f"exit status {done.returncode}"]))
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from elsewhere.agent.claims import Ways
-from elsewhere.agent.furnish import CannotFurnish, furnish
+from elsewhere.agent.furnish import furnish
 from elsewhere.agent.join import FarChannel, JobKey, Joining, Process
 from elsewhere.agent.outflow import InTurns, Outflow
 from elsewhere.agent.runner import Boot, Slots, recover
+from elsewhere.agent.steps import CannotFurnish
 from elsewhere.channels.door import Lent
 from elsewhere.channels.registry import join
 from elsewhere.errors import ElsewhereError

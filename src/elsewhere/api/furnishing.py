@@ -5,7 +5,6 @@ Starts nothing.
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,25 +24,22 @@ _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*(=[\w.+:~-]+)?")
 
 @dataclass(frozen=True, slots=True)
 class Furnished:
-    """`python`: the interpreter of tasks, where it is here. `fields`: of the JobSpec. `path`: sources besides."""
+    """`python`: the interpreter of tasks, where it is here. `fields`: of the JobSpec. `path`: sources besides.
+    `minor`: the version of that interpreter, where conda brings it. `env`: what `activate` would set here."""
 
     python: str = ""
     fields: Mapping[str, Any] = field(default_factory=dict)
     path: tuple[str, ...] = ()
-
-    @property
-    def env(self) -> dict[str, str]:
-        """What `activate` would set, where the interpreter is here."""
-        if not self.python:
-            return {}
-        programs = Path(self.python).parent
-        return {"VIRTUAL_ENV": str(programs.parent), "PATH": f"{programs}:{os.environ.get('PATH', os.defpath)}"}
+    minor: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
-def files(inputs: Sequence[str], outputs: Sequence[str], place: Place, cwd: Path) -> dict[str, Any]:
+def files(
+    inputs: Sequence[str], outputs: Sequence[str], place: Place, cwd: Path, environment: Environment | None = None
+) -> dict[str, Any]:
     """Inputs and outputs, as fields of a JobSpec; empty: there are none. UsageError: what is wrong with them.
 
-    Where the place is this machine, what URLs name is fetched now.
+    Where the place is this machine, or its machines may fetch nothing, what URLs name is fetched now.
     """
     if not inputs and not outputs:
         return {}
@@ -51,7 +47,7 @@ def files(inputs: Sequence[str], outputs: Sequence[str], place: Place, cwd: Path
     from elsewhere.ship import inputs as given
 
     found = given.read(inputs, cwd)
-    if _sees_our_files(place):
+    if _sees_our_files(place) or (environment is not None and environment.offline):
         found = given.fetched(found, home() / "cache" / "inputs")
     return {"inputs": found, "outputs": given.globs(outputs)}
 
@@ -96,7 +92,7 @@ def _boxed(environment: Environment, place: Place, cwd: Path, architecture: str)
     """In a container: settled now where the place is this machine; of an image file it is seen here what it is for."""
     from elsewhere.ship import archives, containers, images
 
-    software = [name for name in ("python", "pip", "apt", "setup", "capture") if getattr(environment, name)]
+    software = _asked(environment, "python", "pip", "conda", "julia", "prefix", "apt", "setup", "capture")
     if software:
         raise UsageError(
             f"an image and {' and '.join(software)} are one too many: an image brings its own software",
@@ -127,17 +123,35 @@ def resolved(
     from elsewhere.ship import built, resolve
     from elsewhere.ship.runtime import Target
 
+    _refuse(environment, place)
+    wanted = resolve.minor(environment.python)
+    here = _sees_our_files(place)
+    if here:
+        built.check_here(environment.apt)
+    processors = _processors(place, architecture)
+    target = Target(wanted or version or minor(), processors)
+    return resolve.resolve(environment, target, cwd, interpreter, here), processors
+
+
+def _refuse(environment: Environment, place: Place) -> None:
+    """UsageError: it asks for what does not go together."""
     if environment.mounts or environment.runtime or environment.runtime_options:
         raise UsageError("mounts, runtime and runtime-options belong to an image, and the environment has none")
     for package in environment.apt:
         if not _PACKAGE.fullmatch(package):
             raise UsageError(f"environment: {package!r} is no name of a package of the system")
-    wanted = resolve.minor(environment.python)
-    if _sees_our_files(place):
-        built.check_here(environment.apt)
-    processors = _processors(place, architecture)
-    target = Target(wanted or version or minor(), processors)
-    return resolve.resolve(environment, target, cwd, interpreter), processors
+    if environment.prefix and (more := _asked(environment, "python", "pip", "conda", "capture")):
+        raise UsageError(f"an environment that is there (prefix) and {' and '.join(more)} are one too many",
+                         hint="What is there stays as it is.")  # fmt: skip
+    if environment.prefix and not _sees_our_files(place) and not environment.prefix.startswith(("/", "~")):
+        raise UsageError(f"prefix: {environment.prefix} is no path on another machine", hint="Write /... or ~/...")
+    if environment.offline and environment.apt and not _sees_our_files(place):
+        raise UsageError("the environment is offline, and packages of the system (apt) come from the network",
+                         hint="Have them installed there, or leave out `offline`.")  # fmt: skip
+
+
+def _asked(environment: Environment, *names: str) -> list[str]:
+    return [name for name in names if getattr(environment, name)]
 
 
 def furnish(
@@ -151,10 +165,30 @@ def furnish(
         return _boxed(environment, place, cwd, _processors(place, architecture))
     found, _ = resolved(environment, place, cwd, interpreter, version, architecture)
     if _sees_our_files(place):
-        from elsewhere.ship import built
+        return _here(environment, found, interpreter, cwd)
+    from elsewhere.ship import conda
 
-        python = built.build(found.pins, environment.setup, environment.python or interpreter, cwd)
-        return Furnished(python, path=found.path)
-    fields = {"software": found.pins, "python_version": found.python, "apt": environment.apt,
-              "setup": environment.setup}  # fmt: skip
-    return Furnished("", fields, found.path)
+    # our agent runs by a Python of its own where conda brings that of tasks
+    python = "" if found.conda or environment.prefix else found.python
+    brought = {"conda": found.conda, "prefix": environment.prefix, "julia": found.julia}
+    fields = {"software": found.pins, "python_version": python, "apt": environment.apt, "setup": environment.setup,
+              "environment": environment.name, "offline": environment.offline, **brought}  # fmt: skip
+    return Furnished("", fields, found.path, conda.python_of(found.conda))
+
+
+def _here(environment: Environment, found: Resolved, interpreter: str, cwd: Path) -> Furnished:
+    from elsewhere.config.home import home
+    from elsewhere.ship import built, conda, julia, kept, prefix
+
+    env, python = {}, ""
+    if environment.prefix:
+        folder = prefix.given(environment.prefix)
+        built.set_up(folder, environment.setup, cwd)
+        env, python = prefix.variables(folder), prefix.python_of(folder)
+    elif found.julia is None or found.pins or found.conda or environment.setup or environment.python:
+        folder = built.build(found, environment.setup, environment.python or interpreter, cwd, environment.name)
+        env, python = prefix.variables(folder), prefix.python_of(folder)
+    if found.julia is not None:
+        base = home() / kept.FOLDER
+        env = prefix.joined(env, julia.ready(found.julia, julia.Given(base, offline=environment.offline)))
+    return Furnished(python, {}, found.path, conda.python_of(found.conda), env)

@@ -140,7 +140,7 @@ class Options:
         """What environment, inputs and outputs come to: the interpreter, paths, and fields of the job."""
         from elsewhere.api import furnishing
 
-        files = furnishing.files(self.inputs, self.outputs, place, directory)
+        files = furnishing.files(self.inputs, self.outputs, place, directory, self.environment)
         if self.environment is None:
             return "", (), files
         python = self.environment.python
@@ -153,6 +153,11 @@ class Options:
         interpreter = self.python or sys.executable
         made = furnishing.furnish(self.environment, place, directory, interpreter, "", architecture)
         furnishing.check_kind(made, entry.kind)
+        if entry.kind == "call" and made.minor not in ("", furnishing.minor()):
+            raise UsageError(
+                f"calls go to a Python of this one's minor version ({furnishing.minor()}), not to conda's {made.minor}",
+                hint=f"conda: [python={furnishing.minor()}, ...]",
+            )
         return made.python, made.path, {**files, **made.fields, "env": {**made.env, **dict(self.env)}}
 
     @property

@@ -192,6 +192,38 @@ class Shares(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An environment that jobs share on a machine of a place (ship/kept.py). `about`: what is in it."""
+
+    machine: str
+    mark: str
+    about: Mapping[str, Any]
+    bytes: int
+    used: datetime
+    """When a job last began to use it."""
+    busy: bool = False
+    """A job that is there may be using it."""
+    path: str = ""
+    """Of it, where the machine is this one."""
+
+
+@runtime_checkable
+class Keeps(Protocol):
+    """A place whose machines stay, and keep environments for the jobs to come."""
+
+    def environments(self) -> Sequence[Kept]:
+        """All of them. Twice: may differ. Waits for the machines' answers; PlaceError: one of them gave none."""
+        ...
+
+    def discard(self, kept: Collection[Kept]) -> None:
+        """Remove these, but for those that a job has begun to use meanwhile. Twice, or already gone: harmless.
+
+        Unreachable: some may be gone. Waits.
+        """
+        ...
+
+
 class Distant(Protocol):
     """A place whose machines do not see our files."""
 

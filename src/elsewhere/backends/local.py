@@ -19,7 +19,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import ClassVar
 
-from elsewhere.backends.base import Condition, Finding, Launch, NativeId, Sighting, Traits
+from elsewhere.backends import sheds
+from elsewhere.backends.base import Condition, Finding, Kept, Launch, NativeId, Sighting, Traits
 from elsewhere.config.home import home
 from elsewhere.errors import AccessDenied, NotFound, Refused, StateError
 from elsewhere.hosts import private_directory, write_whole
@@ -146,6 +147,12 @@ class Local:
             machines = [native for native in self._recorded() if native.rpartition(".")[0] == launch]
             if all(s is None or s.ended for s in map(self._see, machines)):
                 shutil.rmtree(self.directory / launch, ignore_errors=True)
+
+    def environments(self) -> Sequence[Kept]:
+        return list(sheds.here(home() / "environments"))
+
+    def discard(self, kept: Collection[Kept]) -> None:
+        sheds.remove(kept)
 
     # --- within
 

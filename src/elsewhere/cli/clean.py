@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 COMMAND = Command(
     "clean",
     about="Removes jobs that are over and older than they are kept (`keep:` of the settings, 30 days unless it says\n"
-    "otherwise). Jobs that run, or that `elsewhere resume` could go on with, are never removed.",
+    "otherwise). Jobs that run, or that `elsewhere resume` could go on with, are never removed.\n"
+    "Environments and archives here that nothing has used for 30 days go, too.",
     options=[
         Option(
             "--older-than",
@@ -40,6 +41,9 @@ COMMAND = Command(
 )
 
 
+UNUSED = timedelta(days=30)
+
+
 def main(asked: SimpleNamespace) -> int:
     from elsewhere import session
     from elsewhere.config import load
@@ -55,10 +59,24 @@ def main(asked: SimpleNamespace) -> int:
             gone.append({key: value for key, value in row.items() if key not in ("over", "keep", "directory")})
         except ElsewhereError as error:  # taken up by a controller just now
             complain(error.message, hint=error.hint)
+    stale = _stale(asked.dry_run)
     if not asked.dry_run:
         _sweep()
-    _tell(asked, gone, len(rows) - len(gone))
+    _tell(asked, gone, len(rows) - len(gone), stale)
     return 0
+
+
+def _stale(dry_run: bool) -> list[str]:
+    """The marks of environments that go; archives go with them."""
+    from elsewhere.api import environments
+    from elsewhere.model.place import Place
+
+    here = Place("local", "local")
+    gone = environments.chosen(environments.kept(here), (), UNUSED)
+    if not dry_run:
+        environments.remove(here, gone)
+        environments.sweep(UNUSED)
+    return [one.mark for one in gone]
 
 
 def chosen(rows: list[dict[str, Any]], older: timedelta | None, most: int | None) -> list[dict[str, Any]]:
@@ -124,14 +142,15 @@ def _sweep() -> None:
     session.sweep_disk()
 
 
-def _tell(asked: SimpleNamespace, gone: list[dict[str, Any]], kept: int) -> None:
+def _tell(asked: SimpleNamespace, gone: list[dict[str, Any]], kept: int, stale: list[str]) -> None:
     from elsewhere.model.units import show_duration, show_size
     from elsewhere.observe.table import table
+    from elsewhere.observe.wording import plural
 
     total = sum(row["bytes"] for row in gone)
     if asked.json:
         verb = "would_remove" if asked.dry_run else "removed"
-        say_json({verb: gone, "bytes": total, "kept": kept})
+        say_json({verb: gone, "bytes": total, "kept": kept, "environments": stale})
         return
     if gone:
         rows = [(r["name"], show_size(r["bytes"]), show_duration(r["seconds_ago"]), r["id"]) for r in gone]
@@ -139,3 +158,5 @@ def _tell(asked: SimpleNamespace, gone: list[dict[str, Any]], kept: int) -> None
     word = "Would remove" if asked.dry_run else "Removed"
     jobs = f"{len(gone):,} {'job' if len(gone) == 1 else 'jobs'}"
     say(f"{word} {jobs}, {show_size(total)}; {kept:,} stay." if gone else f"Nothing to remove; {kept} stay.")
+    if stale:
+        say(f"{word} {plural(len(stale), 'environment')} that nothing has used for 30 days.")

@@ -21,7 +21,7 @@ def front(bold: bool = False) -> str:
     lines += [f"{on}Usage:{off} elsewhere COMMAND [OPTIONS]", ""]
     for group, names in GROUPS.items():
         lines.append(f"{on}{group}{off}")
-        lines += [f"  {name:<9} {COMMANDS[name][1]}" for name in names]
+        lines += [f"  {name:<12} {COMMANDS[name][1]}" for name in names]
         lines.append("")
     lines += [f"{on}Begin{off}", EXAMPLES, ""]
     lines += [

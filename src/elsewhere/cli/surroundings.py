@@ -119,14 +119,16 @@ def check(asked: SimpleNamespace, place: Place) -> str:
         furnishing.furnish(asked.software, place, *_wanted(asked))
         return f"tasks run in the image {asked.software.image}"
     found, processors = furnishing.resolved(asked.software, place, *_wanted(asked))
-    return f"the environment resolves: {plural(len(found.pins), 'package')} for Python {found.python} on {processors}"
+    count = len(found.pins) + len(found.conda)
+    return f"the environment resolves: {plural(count, 'package')} for Python {found.python} on {processors}"
 
 
 def _files(asked: SimpleNamespace, place: Place, cwd: Path) -> dict[str, Any]:
     """Inputs and outputs, as fields of a JobSpec."""
     from elsewhere.api import furnishing
 
-    return furnishing.files(getattr(asked, "input", ()), getattr(asked, "output", ()), place, cwd)
+    given, left = getattr(asked, "input", ()), getattr(asked, "output", ())
+    return furnishing.files(given, left, place, cwd, getattr(asked, "software", None))
 
 
 def spec_of_function(asked: SimpleNamespace, name: str, place: Place) -> JobSpec:

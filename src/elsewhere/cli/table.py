@@ -9,7 +9,7 @@ GROUPS = {
     "Run": ("run", "plan", "cluster"),
     "Look": ("jobs", "status", "watch", "logs", "results", "explain", "machines", "shell", "offers"),
     "Change": ("cancel", "resume", "retry", "rm"),
-    "Places": ("places", "config", "key", "queue"),
+    "Places": ("places", "environments", "config", "key", "queue"),
     "Clean": ("clean", "reap"),
     "Try": ("demo", "init", "sandbox", "doctor", "compat"),
 }
@@ -32,6 +32,7 @@ COMMANDS = {
     "retry": ("elsewhere.cli.retry", "Run the failed tasks of a job again, and keep the rest."),
     "rm": ("elsewhere.cli.rm", "Remove a job and all its files."),
     "places": ("elsewhere.cli.places", "List the places where work may run, or check them."),
+    "environments": ("elsewhere.cli.environments", "Build, list or remove the software that places keep for jobs."),
     "config": ("elsewhere.cli.config", "Show the settings in force and where each comes from, or check their files."),
     "key": ("elsewhere.cli.key", "Export, import or rotate the key that signs your jobs."),
     "queue": ("elsewhere.cli.queue", "Show what is left of a job's tasks, or give it up."),

@@ -153,18 +153,10 @@ class Settings:
         return found
 
     def environment(self, name: str) -> Environment:
-        """That entry of `environments:`. UnknownPlace: there is none; UsageError: it says what means nothing yet."""
-        from elsewhere.config.settings import LATER_ENVIRONMENT
-        from elsewhere.errors import UsageError
+        """That entry of `environments:`. UnknownPlace: there is none."""
         from elsewhere.model.job import Environment
 
-        entry = {key: leaf.value for key, leaf in self._entry("environments", name).items()}
-        if later := [key for key in entry if key in LATER_ENVIRONMENT]:
-            raise UsageError(
-                f"environment {name!r} has {' and '.join(later)}, which this version cannot do yet",
-                hint="Nothing was started.",
-            )
-        return Environment(**entry)
+        return Environment(**{key: leaf.value for key, leaf in self._entry("environments", name).items()}, name=name)
 
     def shown(self, profile: str = "", call: Mapping[str, Any] | None = None) -> list[tuple[str, str, str]]:
         """(key, value, where it comes from) of all that is in force: what is built in, files, variables, the call.

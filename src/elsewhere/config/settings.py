@@ -130,9 +130,14 @@ class Environment:
 
     python: str | None = key(kinds.TEXT, 'A minor version such as "3.12"; by default the one that runs here.')
     pip: str | tuple[str, ...] | None = key(kinds.REQUIREMENTS, "Requirements, or a file of them.")
+    conda: str | tuple[str, ...] | None = key(kinds.REQUIREMENTS, "Packages of conda, or an environment.yml.")
+    channels: tuple[str, ...] | None = key(kinds.WORDS, "Where they come from; by default conda-forge.")
+    julia: str | None = key(kinds.TEXT, 'A version such as "1.10", or the directory of a Project.toml.')
+    prefix: str | None = key(kinds.TEXT, "Instead: the path there of a virtual environment, or one of conda.")
     apt: tuple[str, ...] | None = key(kinds.WORDS, "Packages of Debian and Ubuntu, where we are root.")
     setup: tuple[str, ...] | None = key(kinds.LINES, "Lines for `sh -e`, run once on each machine.")
     capture: bool | None = key(kinds.FLAG, "Also what the interpreter here has, at the same versions.")
+    offline: bool | None = key(kinds.FLAG, "Machines fetch nothing themselves.")
     image: str | None = key(kinds.TEXT, "Instead of all these: the container image that tasks run in.")
     mounts: Mapping[str, str] | None = key(kinds.MOUNTS, "Of the container: path -> where it is there, `/data:ro`.")
     runtime: str | None = key(kinds.RUNTIME, "What runs the container; by default the first that is there.")
@@ -176,8 +181,6 @@ class Ceilings:
 
 LATER = ("mounts", "needs", "places", "machine")
 """Keys of jobs that are kept as they stand: what they mean is not built yet."""
-LATER_ENVIRONMENT = ("conda", "offline")
-"""The same of environments."""
 SECTIONS = ("default", "profiles", "places", "environments", "jobs")
 
 

@@ -178,12 +178,7 @@ class Checker:
         return found
 
     def _environment(self, tree: dict[str, Any], where: str) -> Tree:
-        later = {key: value for key, value in tree.items() if _plain(key) in settings.LATER_ENVIRONMENT}
-        own = {key: value for key, value in tree.items() if key not in later}
-        return {
-            **self._leaves(own, tree, ENVIRONMENT, where, also=settings.LATER_ENVIRONMENT),
-            **self._kept(later, tree),
-        }
+        return self._leaves(tree, tree, ENVIRONMENT, where)
 
     def _run(self, tree: dict[str, Any], lines: dict[str, Any], where: str, known: set[str]) -> Tree:
         """Keys of a run. `lines` is the mapping of the file that they stand in."""

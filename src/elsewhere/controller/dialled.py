@@ -206,7 +206,8 @@ def _order(
     spec: JobSpec, bounds: Bounds, place: Dialled, load: freight.Freight, found: dict[str, Any]
 ) -> Callable[[Ask], Launch]:
     ground, owner = place.ground(), reaper.me()
-    bare = Bare(ground.name, ground.fetch, load.python, load.archives, load.bringer, cache=ground.cache)
+    bare = Bare(ground.name, ground.fetch, load.python, load.archives, load.bringer, cache=ground.cache,
+                whole=load.whole)  # fmt: skip
     files = {one.key: one.path for one in found.values()}
 
     def order(ask: Ask) -> Launch:

@@ -324,7 +324,7 @@ def bounds_of(spec: JobSpec, backend: Backend) -> Bounds:
 
 def _bare(place: Distant, load: freight.Freight, log: str) -> tuple[Bare, str]:
     ground = place.ground()
-    return Bare(ground.name, ground.fetch, load.python, load.archives, load.bringer, log), ground.end
+    return Bare(ground.name, ground.fetch, load.python, load.archives, load.bringer, log, whole=load.whole), ground.end
 
 
 def _order(spec: JobSpec, bounds: Bounds, address: str, bare: tuple[Bare, str]) -> Callable[[Ask], Launch]:

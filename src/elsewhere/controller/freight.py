@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from elsewhere.controller.files import JobFiles
 from elsewhere.errors import StateError, UsageError
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import JobSpec
-from elsewhere.ship import bundle, runtime
+from elsewhere.ship import bundle, conda, julia, kept, runtime
 from elsewhere.ship.bundle import Bundle
 from elsewhere.ship.images import form_of, path_of
 from elsewhere.ship.inputs import is_url
@@ -25,6 +25,8 @@ from elsewhere.ship.startup import FILE
 from elsewhere.stores import Store, put_file
 
 RUNTIME, CODE, SOFTWARE, STARTUP, BRINGER, INPUTS = "runtime", "code", "software", "startup", "uv", "inputs"
+PYTHON = "python"
+CONDA = conda.FOLDER
 """Folders on the machine, below the agent's own directory."""
 
 
@@ -38,6 +40,8 @@ class Freight:
     python: str
     bringer: Archive | None = None
     """uv, which brings Python where a machine has none of the right version; None: it is not at hand here."""
+    whole: Archive | None = None
+    """For machines that may fetch nothing: Python itself. None: it is not to be had here, so that they must have it."""
 
 
 def load(spec: JobSpec, store: Store, target: Target, also: tuple[str, ...]) -> Freight:
@@ -62,26 +66,37 @@ def load(spec: JobSpec, store: Store, target: Target, also: tuple[str, ...]) -> 
 
 def packed(spec: JobSpec, target: Target, also: tuple[str, ...]) -> dict[str, Bundle]:
     """The archives, by their folders. ConfigError as above."""
-    found = {RUNTIME: runtime.runtime(target, also)}
+    found = {RUNTIME: runtime.runtime(target, (*also, *(conda.RUNTIME if spec.conda else ())))}
     roots = roots_of(spec)
     if roots:
         found[CODE] = bundle.code({folder.removeprefix(f"{CODE}/"): Path(root) for root, folder in roots.items()})
     found.update({f"{INPUTS}/{i}": bundle.given(Path(path)) for i, path in enumerate(_given(spec))})
     if spec.software:
-        found[SOFTWARE] = runtime.software(spec.software, target)
-    if (uv := runtime.bringer(target)) is not None:
-        found[BRINGER] = uv
+        minor = conda.python_of(spec.conda) or target.python
+        found[SOFTWARE] = runtime.software(spec.software, replace(target, python=minor))
+    if spec.julia and spec.offline and spec.julia.address:
+        archive = julia.fetch(spec.julia.address)
+        found[julia.FOLDER] = bundle.pack({archive.name: archive})
+    if spec.conda:
+        found[CONDA] = bundle.kept(CONDA, kept.mark(spec.conda), lambda: bundle.pack(conda.fetch(spec.conda)))
+    brings = (PYTHON, runtime.interpreter(target)) if spec.offline else (BRINGER, runtime.bringer(target))
+    if brings[1] is not None:
+        found[brings[0]] = brings[1]
     return found
 
 
 def described(spec: JobSpec, target: Target, found: Mapping[str, Bundle]) -> Freight:
     """What a boot text fetches of these, and how paths here read there."""
     inputs = {path: f"{INPUTS}/{i}/{Path(path).name}" for i, path in enumerate(_given(spec))}
-    shared = () if spec.box is not None else (RUNTIME, SOFTWARE)  # a link leads nowhere in a container
-    archives = {folder: Archive(one.key, one.digest, folder, folder in shared) for folder, one in found.items()}
-    bringer = archives.pop(BRINGER, None)
+    name = kept.mark_of(spec)
+    boxed = spec.box is not None  # a link leads nowhere in a container
+    archives = {folder: Archive(one.key, one.digest, folder, shared=folder == RUNTIME and not boxed,
+                                kept=name if folder in (SOFTWARE, CONDA) else "")
+                for folder, one in found.items()}  # fmt: skip
+    bringer, whole = archives.pop(BRINGER, None), archives.pop(PYTHON, None)
     roots = {**roots_of(spec), **inputs}
-    return Freight(tuple(archives.values()), roots, (SOFTWARE,) if spec.software else (), target.python, bringer)
+    software = (SOFTWARE,) if spec.software else ()
+    return Freight(tuple(archives.values()), roots, software, target.python, bringer, whole)
 
 
 def _given(spec: JobSpec) -> list[str]:
@@ -115,16 +130,16 @@ def of(files: JobFiles, ledger: Ledger, store: Store, target: Target, also: tupl
 
 
 def _plain(load: Freight) -> dict[str, object]:
-    return {"archives": [[a.key, a.digest, a.folder] for a in load.archives], "roots": dict(load.roots),
+    return {"archives": [[a.key, a.digest, a.folder, a.kept] for a in load.archives], "roots": dict(load.roots),
             "software": list(load.software), "python": load.python,
-            "bringer": load.bringer and [load.bringer.key, load.bringer.digest, load.bringer.folder]}  # fmt: skip
+            **{name: one and [one.key, one.digest, one.folder]
+               for name, one in (("bringer", load.bringer), ("whole", load.whole))}}  # fmt: skip
 
 
 def _read(noted: dict[str, Any]) -> Freight:
     archives = tuple(Archive(*words) for words in noted["archives"])
-    bringer = noted.get("bringer")
-    return Freight(archives, noted["roots"], tuple(noted["software"]), noted["python"],
-                   Archive(*bringer) if bringer else None)  # fmt: skip
+    bringer, whole = (Archive(*noted[name]) if noted.get(name) else None for name in ("bringer", "whole"))
+    return Freight(archives, noted["roots"], tuple(noted["software"]), noted["python"], bringer, whole)
 
 
 def _startup(spec: JobSpec, store: Store) -> Archive:
@@ -149,7 +164,7 @@ def roots_of(spec: JobSpec) -> dict[str, str]:
 
     UsageError: the working directory is a home or the root, so that all of it would travel.
     """
-    wanted = [spec.cwd, *spec.path]
+    wanted = [spec.cwd, *spec.path, spec.julia.project if spec.julia else ""]
     file, colon, _ = spec.entry.target.rpartition(":")
     if spec.entry.kind == "function" and colon and file.endswith(".py"):
         wanted.append(str(Path(file).parent))

@@ -72,7 +72,7 @@ def arranged(spec: JobSpec, backend: Backend, base: str) -> tuple[Bounds, freigh
     where, ground = target(spec), cast(Lodges, backend).ground()
     found = freight.packed(spec, where, ())
     load, bounds = freight.described(spec, where, found), bounds_of(spec, backend)
-    bare = Bare(ground.name, ground.fetch, load.python, load.archives, load.bringer)
+    bare = Bare(ground.name, ground.fetch, load.python, load.archives, load.bringer, whole=load.whole)
     files = {one.key: one.path for one in found.values()}
     return bounds, load, _order(spec, bounds, _address(spec, base), f"{base}/jobs/{spec.id}/agents", bare, files)
 

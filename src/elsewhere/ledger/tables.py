@@ -19,7 +19,7 @@ import apsw
 
 from elsewhere.errors import StateError
 from elsewhere.ledger.room import CHECKPOINT
-from elsewhere.model.job import Box, Entry, Found, Input, JobSpec, Mount
+from elsewhere.model.job import Box, Entry, Found, Input, JobSpec, Julia, Mount
 from elsewhere.model.place import Limits, Offer, Shape
 from elsewhere.model.resources import Resources
 from elsewhere.model.task import RetryPolicy
@@ -171,9 +171,10 @@ def spec_from_json(text: str) -> JobSpec:
     known["retry"] = RetryPolicy(**retry)
     known["resources"] = Resources(**known["resources"])
     known["created"] = datetime.fromisoformat(known["created"])
-    for name in ("path", "command_line", "software", "apt", "setup", "outputs"):
+    for name in ("path", "command_line", "software", "conda", "apt", "setup", "outputs"):
         known[name] = tuple(known.get(name, ()))
     known["box"] = _box(known.get("box"))
+    known["julia"] = Julia(**known["julia"]) if known.get("julia") else None
     known["machines"] = tuple(_shape(values) for values in known.get("machines", ()))
     known["inputs"] = tuple(Input(**one) for one in known.get("inputs", ()))
     limits = known.get("limits", {})

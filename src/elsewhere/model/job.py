@@ -18,9 +18,15 @@ class Environment:
 
     python   a minor version such as "3.12"; empty: the one that runs here
     pip      requirements, as pip reads them, or the path of a file of them
+    conda    packages of conda, or the path of an environment.yml, or of a list of their addresses
+    channels where they come from; empty: those of that file, else conda-forge
+    julia    a version of Julia, or the directory of a project: its packages are instantiated
+    prefix   instead of these: the path there of a virtual environment or one of conda, which stays as it is
     apt      packages of Debian and Ubuntu, installed where we are root
     setup    lines for `sh -e`, run once on each machine, in the directory of the code
     capture  also what the interpreter here has, at the same versions; what it has as source travels as code
+    offline  machines ask nobody but us: whatever they would have to fetch themselves is refused
+    name     of the entry; for people
     image    instead of all these: the container image that tasks run in
     mounts   of the container: a path here, or an absolute one there -> where tasks find it, `/data` or `/data:ro`
     runtime  podman, docker, apptainer, singularity or charliecloud; empty: the first of them that is there
@@ -29,20 +35,26 @@ class Environment:
 
     python: str = ""
     pip: str | tuple[str, ...] = ()
+    conda: str | tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    prefix: str = ""
+    julia: str = ""
     apt: tuple[str, ...] = ()
     setup: tuple[str, ...] = ()
     capture: bool = False
+    offline: bool = False
     image: str = ""
     mounts: Mapping[str, str] | tuple[tuple[str, str], ...] = ()
     runtime: str = ""
     runtime_options: tuple[str, ...] = ()
+    name: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.mounts, Mapping):
             object.__setattr__(self, "mounts", tuple(self.mounts.items()))
-        for name in ("pip", "apt", "setup", "runtime_options"):
+        for name in ("pip", "conda", "channels", "apt", "setup", "runtime_options"):
             value = getattr(self, name)
-            if isinstance(value, str) and name != "pip":
+            if isinstance(value, str) and name not in ("pip", "conda"):
                 value = tuple(value.splitlines()) if name == "setup" else (value,)
             if not isinstance(value, str):
                 if not all(isinstance(one, str) for one in value):
@@ -120,6 +132,16 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
+class Julia:
+    """`version`: empty: any. `project`: the directory of its Project.toml. `address`: `URL#SHA-256` of what is brought
+    where there is none; empty: nothing is."""
+
+    version: str = ""
+    project: str = ""
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class JobSpec:
     """Everything a controller, here or elsewhere, now or later, needs to know to run the job. Immutable."""
 
@@ -140,6 +162,15 @@ class JobSpec:
     limits: Limits = field(default_factory=Limits)
     software: tuple[str, ...] = ()
     """Requirements, resolved, of tasks on machines that do not see our files."""
+    conda: tuple[str, ...] = ()
+    """The same of conda's packages: `URL#SHA-256` of each."""
+    prefix: str = ""
+    """An environment that is there already: its path."""
+    julia: Julia | None = None
+    environment: str = ""
+    """What the settings call it; for people."""
+    offline: bool = False
+    """Machines ask nobody but us."""
     apt: tuple[str, ...] = ()
     setup: tuple[str, ...] = ()
     """Of the environment, besides software: packages of the system, and lines that are run once on each machine."""

@@ -1,41 +1,34 @@
-"""An environment on this machine: a virtual environment, built once per digest under a lock, shared by jobs.
+"""An environment on this machine: a virtual environment or a prefix of conda, built once and shared by jobs.
 
-Kept below the state directory until `elsewhere clean` or its owner removes it.
+Kept below the state directory until `elsewhere environments rm`, or until nothing has used it for long.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from hashlib import sha256
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from elsewhere.config.home import home
 from elsewhere.errors import ConfigError, UsageError
-from elsewhere.hosts import private_directory
+from elsewhere.ship import conda, kept, prefix
+from elsewhere.ship.resolve import Resolved
 from elsewhere.ship.runtime import last_lines, uv
 
-_WHOLE = ".whole"
 
+def build(found: Resolved, setup: Sequence[str], python: str, cwd: Path, name: str = "") -> Path:
+    """The directory of such an environment; built now if it is not there. ConfigError: the builder's last lines.
 
-def build(pins: Sequence[str], setup: Sequence[str], python: str, cwd: Path) -> str:
-    """The interpreter of such an environment; built now if it is not there. ConfigError: the builder's last lines.
-
-    `python`: a minor version, or the path of an interpreter that it is made from.
+    `python`: a minor version, or the path of an interpreter that it is made from. `name`: what the settings call it.
     """
-    facts = "\n".join([python, *pins, "", *setup, *([str(cwd)] if setup else [])])
-    folder = home() / "environments" / sha256(facts.encode()).hexdigest()[:32]
-    private_directory(folder.parent)
-    with alone(folder.with_suffix(".lock")):
-        if not (folder / _WHOLE).exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            _make(folder, pins, setup, python, cwd)
-            (folder / _WHOLE).touch()
-    return str(folder / "bin" / "python")
+    facts = [python, *found.pins, "", *setup, *([str(cwd)] if setup else []), *found.conda]
+    folder = home() / kept.FOLDER / kept.mark(facts)
+    about = {"name": name, "python": found.python, "pip": list(found.pins), "conda": kept.names(found.conda)}
+    kept.built(folder, about, lambda fresh: _make(fresh, found, setup, python, cwd))
+    return folder
 
 
 def missing(packages: Sequence[str]) -> list[str]:
@@ -56,14 +49,26 @@ def check_here(apt: Sequence[str]) -> None:
         )
 
 
-def _make(folder: Path, pins: Sequence[str], setup: Sequence[str], python: str, cwd: Path) -> None:
-    _run([uv(), "venv", "--quiet", "--python", python, str(folder)], "", cwd)
-    if pins:
+def _make(folder: Path, found: Resolved, setup: Sequence[str], python: str, cwd: Path) -> None:
+    if found.conda:
+        with tempfile.TemporaryDirectory() as packages:
+            for name, path in conda.fetch(found.conda).items():
+                (Path(packages) / name).symlink_to(path)
+            conda.link(Path(packages), folder)
+    else:
+        _run([uv(), "venv", "--quiet", "--python", python, str(folder)], "", cwd)
+    if found.pins:
         words = [uv(), "pip", "install", "--quiet", "--python", str(folder / "bin" / "python"), "--no-deps", "-r", "-"]
-        _run(words, "\n".join(pins), cwd)
-    if setup:
-        env = {"VIRTUAL_ENV": str(folder), "PATH": f"{folder / 'bin'}:{os.environ.get('PATH', os.defpath)}"}
-        _run(["/bin/sh", "-ex"], "\n".join(setup) + "\n", cwd, env)
+        _run(words, "\n".join(found.pins), cwd)
+    if not setup:
+        prefix.check(folder)
+    set_up(folder, setup, cwd)
+
+
+def set_up(folder: Path, lines: Sequence[str], cwd: Path) -> None:
+    """Run these in an environment that is there. ConfigError: the last lines of what they said."""
+    if lines:
+        _run(["/bin/sh", "-ex"], "\n".join(lines) + "\n", cwd, prefix.variables(folder))
 
 
 def _run(words: list[str], given: str, cwd: Path, env: dict[str, str] | None = None) -> None:
@@ -74,13 +79,3 @@ def _run(words: list[str], given: str, cwd: Path, env: dict[str, str] | None = N
     if done.returncode:
         said = f"the environment cannot be built here:\n{last_lines(done.stdout)}"
         raise ConfigError(said, hint="nothing was started")
-
-
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)

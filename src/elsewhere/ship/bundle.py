@@ -84,6 +84,8 @@ def kept(sort: str, mark: str, make: Callable[[], Bundle]) -> Bundle:
     if sheet.exists():
         found = Bundle(sheet.read_text(), home() / "cache" / "bundles" / f"{sheet.read_text()}.tar.gz")
         if found.path.exists():
+            os.utime(found.path)  # its age is counted from its last use
+            os.utime(sheet)
             return found
     bundle = make()
     sheet.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -46,8 +46,11 @@ class Charter:
         )
         path = [*map(moved, spec.path), *(str(own / folder) for folder in self.software)]
         entry = replace(spec.entry, target=moved(spec.entry.target))
+        julia = spec.julia and replace(spec.julia, project=moved(spec.julia.project))
         inputs = tuple(replace(one, source=moved(one.source)) for one in spec.inputs)
-        return replace(spec, inputs=inputs, entry=entry, cwd=moved(spec.cwd), path=tuple(path), python=python, box=box)
+        return replace(
+            spec, inputs=inputs, entry=entry, cwd=moved(spec.cwd), path=tuple(path), python=python, box=box, julia=julia
+        )  # fmt: skip
 
 
 def _moved_image(image: str, moved: Callable[[str], str]) -> str:

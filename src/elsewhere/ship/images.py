@@ -21,7 +21,7 @@ from elsewhere.errors import StateError, UsageError
 from elsewhere.hosts import private_directory
 from elsewhere.model.job import Box, Found
 from elsewhere.ship import archives, containers
-from elsewhere.ship.built import alone
+from elsewhere.ship.kept import alone
 from elsewhere.ship.runtime import last_lines, own
 
 SLOT = Path(__file__).resolve().parent.parent / "slot" / "__main__.py"

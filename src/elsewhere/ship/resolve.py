@@ -9,7 +9,9 @@ import difflib
 import json
 import re
 import subprocess
-from dataclasses import dataclass
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -18,7 +20,9 @@ from packaging.utils import canonicalize_name
 from elsewhere.config.home import home
 from elsewhere.errors import ConfigError, UsageError
 from elsewhere.hosts import private_directory, write_whole
-from elsewhere.model.job import Environment
+from elsewhere.model.job import Environment, Julia
+from elsewhere.ship import conda, julia
+from elsewhere.ship.conda import Asked
 from elsewhere.ship.runtime import Target, last_lines, platform_of, uv
 
 _MINOR = re.compile(r"3\.\d{1,2}")
@@ -43,24 +47,57 @@ print(json.dumps({"found": found, "roots": roots}))
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """`pins`: `name==version` each. `path`: directories of sources that travel as code."""
+    """`pins`: `name==version` each. `conda`: its packages, `URL#SHA-256`. `path`: directories of sources that travel
+    as code."""
 
     python: str
     pins: tuple[str, ...]
     path: tuple[str, ...] = ()
+    conda: tuple[str, ...] = ()
+    julia: Julia | None = None
 
 
-def resolve(environment: Environment, target: Target, cwd: Path, interpreter: str) -> Resolved:
+def resolve(environment: Environment, target: Target, cwd: Path, interpreter: str, here: bool = False) -> Resolved:
     """For this target; `interpreter` is what `capture` looks at. UsageError, ConfigError: it cannot be.
 
-    Twice: newer versions may be there by then, unless all were named exactly.
+    `here`: for this machine. Twice: newer versions may be there by then, unless all were named exactly.
     """
+    asked_julia = _julia(environment.julia, target, here, cwd)
     captured, roots = capture(interpreter) if environment.capture else ((), ())
-    asked = environment.pip
-    file = _file(cwd / Path(asked).expanduser()) if isinstance(asked, str) else None
-    lines = [*captured, *(asked if not isinstance(asked, str) else ())]
-    pins = _compile(lines, file, target, cwd) if file else _exact(lines, target, cwd) if lines else ()
-    return Resolved(target.python, pins, roots)
+    asked = conda.read(environment.conda, environment.channels, cwd)
+    packages = conda.solve(_with_python(asked, environment.python), target, here, cwd)
+    file = _file(cwd / Path(environment.pip).expanduser()) if isinstance(environment.pip, str) else None
+    lines = [*captured, *(environment.pip if not isinstance(environment.pip, str) else ()), *asked.pip]
+    if file and file.suffix in (".lock", ".toml"):
+        lines, file = [*lines, *_locked(file)], None
+    if not (lines or file):
+        return Resolved(target.python, (), roots, packages, asked_julia)
+    if packages:
+        target = replace(target, python=_python_for_pip(packages))
+    pins = _compile(lines, file, target, cwd) if file else _exact(lines, target, cwd)
+    return Resolved(target.python, pins, roots, packages, asked_julia)
+
+
+def _julia(given: str, target: Target, here: bool, cwd: Path) -> Julia | None:
+    if not given:
+        return None
+    found = julia.read(given, cwd)
+    return (
+        found if here and julia.there(found.version) else replace(found, address=julia.address(found.version, target))
+    )
+
+
+def _with_python(asked: Asked, python: str) -> Asked:
+    """`python: "3.12"` is of conda's where there is anything of conda's."""
+    named = any(re.match(r"python\b(?!-)", spec) for spec in asked.specs)
+    return replace(asked, specs=(f"python {python}.*", *asked.specs)) if python and asked.specs and not named else asked
+
+
+def _python_for_pip(packages: Sequence[str]) -> str:
+    if python := conda.python_of(packages):
+        return python
+    raise UsageError("pip has nothing to install for: the packages of conda have no python among them",
+                     hint="conda: [python=3.12, ...]")  # fmt: skip
 
 
 def minor(python: str) -> str:
@@ -108,6 +145,25 @@ def _exact(lines: list[str], target: Target, cwd: Path) -> tuple[str, ...]:
         private_directory(sheet.parent)
         write_whole(sheet, "\n".join(pins).encode())
     return pins
+
+
+def _locked(path: Path) -> list[str]:
+    """What a `uv.lock` or a `pylock.toml` names, exactly. ConfigError: it is neither, or cannot be read."""
+    if path.name == "uv.lock":
+        words = ["export", "--frozen", "--quiet", "--no-hashes", "--no-header", "--no-annotate", "--no-emit-workspace",
+                 "--project", str(path.parent)]  # fmt: skip
+        done = subprocess.run([uv(), *words], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise ConfigError(f"{path} cannot be read:\n{last_lines(done.stderr)}")
+        return [line for line in done.stdout.splitlines() if line and not line.startswith((".", "-", "#"))]
+    try:
+        known = tomllib.loads(path.read_text())
+        if "lock-version" not in known:
+            raise ConfigError(f"{path} is no lock file", hint="uv.lock and pylock.toml are; or requirements.txt")
+        return [f"{one['name']}=={one['version']}" + (f" ; {one['marker']}" if "marker" in one else "")
+                for one in known.get("packages", ()) if "version" in one]  # fmt: skip
+    except (tomllib.TOMLDecodeError, KeyError, OSError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
 
 
 def _compile(lines: list[str], file: Path | None, target: Target, cwd: Path) -> tuple[str, ...]:

@@ -157,6 +157,24 @@ def bringer(target: Target) -> Bundle | None:
     return kept("uv", sha256(facts.encode()).hexdigest(), make)
 
 
+def interpreter(target: Target) -> Bundle | None:
+    """The archive of a Python of this target, for machines that may fetch nothing; None: uv could not get one here."""
+    machine = {"arm64": "aarch64"}.get(target.architecture, target.architecture)
+    asked = f"cpython-{target.python}-linux-{machine}-gnu"
+
+    def make() -> Bundle:
+        with tempfile.TemporaryDirectory() as folder:
+            words = [uv(), "python", "install", "--quiet", "--no-bin", "--install-dir", folder, asked]
+            subprocess.run(words, capture_output=True, check=True)
+            [found] = [path for path in Path(folder).glob("cpython-*") if not path.is_symlink()]
+            return pack(tree(found))
+
+    try:
+        return kept("pythons", sha256(asked.encode()).hexdigest(), make)
+    except (MissingExtra, subprocess.CalledProcessError):
+        return None
+
+
 def platform_of(target: Target) -> str:
     """As uv calls it."""
     return {"arm64": "aarch64"}.get(target.architecture, target.architecture) + "-manylinux_2_28"

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from elsewhere.ship import startup
+from elsewhere.ship import kept, startup
 
 KEPT = "kept"
 """In the agent's directory: on this machine a task has failed; what stands in it is the machine's term, in seconds."""
@@ -32,6 +32,8 @@ class Archive:
     """Where it is unpacked, in the agent's directory."""
     shared: bool = False
     """It is only read there: a machine of several jobs unpacks it once, and a link leads to it."""
+    kept: str = ""
+    """It is not fetched where the environment of this mark is kept, of which it is a part (ship/kept.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ class Bare:
     """Where `send` puts what the boot has said if it fails: a key in the deposit; the machine's name is added to it."""
     cache: str = ""
     """A directory that later jobs find there again, as a word for the shell; empty: there is none."""
+    whole: Archive | None = None
+    """In place of uv: such a Python itself, which is kept where environments are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,8 @@ class BootText:
     """So many agents share the machine that it is booted on."""
     final: bool = False
     """The term will not grow: what would not end within it is not begun."""
+    builds: bool = False
+    """Only on a bare machine: it is furnished as a job's would be, and that is all (agent/furnish.py)."""
     startup: Startup | None = None
     """Only on a bare machine."""
     now: str = "$(date +%s)"
@@ -131,10 +137,12 @@ def _work(text: BootText, stop: str) -> str:
     if text.bare.cache:
         ready.append(f"cache={text.bare.cache}\n{_SHARE}")
     if text.startup is None:
-        return _joined([*ready, *_brought(text.bare, text.bare.archives, stop)]) + _agent(text, '"$python"')
+        return _joined([*ready, *_brought(text.directory, text.bare, text.bare.archives, stop)]) + _agent(
+            text, '"$python"'
+        )
     words = {"ADDRESS": shlex.quote(text.address), "BORN": '"$(date +%s)"'}
     words.update({name.strip("-").upper(): word for name, word in _words(text).items()})
-    failed = [*_brought(text.bare, text.bare.archives[:1], "exit 74"),
+    failed = [*_brought(text.directory, text.bare, text.bare.archives[:1], "exit 74"),
               f'"$python" -m elsewhere.agent {shlex.quote(text.address)} {_options(text)} '
               f'--failed "$status" --log {startup.LOG}']  # fmt: skip
     script = text.startup.script
@@ -147,10 +155,12 @@ def _work(text: BootText, stop: str) -> str:
 def fetching(fetch: str, archives: Sequence[Archive], python: str, uv: Archive | None, stop: str) -> str:
     """Lines that fetch these archives, and set `python` to an interpreter for the first of them (of that minor
     version), or bring one. `fetch`, `uv`: as of Bare."""
-    return _joined([fetch, _TAKE, *_brought(Bare("", fetch, python, tuple(archives), uv), archives, stop)])
+    return _joined([fetch, _TAKE, *_brought("", Bare("", fetch, python, tuple(archives), uv), archives, stop)])
 
 
 def _agent(text: BootText, python: str) -> str:
+    if text.builds:
+        return f'{python} -m elsewhere.agent.furnish "$HERE"\nstatus=$?\n'
     return f"{python} -m elsewhere.agent {shlex.quote(text.address)} {_options(text)}\nstatus=$?\n"
 
 
@@ -244,11 +254,12 @@ share() {
 }"""
 
 
-def _brought(bare: Bare, archives: Sequence[Archive], stop: str) -> list[str]:
+def _brought(directory: str, bare: Bare, archives: Sequence[Archive], stop: str) -> list[str]:
     """Lines that fetch these archives, and find an interpreter for the first of them, or bring one."""
-    takes = [
-        f"{'share' if archive.shared and bare.cache else 'take'} {_named(archive)} || {stop}" for archive in archives
-    ]
+    kept_at = kept.beside(directory)
+    has = [f"[ -e {shlex.quote(f'{kept_at}/{one.kept}/{kept.WHOLE}')} ] || " if one.kept else "" for one in archives]
+    verbs = ["share" if one.shared and bare.cache else "take" for one in archives]
+    takes = [f"{there}{verb} {_named(one)} || {stop}" for there, verb, one in zip(has, verbs, archives, strict=True)]
     major, minor = bare.python.split(".")
     asks = f"import sys; sys.exit(sys.version_info[:2] != ({int(major)}, {int(minor)}))"
     find = (
@@ -260,6 +271,12 @@ def _brought(bare: Bare, archives: Sequence[Archive], stop: str) -> list[str]:
         bring = f'uv="$HERE/{bare.uv.folder}/bin/uv"; "$uv" python install --quiet {bare.python} && '
         bring += f'python=$("$uv" python find {bare.python})'
         lines.append(f'[ -n "$python" ] || {{ take {_named(bare.uv)} && {bring}; }} || {stop}')
+    if bare.whole is not None:
+        there = Archive(bare.whole.key, bare.whole.digest, f"{kept_at}/{bare.whole.folder}-{bare.whole.digest[:16]}")
+        # its true path: environments that are made by it outlive this directory
+        found = f"python=$(cd {shlex.quote(there.folder)} && pwd -P)/bin/python{bare.python}"
+        bring = f"touch {shlex.quote(there.folder)} && {found}"
+        lines.append(f'[ -n "$python" ] || {{ take {_named(there)} && {bring}; }} || {stop}')
     lines.append(
         f"[ -n \"$python\" ] || {{ echo 'elsewhere: there is no Python {bare.python} here' >&2; false; }} || {stop}"
     )

@@ -17,7 +17,19 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from elsewhere.backends.base import Condition, Connection, Finding, Ground, Launch, NativeId, Seat, Sighting, Traits
+from elsewhere.backends import sheds
+from elsewhere.backends.base import (
+    Condition,
+    Connection,
+    Finding,
+    Ground,
+    Kept,
+    Launch,
+    NativeId,
+    Seat,
+    Sighting,
+    Traits,
+)
 from elsewhere.backends.ssh.said import facts, findings, fits, mark, recalled, remember, sightings, spread, unseen
 from elsewhere.errors import ConfigError, NotFound, PlaceError, Refused, UsageError
 from elsewhere.hosts import Ran
@@ -78,11 +90,10 @@ _DIAL = """\
 bridge=$base/jobs/$1/bridge k=0
 until [ -e "$bridge" ] || [ $k -ge 1000 ]; do k=$((k + 1)); sleep 0.02 2>/dev/null || { sleep 1; k=$((k + 49)); }; done
 exec sh "$bridge" """
-_HAS = 'echo "$base"; cd "$base/cache" && for key do [ -e "$key" ] && echo "$key"; done; exit 0'
+_HAS = 'echo "$base"; cd "$base/cache" && for key do [ -e "$key" ] && touch "$key" && echo "$key"; done; exit 0'
 _LOG = 'cd "$base/machines/$1" 2>/dev/null || exit 66; [ -e log ] || exit 0; exec tail -c "+$2" log'
 _FORGET = """\
 for name do [ -s "$base/machines/$name/ended" ] && rm -rf -- "$base/machines/$name"; done
-find "$base"/cache/unpacked/* -prune -mtime +90 -exec rm -rf -- {} + 2>/dev/null
 for job in "$base"/jobs/*; do
   [ -d "$job" ] && ! grep -qsF "\\"${job##*/}\\"" "$base"/machines/*/labels && rm -rf -- "$job"; done; exit 0"""
 _FACTS = """\
@@ -100,12 +111,14 @@ exit 0"""
 @dataclass(frozen=True, slots=True)
 class SshSettings:
     """`hosts`: as you would type them behind ssh; `node[1-3,7]` stands for four. `slots`: tasks at a time on each host,
-    or `cpus`. `config`: a file to use in place of ~/.ssh/config. `directory`: ours there, below the home directory."""
+    or `cpus`. `config`: a file to use in place of ~/.ssh/config. `directory`: ours there, below the home directory.
+    `keep_days`: archives and environments that nothing has used for so long are removed there when a job ends."""
 
     hosts: Sequence[str] | str = ()
     slots: int | str = "cpus"
     config: str = ""
     directory: str = ".elsewhere"
+    keep_days: int = 30
 
 
 class Ssh:
@@ -205,10 +218,7 @@ class Ssh:
         for native in ids:
             if (key := native.rpartition(".")[2]) in self.hosts and _NATIVE.fullmatch(native):
                 by_host.setdefault(key, []).append(native)
-        done = self._each(lambda host: self._done(host, _STOP, *by_host[mark(host.name)]), by_host)
-        for error in done.values():
-            if isinstance(error, PlaceError):
-                raise error
+        self._answers(lambda host: self._done(host, _STOP, *by_host[mark(host.name)]), by_host)
 
     def logs(self, native_id: NativeId, start: int = 0) -> bytes:
         host = self._host(native_id)
@@ -243,7 +253,18 @@ class Ssh:
         by_host: dict[str, list[NativeId]] = {}
         for native in ids:
             by_host.setdefault(native.rpartition(".")[2], []).append(native)
-        self._each(lambda host: self._done(host, _FORGET, *by_host[mark(host.name)]), by_host)
+        days = str(self.settings.keep_days)
+        self._each(lambda host: self._done(host, sheds.AGE + _FORGET, days, *by_host[mark(host.name)]), by_host)
+
+    def environments(self) -> Sequence[Kept]:
+        found = self._answers(lambda host: list(sheds.read(host.name, self._done(host, sheds.LIST).out)))
+        return [kept for one in found for kept in one]
+
+    def discard(self, kept: Collection[Kept]) -> None:
+        by_host: dict[str, list[str]] = {}
+        for one in kept:
+            by_host.setdefault(mark(one.machine), []).append(one.mark)
+        self._answers(lambda host: self._done(host, sheds.DISCARD, *by_host[mark(host.name)]), by_host)
 
     def shell(self, native_id: NativeId, zone: str = "") -> Sequence[str]:
         """`native_id` may be a host's name, or empty where there is only one: the terminal begins in its home."""
@@ -265,8 +286,8 @@ class Ssh:
         return self.hosts[key]
 
     def _job(self, native: NativeId) -> str:
-        seen = self._recalled(native.rpartition(".")[2]).get(native)
-        return seen.labels.get("job", "") if seen else ""
+        last = self._recalled(native.rpartition(".")[2]).get(native)
+        return last.labels.get("job", "") if last else ""
 
     def _run(self, host: OpenSsh, text: str, *words: str, given: bytes = b"") -> Ran:
         return host.run(["sh", "-c", _BASE + text, "sh", self.settings.directory, *words], given, LIMIT)
@@ -288,6 +309,15 @@ class Ssh:
             return {}
         with ThreadPoolExecutor(min(16, len(wanted)), "ssh") as pool:
             return dict(zip(wanted, pool.map(one, wanted), strict=True))
+
+    def _answers(self, call: Callable[[OpenSsh], T], keys: Collection[str] | None = None) -> list[T]:
+        """The same, where each of them must answer. PlaceError: the first that did not."""
+        found = []
+        for answer in self._each(call, keys).values():
+            if isinstance(answer, PlaceError):
+                raise answer
+            found.append(answer)
+        return found
 
     def _listed(self, keys: Collection[str]) -> list[Sighting]:
         found: list[Sighting] = []
@@ -313,9 +343,9 @@ class Ssh:
             self._known[key] = recalled(key)
         return self._known[key]
 
-    def _remember(self, key: str, seen: dict[NativeId, Sighting]) -> None:
-        remember(key, self._recalled(key), seen)
-        self._known[key] = seen
+    def _remember(self, key: str, found: dict[NativeId, Sighting]) -> None:
+        remember(key, self._recalled(key), found)
+        self._known[key] = found
 
 
 def _checked(host: OpenSsh, done: Ran) -> Ran:

@@ -6,33 +6,30 @@ import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from elsewhere.compat.cloudrun.states import CloudRunError
 from elsewhere.compat.cloudrun.words import Config
+from elsewhere.errors import UsageError
 from elsewhere.model.job import Environment
-from elsewhere.ship import resolve
+from elsewhere.ship import conda, resolve
 
 _PYTHON = re.compile(r"python\s*(?:==?|>=|~=)?\s*(3\.\d{1,2})?(\.\d+|\.\*)*")
 _ITSELF = ("pip", "setuptools", "wheel")
 
 
 def environment(config: Config, cwd: Path) -> Environment:
-    """CloudRunError: a file is not there, or something can only be had from conda."""
-    packages, pip = ((), ()) if config["env_conda"] is None else _conda(config["env_conda"], cwd)
-    python, lacking = "", []
+    """CloudRunError: a file is not there, or is none of what it should be. Python alone needs nothing of conda's."""
+    packages, channels, pip = ((), (), ()) if config["env_conda"] is None else _conda(config["env_conda"], cwd)
+    python, others = "", False
     for package in packages:
-        if match := _PYTHON.fullmatch(package.strip()):
-            python = match[1] or python
-        elif package.strip() not in _ITSELF:
-            lacking.append(package.strip())
-    if lacking:
-        raise CloudRunError(
-            f"env_conda: machines cannot be given packages of conda yet, such as {', '.join(lacking[:3])}",
-            hint="What PyPI has too belongs into env_pypi; python, pip and a `pip:` part of env_conda are understood.",
-        )
+        match = _PYTHON.fullmatch(package.strip())
+        python = (match and match[1]) or python
+        others = others or not (match or package.strip() in _ITSELF)
     named = (*_pypi(config["env_pypi"], cwd), *pip) if config["env_pypi"] is not None or pip else ()
-    return Environment(python=python, pip=named, apt=tuple(config["env_aptget"] or ()))
+    apt = tuple(config["env_aptget"] or ())
+    if others:
+        return Environment(conda=packages, channels=channels, pip=named, apt=apt)
+    return Environment(python=python, pip=named, apt=apt)
 
 
 def _pypi(given: str | Sequence[str], cwd: Path) -> tuple[str, ...]:
@@ -50,46 +47,33 @@ def _pypi(given: str | Sequence[str], cwd: Path) -> tuple[str, ...]:
     return (f"-r {path}",)
 
 
-def _conda(given: str | Sequence[str], cwd: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(packages of conda, those of its pip part)."""
+Parts = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+"""Packages of conda, where they come from, and those of its pip part."""
+
+
+def _conda(given: str | Sequence[str], cwd: Path) -> Parts:
     if not isinstance(given, str):
-        return tuple(given), ()
+        return tuple(given), (), ()
     path = cwd / Path(given).expanduser()
     if path.is_dir():
         return _prefix(path, given)
     if not path.is_file():
         raise CloudRunError(f"env_conda: there is no {given}", hint="A list of packages is written as a list.")
-    from elsewhere.config import files
-
-    faults: list[str] = []
-    source = files.read(path, given, faults)
-    if source is None:
-        raise CloudRunError("; ".join(faults), hint="Nothing was started.")
-    listed = source.tree.get("dependencies") or []
-    if not isinstance(listed, list):
-        raise CloudRunError(f"{given}: dependencies must be a list")
-    return tuple(one for one in listed if isinstance(one, str)), tuple(_part(listed, given))
+    try:
+        found = conda.read(given, (), cwd)
+    except UsageError as error:
+        raise CloudRunError(f"env_conda: {error.message}", hint=error.hint) from error
+    return found.exact or found.specs, found.channels, found.pip
 
 
-def _part(listed: list[Any], name: str) -> list[str]:
-    found: list[str] = []
-    for one in listed:
-        if isinstance(one, dict) and isinstance(one.get("pip"), list):
-            found += [str(line) for line in one["pip"]]
-        elif not isinstance(one, str):
-            raise CloudRunError(f"{name}: dependencies are packages and one `pip:` list, not {one!r}")
-    return found
-
-
-def _prefix(path: Path, given: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What Python has there; whatever else conda has put there is not told by it."""
+def _prefix(path: Path, given: str) -> Parts:
+    """What conda has put there, exactly; what Python has there besides is taken from PyPI."""
     python = path / "bin" / "python"
     if not (path / "conda-meta").is_dir() or not python.exists():
         raise CloudRunError(f"env_conda: {given} is no environment of conda with a Python")
     ask = "import sys; print('%d.%d' % sys.version_info[:2])"
     version = subprocess.run([str(python), "-c", ask], capture_output=True, text=True, check=True).stdout.strip()
-    others = [one.name for one in (path / "conda-meta").glob("*.json") if not one.name.startswith("python-")]
-    if others:
-        raise CloudRunError(f"env_conda: machines cannot be given packages of conda yet, and {given} has {len(others)}",
-                            hint="What PyPI has too belongs into env_pypi.")  # fmt: skip
-    return (f"python={version}",), resolve.capture(str(python))[0]
+    if [one.name for one in (path / "conda-meta").glob("*.json") if not one.name.startswith("python-")]:
+        lines, theirs = conda.installed(path)
+        return lines, (), tuple(pin for pin in resolve.capture(str(python))[0] if pin.partition("==")[0] not in theirs)
+    return (f"python={version}",), (), resolve.capture(str(python))[0]

@@ -1,0 +1,36 @@
+"""What somebody names with its digest, fetched once and kept; by the proxies and certificates that Python knows."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import urllib.request
+from pathlib import Path
+
+from elsewhere.config.home import home
+from elsewhere.errors import ConfigError
+from elsewhere.hosts import private_directory
+
+
+def fetch(url: str, digest: str, sort: str) -> Path:
+    """The file, under the last part of its address. ConfigError: it is not to be had, or its SHA-256 is another."""
+    path = home() / "cache" / sort / digest / url.rpartition("/")[2]
+    if path.exists():
+        os.utime(path)  # its age is counted from its last use
+        return path
+    private_directory(path.parent)
+    part = path.with_name(f".{os.getpid()}.{os.urandom(4).hex()}")
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer, part.open("xb") as file:
+            shutil.copyfileobj(answer, file)
+        with part.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != digest:
+            raise ConfigError(f"{url} is not what its index names: its SHA-256 is another")
+        part.rename(path)
+    except OSError as error:
+        raise ConfigError(f"{url} cannot be fetched: {error}", hint="Nothing was started.") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return path
