@@ -11,12 +11,15 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from elsewhere.config.home import home
 from elsewhere.errors import ConfigError, UsageError
 from elsewhere.ship import conda, kept, prefix
-from elsewhere.ship.resolve import Resolved
 from elsewhere.ship.runtime import last_lines, uv
+
+if TYPE_CHECKING:
+    from elsewhere.ship.resolve import Resolved
 
 
 def build(found: Resolved, setup: Sequence[str], python: str, cwd: Path, name: str = "") -> Path:
