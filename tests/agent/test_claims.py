@@ -53,6 +53,20 @@ def test_an_echo_of_what_is_in_hand_is_acknowledged() -> None:
     assert holding(claim(1)).took([claim(1, receipt="echo")]).done == (claim(1, receipt="echo"),)
 
 
+def test_what_has_ended_here_is_not_begun_again_while_its_report_is_on_its_way() -> None:
+    hands = holding(claim(1))
+    hands.ended([ended(1)], 0.0, soon)
+    assert hands.took([claim(1, receipt="echo")]) == Steps(done=(claim(1, receipt="echo"),))
+    assert hands.took([claim(1, 2)]).run == (claim(1, 2).delivery,)
+
+
+def test_what_has_ended_here_is_forgotten_once_the_orders_know_of_it() -> None:
+    hands = holding(claim(1), claim(2), claim(3))
+    hands.ended([ended(1), ended(2), ended(3)], 0.0, soon)
+    hands.told(Orders("job-1", 1, ended=((1, 2),), numbers={2: 2}))
+    assert hands._ended == {3: 1}
+
+
 def test_a_newer_number_of_what_is_in_hand_ends_the_old_one_first() -> None:
     steps = holding(claim(1)).took([claim(1, 2)])
     assert steps == Steps(stop=(1,), done=(claim(1),), release=(claim(1, 2),))

@@ -99,7 +99,7 @@ def sample(points: list[str], seed: int, count: int) -> list[list[str]]:
 
 @pytest.mark.parametrize(("flow", "sampled", "always"), [
     ("run", 1, ["ec2.RunInstances#1:after", "sqs.DeleteQueue#1:after", "copy.head#1:before"]),
-    ("drain", 2, []),
+    ("drain", 1, []),
     ("stop", 0, ["ec2.TerminateInstances#1:after"]),
 ])  # fmt: skip
 def test_a_controller_may_die_at_any_call_and_commit(

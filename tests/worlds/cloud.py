@@ -138,7 +138,8 @@ class Desk:
         found = [m for m in self.cloud.machines.values()
                  if m.hidden < world.now and (m.alive or world.now - m.ended < 30)]  # fmt: skip
         world.judge.stopped(self.to_stop)
-        self.to_stop = {m.native for m in found if m.alive and world.judge.dooms(m.native, m.launch)}
+        doomed = {m.native for m in found if m.alive and world.judge.dooms(m.native, m.launch)}
+        self.to_stop = doomed if world.judge.heads(self.seat) else set()  # else that was decided without us
         answer = [self._sighting(m) for m in found]
         self.seat.step()
         return answer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import apsw
 
@@ -16,6 +16,7 @@ from elsewhere.model.orders import Orders
 from elsewhere.model.place import Allocation
 from elsewhere.model.reports import Ended, Report
 from elsewhere.model.states import AllocationState, Outcome, TaskState
+from elsewhere.model.task import Delivery
 from elsewhere.pool.reactor import DOUBT
 from worlds.clockwork import TICK
 from worlds.machine import IDLE, SILENCE, SWITCH, Machine
@@ -106,6 +107,11 @@ class Judge:
             if kind == "stranger":
                 self.stops.add(about)
 
+    def agree(self, ledger: Ledger) -> None:
+        """A copy has come up to the end of the log."""
+        if ledger.get("position", 0) == self.truth.get("position", 0) and _rows(ledger) != _rows(self.truth):
+            raise Broken("all copies of the job agree", f"at {ledger.get('position', 0)}")
+
     # --- at the moment it happens ---------------------------------------------------------------------------------
 
     def old(self, seat: Seat, known: bool, what: str) -> None:
@@ -147,9 +153,13 @@ class Judge:
             return held.state is AllocationState.STOPPING
         return not any(a.launch == launch and not a.native for a in self._allocations())
 
+    def heads(self, seat: Seat) -> bool:
+        """Is its controller the newest? One that was overtaken may not know it yet: it owes nothing any more."""
+        return seat.epoch == self.epoch
+
     def looks(self, seat: Seat) -> None:
         """A controller asks the place what there is."""
-        if seat.epoch == self.epoch:
+        if self.heads(seat):
             self.unlooked = 0
 
     def stopped(self, missed: set[str]) -> None:
@@ -192,6 +202,11 @@ class Judge:
         """An agent is about to report."""
         if isinstance(report, Ended) and report.outcome != Outcome.INTERRUPTED and not holds:
             raise Broken("only who holds a claim reports", f"{machine.native} task {report.n}")
+
+    def runs(self, machine: Machine, delivery: Delivery) -> None:
+        """An agent begins a task, or tries it again."""
+        if delivery[:2] in machine.over:
+            raise Broken("what has ended on a machine is not begun there again", f"{machine.native} task {delivery.n}")
 
     def begins(self, machine: Machine) -> None:
         """A machine's agent begins to work."""
@@ -365,3 +380,10 @@ class Judge:
             right = TaskState.FAILED if kind == "bad" else TaskState.SUCCEEDED
             if world.kind and (state != right or world.runs[n] != RUNS[kind]):
                 raise Broken("kind worlds run each task as often as it needs", f"{n} {kind} {state} {world.runs[n]}")
+
+
+def _rows(ledger: Ledger) -> dict[str, list[tuple[Any, ...]]]:
+    """All that is in it, but for news that are in no log."""
+    tables = [name for (name,) in ledger._rows("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+    wanted = "SELECT * FROM {} {} ORDER BY 1, 2"
+    return {name: ledger._rows(wanted.format(name, "WHERE key <> 'live'" if name == "job" else "")) for name in tables}

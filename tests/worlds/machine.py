@@ -40,6 +40,8 @@ class Machine:
         self.idle = 0
         self.reported: list[tuple[int, int]] = []
         """(tick, task) of what it has reported."""
+        self.over: set[tuple[int, int]] = set()
+        """(task, number) of what has ended here."""
         self.lapsed: set[int] = set()
         """What it let go of without a word, so that the ledger may think that it has it."""
         self.stuck = world.rng.random() < 0.03 * world.evil or world.barren
@@ -167,6 +169,7 @@ class Machine:
 
     def _run(self, deliveries: tuple[Delivery, ...]) -> None:
         for delivery in deliveries:
+            self.world.judge.runs(self, delivery)
             self.world.runs[delivery.n] += 1
             self.work[delivery.n] = (delivery, self.world.now + self.world.rng.randint(1, 8))
 
@@ -215,6 +218,7 @@ class Machine:
             if isinstance(report, Ended):
                 self.world.judge.reports(self, report, self.world.out.holds(receipts[report.n]))
                 self.reported.append((self.world.now, report.n))
+                self.over.add(report[:2])
         self.post.report(steps.reports)
 
     def in_order(self, steps: Steps) -> list[Callable[[], None]]:

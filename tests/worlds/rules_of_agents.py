@@ -39,6 +39,17 @@ def _given_up_is_reported() -> Any:
     return patch(Hands, "give_up", quietly)
 
 
+@rule("ended is remembered", "an agent remembers what has ended there until the orders know of it")
+def _ended_is_remembered() -> Any:
+    took = Hands.took
+
+    def forgetful(self: Hands, claims: Any) -> Steps:
+        self._ended = {}
+        return took(self, claims)
+
+    return patch(Hands, "took", forgetful)
+
+
 @rule("report before ack", "reports are durable before claims are acknowledged")
 def _report_before_ack() -> Any:
     in_order = machine.Machine.in_order

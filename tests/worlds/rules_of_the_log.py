@@ -15,11 +15,12 @@ from elsewhere.agent import claims
 from elsewhere.channels.base import Receipt
 from elsewhere.controller import afar, line
 from elsewhere.errors import NotFound
+from elsewhere.ledger import bases, record
 from elsewhere.ledger import ledger as ledger_module
-from elsewhere.ledger import record
 from elsewhere.ledger.allocations import Holdings
 from elsewhere.ledger.hand_out import HandOut
 from elsewhere.ledger.journal import Journal
+from elsewhere.ledger.ledger import Ledger
 from elsewhere.ledger.record import Record
 from elsewhere.model.reports import Ended, Form
 from elsewhere.model.states import AllocationMove, Outcome, TaskState, after_death
@@ -132,6 +133,30 @@ def _confirm_after_log() -> Any:
         return found
 
     return patch(line.Line, "collect", hasty)
+
+
+@rule("a copy is of one moment", "a copy in the log has what was committed when it was begun, and no more")
+def _a_copy_is_of_one_moment() -> Any:
+    @contextlib.contextmanager
+    def torn(ledger: Ledger) -> Iterator[Any]:
+        starts = range(0, len(ledger.db.serialize("main")), bases.PART)
+        pieces = (ledger.db.serialize("main")[start : start + bases.PART] for start in starts)
+        yield int(ledger.get("position", 0)), pieces
+
+    return patch(bases, "_copied", torn)
+
+
+@rule("copies free no number", "what a copy has of the log stays there, so that who has slept finds its number taken")
+def _copies_free_no_number() -> Any:
+    steps = bases.Making.steps
+
+    def thrifty(self: bases.Making) -> Iterator[None]:
+        yield from steps(self)
+        store = self.closed.store
+        copied = max((key[-12:] for key in store.list(bases.AT)), default="")
+        store.delete([key for key in store.list("log/", bases.DEED) if key[-12:] <= copied])
+
+    return patch(bases.Making, "steps", thrifty)
 
 
 # --- what counts ----------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import selectors
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from elsewhere.controller.afar import Afar
 from elsewhere.controller.controller import Controller
 from elsewhere.controller.stop import Stop
 from elsewhere.errors import JobHeld, StateError, Unreachable
+from elsewhere.ledger import bases
 from elsewhere.ledger.journal import Journal
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.orders import Orders
@@ -168,9 +170,11 @@ class Seat:
         crew.open()
         controller = Controller(ledger, crew, self.stop)
         self._wishes(controller)
+        copying = self._copies(ledger, Journal(shelf, self.rest))
         while controller.turn():
             world.judge.show(ledger)
             self._wishes(controller)
+            next(copying)
         world.broke = world.broke or pool.stopped.startswith("the budget")
         controller._finish()
         world.judge.show(ledger)
@@ -179,18 +183,33 @@ class Seat:
         self.gone = True
 
     def _ledger(self, journal: Journal) -> Ledger:
-        if self.disk is None:
-            ledger = journal.restore(":memory:", self.seconds)
-            self.disk = ledger.db
-        else:
-            ledger = Ledger(self.disk, Path(":memory:"), self.seconds)
-            try:
+        try:
+            if self.disk is None:
+                ledger = journal.restore(":memory:", self.seconds)
+                self.disk = ledger.db
+            else:
+                ledger = Ledger(self.disk, Path(":memory:"), self.seconds)
                 journal.attach(ledger)
-            except StateError as error:
-                raise Broken("all copies of the job agree", str(error)) from error
+        except (StateError, apsw.Error) as error:
+            raise Broken("all copies of the job agree", str(error)) from error
+        self.world.judge.agree(ledger)
         ledger.chance = self.world.dice()
         self.world.judge.show(ledger)
         return ledger
+
+    def _copies(self, ledger: Ledger, journal: Journal) -> Iterator[None]:
+        """Copies for the log, made beside the controller's turns: one step of it to each."""
+        looked = 0
+        while True:
+            yield
+            position = int(ledger.get("position", 0))
+            if not self.world.copies or position < looked + bases.LEAST:
+                continue
+            looked = position
+            with suppress(Unreachable):
+                copies = journal.copies(self.rest)
+                if copies.newest()[0].worth_another(position):
+                    yield from bases.Making(copies, ledger).steps()
 
     def _take_over(self, ledger: Ledger, journal: Journal) -> int:
         while True:

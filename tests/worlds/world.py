@@ -16,6 +16,7 @@ from elsewhere.controller import afar as afar_module
 from elsewhere.controller import controller as controller_module
 from elsewhere.controller import pace as pace_module
 from elsewhere.controller import stuck as stuck_module
+from elsewhere.ledger import bases
 from elsewhere.ledger.journal import Journal
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import Entry, JobSpec
@@ -38,6 +39,8 @@ DUDS = 6
 NAMES = ["good"] * 8 + ["flaky1", "flaky2", "bad", "killer"]
 """What tasks are like: flaky ones fail once or twice, a killer takes its machine with it."""
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
+COPY = 8
+"""Segments from one copy of the ledger to the next."""
 SLOW = timedelta(seconds=5 * TICK)
 """What takes longer is no answer."""
 
@@ -74,6 +77,8 @@ class World:
         self.slips = random.Random(f"slip {seed}")
         self.slippery = 0.15 * self.evil if self.slips.random() < 0.3 else 0.0
         """How often a machine dies before it has said what it has just taken."""
+        self.copies = seed // 100 % 4 == 2
+        """Are copies of the ledger put into the log on the way?"""
         self.nap = range(0)
         """Also where all is well a laptop may be closed for a while."""
         if self.kind and self.slips.random() < 0.5:
@@ -195,7 +200,8 @@ class World:
         seldom = mock.patch.object(pace_module, "SELDOM", 5 * TICK)
         stuck = mock.patch.object(stuck_module, "STUCK", 10 * TICK)
         late = mock.patch.object(pool_module, "LATE", SLOW)
-        with mock.patch.object(controller_module, "time", clock), patient, seldom, stuck, late:
+        small = mock.patch.multiple(bases, PART=16 << 10, INLINE=0, LEAST=COPY, SEGMENT=1 << 20)
+        with mock.patch.object(controller_module, "time", clock), patient, seldom, stuck, late, small:
             try:
                 while self.now < LIMIT and not (self.closed and self.judge.still()):
                     self._tick()

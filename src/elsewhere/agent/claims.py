@@ -80,6 +80,8 @@ class Hands:
         self.failed = False
         """Has a task failed here for good, as far as is known here?"""
         self._held: dict[int, _Held] = {}
+        self._ended: dict[int, int] = {}
+        """Task -> the number under which it has ended here, until the orders know of it."""
         self._busy = age
 
     # --- taking ---------------------------------------------------------------------------------------------------
@@ -100,6 +102,8 @@ class Hands:
                 done.append(claim)
             elif held is not None and delivery.attempt <= held.claim.delivery.attempt:
                 done.append(claim)  # an echo of what is in hand
+            elif delivery.attempt <= self._ended.get(delivery.n, 0):
+                done.append(claim)  # of what has ended here: its report is on its way
             elif held is not None:
                 stop.append(delivery.n)  # superseded: its slot is ended before the new number is run
                 done.append(held.claim)
@@ -155,6 +159,7 @@ class Hands:
         if bought is not None:
             self.term = max(self.term, bought.total_seconds())
         self.draining = self.draining or self.ways.name in orders.drain
+        self._ended = {n: attempt for n, attempt in self._ended.items() if not orders.stale(n, attempt)}
         gone = [n for n, held in self._held.items() if orders.stale(n, held.claim.delivery.attempt)]
         done = tuple(self._held[n].claim for n in gone)
         return Steps(stop=tuple(self._drop(gone)), done=done)
@@ -210,6 +215,7 @@ class Hands:
             said.append(_with_tries(report, held.tries)._replace(agent=self.ways.name))
             done.append(held.claim)
             del self._held[report.n]
+            self._ended[report.n] = report.attempt
         return Steps(reports=tuple(said), done=tuple(done))
 
     def due(self, age: float) -> tuple[Delivery, ...]:
