@@ -20,7 +20,7 @@ from elsewhere.cli.terminal import say, say_json, tell
 from elsewhere.errors import JobAway, PlaceError, UsageError
 
 if TYPE_CHECKING:
-    from elsewhere.controller.seat import Away
+    from elsewhere.controller.away import Away
     from elsewhere.model.place import Place
 
 INTERRUPTED = 130
@@ -36,6 +36,7 @@ def begin(asked: SimpleNamespace) -> int:
     from dataclasses import replace
 
     from elsewhere.cli import places
+    from elsewhere.controller import away as known
     from elsewhere.controller import seat
 
     _refuse(asked)
@@ -50,7 +51,7 @@ def begin(asked: SimpleNamespace) -> int:
             return status
         out.seek(0)
         told = json.loads(out.read().splitlines()[-1])
-    away = seat.keep(away, told["job"]["id"], told["job"]["name"], time.time())
+    away = known.keep(away, told["job"]["id"], told["job"]["name"], time.time())
     _tell(asked, away)
     return 0 if asked.detach else _follow(asked, away)
 
@@ -185,9 +186,9 @@ def _own_status(away: Away) -> int:
 
 def forward(name: str, asked: SimpleNamespace, found: JobAway) -> int:
     """Run a command there that was typed here, of a job that is away."""
-    from elsewhere.controller import seat
+    from elsewhere.controller import away as known
 
-    away = next(one for one in seat.records() if one.job == found.job)
+    away = next(one for one in known.records() if one.job == found.job)
     if name == "shell":
         found.hint = f"`elsewhere shell {away.place} {away.host}` opens a terminal there."
     if name == "shell" or (name == "rm" and len(asked.job) > 1):
@@ -199,7 +200,7 @@ def forward(name: str, asked: SimpleNamespace, found: JobAway) -> int:
         return _go_on(away, asked, words)
     status = _asked(away, words)
     if name == "rm" and status == 0:
-        seat.forget(away.job)
+        known.forget(away.job)
     return status
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from types import SimpleNamespace
-from typing import Any
+from types import ModuleType, SimpleNamespace
 
 from elsewhere.cli.table import COMMANDS
 
@@ -91,7 +90,7 @@ def _run(name: str, words: Sequence[str]) -> int:
         raise
 
 
-def _main(name: str, module: Any, asked: SimpleNamespace) -> int:
+def _main(name: str, module: ModuleType, asked: SimpleNamespace) -> int:
     """The command itself, here or where its job is."""
     from elsewhere.errors import JobAway
 

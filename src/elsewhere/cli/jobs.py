@@ -13,7 +13,7 @@ from elsewhere.cli.read import count
 from elsewhere.cli.terminal import coloured, is_terminal, paint, say, say_json, tell, width
 
 if TYPE_CHECKING:
-    from elsewhere.controller.seat import Away
+    from elsewhere.controller.away import Away
     from elsewhere.session import JobFiles
 
 _STATES = ("running", "stopped", "succeeded", "failed", "cancelled", "held", "away")
@@ -34,11 +34,11 @@ COMMAND = Command(
 
 def main(asked: SimpleNamespace) -> int:
     from elsewhere import session
-    from elsewhere.controller import seat
+    from elsewhere.controller import away
 
     rows: list[dict[str, Any]] = []
     limit = None if asked.all else asked.limit
-    far = [] if asked.state not in (None, "away") else [_far(one) for one in seat.records()]
+    far = [] if asked.state not in (None, "away") else [_far(one) for one in away.records()]
     for files in session.listing() if asked.state != "away" else ():
         if limit is not None and len(rows) >= limit:
             break
@@ -80,10 +80,10 @@ def _row(files: JobFiles) -> dict[str, Any]:
                 "place": "", "runs": error.message}  # fmt: skip
 
 
-def _far(away: Away) -> dict[str, Any]:
+def _far(found: Away) -> dict[str, Any]:
     """Of a job whose controller sits on another machine, which is not asked here."""
-    return {"name": away.name, "id": away.job, "state": "away", "done": None, "total": None, "failed": None,
-            "created": away.created, "place": away.host, "runs": ""}  # fmt: skip
+    return {"name": found.name, "id": found.job, "state": "away", "done": None, "total": None, "failed": None,
+            "created": found.created, "place": found.host, "runs": ""}  # fmt: skip
 
 
 def _draw(rows: list[dict[str, Any]]) -> None:

@@ -27,20 +27,20 @@ JSON = Option("--json", help="Write JSON on standard output.")
 def job(reference: str) -> JobFiles:
     """The job that `reference` names; UnknownJob names the nearest. JobAway: it is to be asked for somewhere else."""
     from elsewhere import session
-    from elsewhere.config.home import location
+    from elsewhere.controller import away
 
-    if (location() / "away").is_dir():
+    if away.folder().is_dir():
         _not_away(reference or "@last")
     return session.find(reference or "@last")
 
 
 def _not_away(reference: str) -> None:
-    from elsewhere.controller import seat
+    from elsewhere.controller import away
     from elsewhere.errors import JobAway
 
-    if (away := seat.find(reference)) is not None:
-        raise JobAway(f"the controller of {away.name} sits on {away.host}, of the place {away.place}",
-                      hint="Name that job alone.", job=away.job, reference=reference)  # fmt: skip
+    if (found := away.find(reference)) is not None:
+        raise JobAway(f"the controller of {found.name} sits on {found.host}, of the place {found.place}",
+                      hint="Name that job alone.", job=found.job, reference=reference)  # fmt: skip
 
 
 @contextmanager

@@ -1,14 +1,13 @@
-"""A controller that sits on another machine: how it gets there, what is remembered of it here, how it is asked.
+"""A controller that sits on another machine: how it gets there, and how it is asked.
 
-There it is a controller like any other, with a state directory of its own; here a record says where it sits. No key of
-ours and no ledger travels: the machine there has its own.
+There it is a controller like any other, with a state directory of its own; here a record says where it sits (away.py).
+No key of ours and no ledger travels: the machine there has its own.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,8 @@ from typing import Any
 from elsewhere.backends import registry
 from elsewhere.backends.base import Seats
 from elsewhere.channels import registry as channels
-from elsewhere.config.home import home, location
-from elsewhere.controller import directory
-from elsewhere.errors import Refused, UnknownJob, UsageError
-from elsewhere.hosts import private_directory, write_whole
+from elsewhere.controller.away import Away
+from elsewhere.errors import Refused, UsageError
 from elsewhere.model import ids
 from elsewhere.model.place import Place
 from elsewhere.ship import bundle, runtime, seat
@@ -30,26 +27,6 @@ PROJECT = "project"
 """What travels lies under this name in the directory that a job is run from."""
 LIMIT = timedelta(minutes=10)
 """For unpacking us there, and for Python to come where there is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Away:
-    """Where the controller of a job sits. `settings`: those of the place, by which its host is reached."""
-
-    host: str
-    place: str
-    backend: str
-    settings: Mapping[str, Any]
-    directory: str
-    we: str
-    """The folder of the version of us that is there."""
-    work: str
-    """The name of the directory that the job is run from."""
-    env: tuple[str, ...] = ()
-    """Names of variables that were sent along, secrets among them: who goes on with the job sends them again."""
-    job: str = ""
-    name: str = ""
-    created: float = 0.0
 
 
 # --- going there ----------------------------------------------------------------------------------------------------
@@ -106,47 +83,3 @@ def ask(away: Away, words: Sequence[str], *, out: int = 1, err: int = 2, **more:
     found = backend.seat(away.host)
     request = json.dumps({"words": list(words), "work": away.work, **more}).encode() + b"\n"
     return found.host.follow(seat.asking(away.directory, away.we), request, out, err)
-
-
-# --- remembering ----------------------------------------------------------------------------------------------------
-
-
-def keep(away: Away, job: str, name: str, created: float) -> Away:
-    """From now on the job is known here."""
-    known = replace(away, job=job, name=name, created=created)
-    path = _record(job)
-    private_directory(path.parent)
-    write_whole(path, json.dumps(asdict(known)).encode())
-    return known
-
-
-def forget(job: str) -> None:
-    """Twice: harmless."""
-    _record(job).unlink(missing_ok=True)
-
-
-def records() -> list[Away]:
-    """Of all jobs whose controllers sit elsewhere, the newest first."""
-    folder = location() / "away"
-    if not folder.is_dir():
-        return []
-    return [Away(**json.loads(path.read_bytes())) for path in sorted(folder.glob("job-*"), reverse=True)]
-
-
-def find(ref: str) -> Away | None:
-    """As directory.find; None: no such job answers to it, or one that is here and newer does. UnknownJob: several."""
-    known = records()
-    found = known[:1] if ref in ("", "@last") else [one for one in known if one.name == ref][:1]
-    found = found or [one for one in known if ref and one.job.startswith((ref, f"job-{ref}"))]
-    if len(found) > 1:
-        raise UnknownJob(f"{len(found)} jobs begin with {ref!r}", hint="give more of the id; see `elsewhere jobs`")
-    if not found:
-        return None
-    try:
-        return found[0] if found[0].job > directory.find(ref).id else None
-    except UnknownJob:
-        return found[0]
-
-
-def _record(job: str) -> Path:
-    return home() / "away" / job
