@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm.cluster import PROGRAMS, running
+from slurm.cluster import ACCOUNTING, PROGRAMS, running
 from slurm.test_slurm_jobs import BOUND, Lab, until
 
 pytestmark = [pytest.mark.needs(*PROGRAMS), pytest.mark.slow, pytest.mark.timeout(600)]
@@ -22,7 +23,9 @@ pytestmark = [pytest.mark.needs(*PROGRAMS), pytest.mark.slow, pytest.mark.timeou
 def lab(tmp_path: Path) -> Iterator[Lab]:
     """A cluster of its own, for what is done to it."""
     with running(tmp_path / "s") as cluster:
-        yield Lab(tmp_path, cluster)
+        found = Lab(tmp_path, cluster)
+        yield found
+        found.close()
 
 
 def start(lab: Lab, count: int, seconds: float, *words: str) -> object:
@@ -60,11 +63,9 @@ def shim(lab: Lab, name: str, text: str) -> Callable[[], None]:
 
 @pytest.mark.soak
 def test_a_controller_of_slurm_that_dies_a_pilot_that_an_admin_ends_and_ours_killed(lab: Lab) -> None:
-    running = start(lab, 200, 0.5)
+    running = start(lab, 200, 0.2)
     until(lambda: len(pilots(lab)) == 3 and lab.attempts(), "all pilots run")
-    began, state = time.time(), lab.cluster.folder / "state" / "job_state"
-    until(lambda: state.exists() and state.stat().st_mtime > began, "slurmctld has written down that they do")
-    lab.cluster.kill("slurmctld")
+    lab.cluster.stop("slurmctld")
     before = len(lab.attempts())
     until(lambda: len(lab.attempts()) > before + 10, "pilots go on without slurmctld")
     os.kill(running.pid, signal.SIGKILL)  # type: ignore[attr-defined]
@@ -125,6 +126,18 @@ def test_a_node_that_loses_its_power_gives_back_what_it_had(lab: Lab) -> None:
 
 
 @pytest.mark.soak
+def test_a_node_that_slurm_has_given_up_takes_nothing_more_though_its_pilots_live(lab: Lab) -> None:
+    lab.settings(**{"max-jobs": 8})
+    running = start(lab, 300, 0.5)
+    until(lambda: len(pilots(lab)) == 8, "both nodes are full")
+    lab.cluster.kill("n2")
+    for step in lab.cluster.steps_of("n2"):
+        step.kill()
+    ended(running)
+    finished(lab, 300, twice=16)
+
+
+@pytest.mark.soak
 def test_a_walltime_that_ends_in_the_middle_of_a_list_costs_nothing(lab: Lab) -> None:
     lab.settings(walltime="1m", **{"max-jobs": 4})
     running = start(lab, 2000, 0.15)
@@ -155,3 +168,20 @@ def test_a_controller_of_ours_that_is_killed_again_and_again(lab: Lab) -> None:
         running = lab.start("resume", "--quiet")
     ended(running)
     finished(lab, 600, twice=0)
+
+
+@pytest.mark.soak
+@pytest.mark.needs(*ACCOUNTING)
+def test_with_accounting_an_account_and_a_qos_must_be_known(tmp_path: Path) -> None:
+    with running(tmp_path / "s", accounting=True, more=["AccountingStorageEnforce=associations,qos"]) as cluster:
+        user = getpass.getuser()
+        for words in (("add", "account", "GCIMS"), ("add", "user", user, "account=GCIMS")):
+            cluster.run("sacctmgr", "-i", *words, check=False)
+        lab = Lab(tmp_path, cluster)
+        lab.settings(account="GCIMs2")
+        assert "account" in lab.run("run", "--on", "hpc", "--", "true", status=125)
+        lab.settings(account="GCIMS", qos="fsat")
+        assert "nvalid qos" in lab.run("run", "--on", "hpc", "--", "true", status=125)
+        lab.settings(account="GCIMS")
+        lab.run("run", lab.tasks(40), "--entry", "work:f", "--on", "hpc", "--quiet")
+        finished(lab, 40, twice=0)
