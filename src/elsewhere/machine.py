@@ -37,15 +37,24 @@ def default_slots() -> tuple[int, str]:
 
 
 def usable_cpus() -> int:
-    """CPUs by affinity and by the cgroup's quota, whichever is less; at least 1."""
+    """CPUs by affinity, by the cgroup's quota and by what a batch job was given, whichever is least; at least 1."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = cgroup_cpus()
-    return max(1, min(count, int(quota) if quota else count))
+    quota = cgroup_cpus() or count
+    given = _given("SLURM_CPUS_ON_NODE") or count
+    return max(1, min(count, int(quota), given))
 
 
 def usable_memory() -> int:
-    """Bytes: of the machine, or of the least cgroup that we are in."""
-    return min([os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), *_cgroup_memory(_CGROUPS, _OWN_CGROUP)])
+    """Bytes: of the machine, of the least cgroup that we are in, or of our batch job."""
+    given = _given("SLURM_MEM_PER_NODE") or _given("SLURM_MEM_PER_CPU") * _given("SLURM_CPUS_ON_NODE")
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min([whole, *([given << 20] if given else []), *_cgroup_memory(_CGROUPS, _OWN_CGROUP)])
+
+
+def _given(name: str) -> int:
+    """A number that the batch system has told its job; 0: we are in none, or it has not."""
+    text = os.environ.get(name, "") if os.environ.get("SLURM_JOB_ID") else ""
+    return int(text) if text.isdigit() else 0
 
 
 def usable_gpus(environ: Mapping[str, str] | None = None, devices: Path = Path("/dev")) -> tuple[Gpu, ...]:

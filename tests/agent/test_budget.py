@@ -172,3 +172,14 @@ def test_gpus_are_those_that_the_variable_names_or_the_driver_shows(tmp_path: Pa
     ]
     assert machine.usable_gpus({"CUDA_VISIBLE_DEVICES": ""}, tmp_path) == ()
     assert machine.Gpu("0", "NVIDIA A100-SXM4-40GB").is_a("a100") and not machine.Gpu("0", "Tesla T4").is_a("a100")
+
+
+def test_in_a_batch_job_a_machine_is_what_the_job_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "1")
+    monkeypatch.setenv("SLURM_MEM_PER_CPU", "64")
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    assert machine.usable_memory() > 64 << 20
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert (machine.usable_cpus(), machine.usable_memory()) == (1, 64 << 20)
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "96")
+    assert machine.usable_memory() == 96 << 20

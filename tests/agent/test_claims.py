@@ -175,3 +175,39 @@ def test_a_task_that_failed_for_good_is_remembered_and_one_that_is_tried_again_i
     assert not hands.failed
     hands.ended([ended(2)._replace(outcome=Outcome.TIMED_OUT)], 1.0, soon)
     assert hands.failed
+
+
+def final(**more: object) -> Hands:
+    return Hands(Ways("a", "job-1", term=100.0, final=True, **more))  # type: ignore[arg-type]
+
+
+def test_a_term_that_is_final_lets_nothing_begin_that_would_outlast_it() -> None:
+    hands = final(lasts=30.0)
+    hands.in_time(69.0, None)
+    assert hands.room(1) is not None
+    hands.in_time(69.0, 20.0)  # what was seen is less than what is allowed
+    assert hands.room(1) is not None
+    hands.in_time(71.0, None)
+    assert hands.room(1) is None and hands.leaves(71.0) == "drained"
+
+
+def test_what_was_seen_counts_up_to_what_is_allowed_and_a_term_that_grows_ends_nothing() -> None:
+    hands = final()
+    hands.in_time(99.0, None)
+    assert hands.room(1) is not None, "nobody knows how long it takes, so it is tried"
+    hands.in_time(61.0, 40.0)
+    assert hands.room(1) is None
+    grows = Hands(Ways("a", "job-1", term=100.0))
+    grows.in_time(99.0, 40.0)
+    assert grows.room(1) is not None
+
+
+def test_what_ran_for_all_of_a_final_term_has_timed_out_and_the_rest_was_interrupted() -> None:
+    hands = final()
+    hands.took([Claim(Delivery(1, 1, "t1", b"null")), Claim(Delivery(2, 1, "t2", b"null"))])
+    reports = hands.give_up([1, 2], 1000.0, {1: 95.0, 2: 40.0}).reports
+    assert [(r.n, r.outcome, r.took) for r in reports] == [  # type: ignore[union-attr]
+        (1, Outcome.TIMED_OUT, 95.0),
+        (2, Outcome.INTERRUPTED, 40.0),
+    ]
+    assert b"longer walltime" in reports[0].value  # type: ignore[union-attr]

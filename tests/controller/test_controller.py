@@ -29,7 +29,7 @@ class FakeCrew:
 
     sync = True
     patience = 0.010
-    trouble = ""
+    trouble = waits = ""
     pending = 0
     size = 4
     money = None

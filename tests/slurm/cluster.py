@@ -80,6 +80,12 @@ class Cluster:
         process.kill()
         process.wait()
 
+    def stop(self, daemon: str) -> None:
+        """SIGTERM: it has written down what it knows before it is gone."""
+        process = self.daemons.pop(daemon)
+        process.terminate()
+        process.wait(BOUND)
+
     def kill_jobs_of(self, name: str) -> None:
         """What runs on that node is gone, as if it had lost its power."""
         for process in self._processes(lambda env: env.get("SLURMD_NODENAME") == name or env.get("NODE_OF") == name):

@@ -12,6 +12,7 @@ import pytest
 from elsewhere.errors import AccessDenied, StateError, Unreachable
 from elsewhere.hosts import Here
 from elsewhere.stores import DirectoryStore, HostStore, MemoryStore
+from elsewhere.stores.gathering import GatheringStore
 from elsewhere.testing.conformance import StoreConformance
 
 
@@ -25,6 +26,25 @@ class TestDirectoryStore(StoreConformance):
     @pytest.fixture
     def store(self, tmp_path: Path) -> DirectoryStore:
         return DirectoryStore(tmp_path / "not" / "yet")
+
+
+class TestGatheringStore(StoreConformance):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> GatheringStore:
+        return GatheringStore(Here(), str(tmp_path / "it's here"))
+
+
+def test_a_list_brings_what_is_read_next(tmp_path: Path) -> None:
+    host = Here()
+    store, plain = GatheringStore(host, str(tmp_path)), HostStore(host, str(tmp_path))
+    for k in range(3):
+        plain.put(f"a/{k}", b"%d" % k)
+    assert list(store.list("a/")) == ["a/0", "a/1", "a/2"]
+    plain.put("a/1", b"new")
+    assert store.get("a/1") == b"1"
+    assert store.get("a/1") == b"new"
+    plain.delete(["a/2"])
+    assert list(store.list("a/", after="a/0")) == ["a/1"]
 
 
 class TestHostStore(StoreConformance):

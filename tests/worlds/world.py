@@ -14,6 +14,7 @@ from unittest import mock
 from elsewhere.backends.base import Launch
 from elsewhere.controller import afar as afar_module
 from elsewhere.controller import controller as controller_module
+from elsewhere.controller import pace as pace_module
 from elsewhere.controller import stuck as stuck_module
 from elsewhere.ledger.journal import Journal
 from elsewhere.ledger.ledger import Ledger
@@ -190,10 +191,11 @@ class World:
     def play(self) -> World:
         """From the first tick to the last. Broken: an invariant does not hold."""
         clock = Clock(self)
-        patient = mock.patch.multiple(afar_module, PATIENCE=1e9, OVERDUE=5 * TICK, SELDOM=5 * TICK, HEARING=8 * TICK)
+        patient = mock.patch.multiple(afar_module, PATIENCE=1e9, OVERDUE=5 * TICK, HEARING=8 * TICK)
+        seldom = mock.patch.object(pace_module, "SELDOM", 5 * TICK)
         stuck = mock.patch.object(stuck_module, "STUCK", 10 * TICK)
         late = mock.patch.object(pool_module, "LATE", SLOW)
-        with mock.patch.object(controller_module, "time", clock), patient, stuck, late:
+        with mock.patch.object(controller_module, "time", clock), patient, seldom, stuck, late:
             try:
                 while self.now < LIMIT and not (self.closed and self.judge.still()):
                     self._tick()

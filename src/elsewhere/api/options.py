@@ -157,8 +157,13 @@ class Options:
 
     @property
     def pool(self) -> Options:
-        """What warm slots have in common: everything but what each task carries by itself."""
-        return self if self.own is None else replace(self, own=None)
+        """What warm slots have in common: everything but what each task carries by itself. Machines that are asked for
+        are as large as the calls want them, so those share them that want the same."""
+        if self.own is None:
+            return self
+        own = json.loads(self.own) if self.on != "local" else {}
+        needs = {name: own[name] for name in _NEEDS if name in own}
+        return replace(self, own=json.dumps(needs).encode() if needs else None)
 
 
 def job_name(text: str) -> str:

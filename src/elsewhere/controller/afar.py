@@ -78,7 +78,7 @@ class Afar:
         self.draining = self.over = False
         self._publish, self._told, self._orders = publish, float("-inf"), Orders("", -1)
         self._looked = float("-inf")
-        self._pace = Pace(pool.backend.traits.seldom)
+        self._pace = Pace()
         self._put_off: float | None = None
         """Since when a look is due."""
         self._muster = Muster()
@@ -136,6 +136,10 @@ class Afar:
     @property
     def trouble(self) -> str:
         return self.line.trouble or self.pool.trouble
+
+    @property
+    def waits(self) -> str:
+        return self.pool.waits if self.pool.state.todo else ""
 
     @property
     def stopped(self) -> str:
@@ -250,7 +254,7 @@ class Afar:
             if self.pool.settled or self.pool.rests or self.pool.barred:
                 break
             self.pause(wait)
-            wait = self._pace.end(wait)
+            wait = self._pace.end(self.pool.state, wait)
         self.fetch()
         left = 0 if self.pool.settled else max(len(self.pool.state.allocations), len(self.pool.state.alive))
         with self.ledger.moving():

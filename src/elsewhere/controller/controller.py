@@ -350,12 +350,12 @@ class Controller:
         oldest = sorted(running, key=lambda r: -r[2])[:20]
         names = self.ledger.ids([n for n, _, _ in oldest])
         shown = tuple((names.get(n, str(n)), seconds) for n, _, seconds in oldest)
-        note = self.note or self.crew.trouble
+        note = self.note or self.crew.trouble or self.crew.waits
         return View(self.ledger.counts, self.crew.size, len(running), shown, self._drained, note, self.crew.money)
 
     def _show(self) -> None:
         now = time.monotonic()
-        if now - self._told >= 1.0 and self.crew.running():
+        if now - self._told >= 1.0 and (self.crew.running() or self.crew.waits):
             with contextlib.suppress(StateError), self.ledger.moving(sync=False, logged=False):
                 self._tell_ledger()
         if self.copy is not None and now - self._copied >= COPY:

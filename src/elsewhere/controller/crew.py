@@ -35,6 +35,11 @@ class Crew(Protocol):
         ...
 
     @property
+    def waits(self) -> str:
+        """Why nobody works there just yet, though somebody will; empty: somebody does, or it is not known."""
+        ...
+
+    @property
     def stopped(self) -> str:
         """Why nothing will run there any more, however long one waits; empty: something does, or may."""
         ...

@@ -19,6 +19,7 @@ class Here:
 
     sync = False
     patience = 0.010
+    waits = ""
 
     def __init__(self, name: str, slots: Slots, selector: selectors.BaseSelector, share: Share | None = None) -> None:
         self.channel = Calls()

@@ -33,6 +33,7 @@ from elsewhere.ship import seal
 from elsewhere.ship.charter import Charter, pack
 from elsewhere.ship.script import Bare, BootText, render
 from elsewhere.stores import HostStore
+from elsewhere.stores.gathering import GatheringStore
 
 LEASE = timedelta(minutes=2)
 BRING = 2.0
@@ -54,11 +55,12 @@ def lodged(
     bounds, load, order = arranged(spec, backend, base)
     charter = pack(Charter(spec, "", files.seal_key(), load.roots, load.software))
     store = HostStore(host, f"{home}/store")
-    spool = channels.spool_at(HostStore(host, f"{home}/spool"), _address(spec, base), spec.id, own, own, charter)
+    spool = channels.spool_at(GatheringStore(host, f"{home}/spool"), _address(spec, base), spec.id, own, own, charter)
     outputs = Outputs(store, files.outputs) if spec.outputs else None
     line = Sending(spool, store, files.store, spec.entry.kind == "call", outputs)
     crew = Lodged(ledger, cast(Any, line), Pool(backend, ledger, bounds, epoch, order), spool.order, selector, epoch)
     crew.printed, crew.host, crew.home, crew.ahead = Printed(store, files.slots, files.boots), host, home, STOCK
+    crew.pages = Printed(GatheringStore(host, f"{home}/store"), files.slots, files.boots)
     crew.open()
     return crew
 
@@ -84,6 +86,7 @@ class Lodged(Afar):
     """Between turns what was printed comes; when all is over the job's directory there goes."""
 
     printed: Printed
+    pages: Printed
     host: Host
     home: str
     quiet = (0.05, 1.0)
@@ -93,7 +96,7 @@ class Lodged(Afar):
         if self.clock() - self._brought >= BRING:
             self._brought = self.clock()
             self.line.attempt(self.printed.bring)
-            self.line.attempt(self.printed.bring_pages)
+            self.line.attempt(self.pages.bring_pages)
         super().turn(wait)
 
     def fetch(self) -> None:

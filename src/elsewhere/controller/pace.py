@@ -15,10 +15,9 @@ CALMER = 1.5
 
 
 class Pace:
-    """`seldom`: how seldom the place wants to be asked while nothing changes."""
+    """Of the looks of one controller."""
 
-    def __init__(self, seldom: timedelta) -> None:
-        self.seldom = seldom.total_seconds()
+    def __init__(self) -> None:
         self._calm, self._todo = 0.0, 0
         self._picture: object = None
 
@@ -26,7 +25,7 @@ class Pace:
         """Until the next look. `took`: how long the place took to answer the last."""
         least = CALL if state.bounds.lag else LOOK
         found = max(least, min(TIMES * took.total_seconds(), SELDOM))
-        return max(found, min(self._calm, self.seldom))
+        return max(found, min(self._calm, state.bounds.seldom.total_seconds()))
 
     def needs(self, todo: int) -> None:
         """So much is to be done. If it is more than before, what is needed for it is not put off."""
@@ -40,6 +39,7 @@ class Pace:
         self._calm = max(LOOK, self._calm * CALMER) if same else 0.0
         self._picture = picture
 
-    def end(self, wait: float) -> float:
+    @staticmethod
+    def end(state: State, wait: float) -> float:
         """At the end, when each is to be seen gone: the wait after one of so many seconds."""
-        return min(wait * CALMER, 1.0) if self.seldom else wait
+        return min(wait * CALMER, 1.0) if state.bounds.seldom else wait

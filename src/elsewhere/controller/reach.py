@@ -171,7 +171,8 @@ def bounds_of(spec: JobSpec, backend: Backend) -> Bounds:
     if spec.machines:
         most = sum(shape.most or 1 for shape in spec.machines)
         return Bounds(spec.id, most=most, shapes=spec.machines, lag=lag, flight=FLIGHT, linger=IDLE + spec.linger,
-                      boot=BOOT + backend.traits.waits, longest=longest and life(longest))  # fmt: skip
+                      boot=BOOT + backend.traits.waits, longest=longest and life(longest),
+                      seldom=backend.traits.seldom)  # fmt: skip
     machines = _machines(spec)
     return Bounds(spec.id, most=machines, shapes=(Shape(HERE, spec.slots // machines),), lag=lag, flight=flight,
                   asking=SHORT if not lag else timedelta(minutes=20), pause=timedelta(seconds=0.5))  # fmt: skip

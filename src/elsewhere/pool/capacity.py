@@ -49,6 +49,8 @@ class Bounds:
     """Terms grow by at least so much, or half of it where another one does."""
     lag: timedelta = timedelta(0)
     """How long after a change the place may still list the old state."""
+    seldom: timedelta = timedelta(0)
+    """How seldom the place wants to be asked while nothing changes."""
     flight: timedelta = timedelta(minutes=5)
     """How long a request whose reply was lost may still take effect."""
     asking: timedelta = timedelta(minutes=20)

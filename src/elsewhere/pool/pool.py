@@ -89,6 +89,8 @@ class Pool:
         """Why the place does not answer, or empty."""
         self.said: Callable[[NativeId], bytes] = lambda native: b""
         """What a machine's boot has said, where it does not take the place to tell."""
+        self.waits = ""
+        """What the place says of machines that have not begun, where none has."""
         self.barred = ""
         """Why it does not let us look, and has never done so; empty: it does, or may."""
 
@@ -190,9 +192,15 @@ class Pool:
         self._slept = not self._slept and self.now() - asked > LATE
         if self._slept:
             return  # what agents said meanwhile is heard before the place is asked again
+        self.waits = self._said_of_waiting(sightings)
         self.urgent = unheard and self._has_lost(sightings)
         if not self.urgent:
             self._tell(Listed(asked, sightings))
+
+    def _said_of_waiting(self, sightings: tuple[Sighting, ...]) -> str:
+        ours = [s for s in sightings if s.native in self.state.alive]
+        waiting = [s.reason for s in ours if s.condition is Condition.PENDING and s.reason]
+        return waiting[0] if waiting and not any(s.condition is Condition.RUNNING for s in ours) else ""
 
     def _has_lost(self, sightings: tuple[Sighting, ...]) -> bool:
         seen = {s.native for s in sightings if s.condition in (Condition.PENDING, Condition.RUNNING)}

@@ -348,6 +348,7 @@ class HostStore:
         return f"ssh://{self.host.name}{quote(self.root)}/{checked(key)}"
 
     def _run(self, script: str, argument: str, data: bytes = b"", also: int = 0) -> tuple[int, bytes]:
+        """Its status and what it printed; Refused for another status than 0 or `also`."""
         ran = self.host.run(["sh", "-c", script, "sh", argument], data)
         if ran.status not in (0, also):
             raise Refused(f"{self.host.name}:{argument}: {ran.err.decode(errors='replace').strip() or 'refused'}")
