@@ -19,6 +19,7 @@ _PLACES = {
     "jobs": "elsewhere.api.jobs",
     "Project": "elsewhere.api.project",
     "Cluster": "elsewhere.api.cluster",
+    "cacheable": "elsewhere.api.caching",
     "attach": "elsewhere.api.jobs",
     "Resources": "elsewhere.model.resources",
     "Environment": "elsewhere.model.job",
@@ -30,6 +31,7 @@ _PLACES = {
 }
 
 if TYPE_CHECKING:
+    from elsewhere.api.caching import cacheable as cacheable
     from elsewhere.api.cluster import Cluster as Cluster
     from elsewhere.api.command import run as run
     from elsewhere.api.command import submit as submit

@@ -210,20 +210,10 @@ def hold(spec: JobSpec, watch: Callable[[View], None] | None = None) -> Live:
 
 
 def keep(place: Place, owner: str, last_words: Callable[[Member], str]) -> Hold:
-    """What keeps launches of a place that see our files to a wanted number. Errors as in `registry.build`.
+    """What keeps launches at a place to a wanted number. UsageError: its machines do not see our files."""
+    from elsewhere.pool import hold
 
-    UsageError: machines of that place do not see them.
-    """
-    from elsewhere.backends import registry
-    from elsewhere.pool.hold import Hold
-
-    backend = registry.build(place)
-    if not backend.traits.shared_files:
-        raise UsageError(
-            f"machines of {place.name} do not see this machine's files, and what runs there must listen on a network",
-            hint="Run this where they do, such as the login node of the cluster, or name another place.",
-        )
-    return Hold(backend, owner, last_words)
+    return hold.at(place, owner, last_words)
 
 
 # --- what machines have said --------------------------------------------------------------------------------------

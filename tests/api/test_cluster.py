@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from elsewhere import Cluster
+from elsewhere.api import caching
 from elsewhere.api.dask import records
 from elsewhere.backends.local import LABELS
 from elsewhere.errors import StateError, UsageError
@@ -83,7 +84,11 @@ def test_a_call_runs_in_the_container_of_its_tag_whatever_the_case_and_its_print
         where, value, name = client.submit(model, 1, tag="gcam").result(BOUND)
         assert (where, value, name.partition("/")[0]) == ("gcam", 2, "gcam")
         others = client.gather(client.map(model, range(5), tag="OSIRIS"))
+        once = client.submit(model, 9, tag="gcam", cache=True).result(BOUND)
+        assert client.submit(model, 9, tag="osiris", cache=True, pure=False).result(BOUND) == once
     assert {(where, name) for where, _, name in others} == {("osiris", "osiris/1")}
+    assert "model " in elsewhere("cache")
+    assert elsewhere("cache", "rm", "model") == "1 result removed.\n"
     shown = elsewhere("logs", f"mine/{name}")
     assert "model of 1" in shown
 
@@ -201,6 +206,69 @@ def test_a_script_that_is_killed_or_interrupted_leaves_no_process_behind(home: P
     assert elsewhere("cluster", "down", "script").startswith("The cluster script had ended; nothing of it was left")
 
 
+STAGES = """
+import sys
+from elsewhere import Cluster
+
+def stage(name):
+    print(name, flush=True)
+
+if __name__ == "__main__":
+    stage("begun")
+    with Cluster(on="local", name="staged") as cluster:
+        stage("up")
+        cluster.add_container("a")
+        stage("added")
+        cluster.add_workers("a", 2)
+        stage("asked")
+        cluster.wait_for_workers("a", 1)
+        stage("here")
+        client = cluster.client()
+        stage("client")
+        client.submit(pow, 2, 3, tag="a").result()
+        stage("result")
+        cluster.remove_workers("a", 1)
+        stage("removed")
+"""
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("stage", ["begun", "up", "added", "asked", "here", "client", "result", "removed"])
+def test_ctrl_c_at_any_stage_leaves_no_process_behind(home: Path, stage: str) -> None:
+    (home / "staged.py").write_text(STAGES)
+    process = subprocess.Popen([sys.executable, "staged.py"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    while process.stdout.readline().strip() != stage:
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=BOUND)
+    found = [record for record in records.listing() if record.name == "staged"]
+    assert all(not record.alive for record in found)
+    assert not [left for record in found for left in workers_of(record.id)]
+    assert not found or found[0].ended
+
+
+def slowly(x: int) -> int:
+    time.sleep(0.2)
+    return x
+
+
+@pytest.mark.soak
+def test_after_all_workers_of_a_tag_were_killed_at_once_the_work_goes_on(home: Path) -> None:
+    with Cluster(name="all") as cluster:
+        cluster.add_container("a")
+        cluster.add_workers("a", 2)
+        cluster.wait_for_workers("a", 2, BOUND)
+        with cluster.client() as client:
+            futures = client.map(slowly, range(40), tag="a")
+            until(lambda: futures[3].done())
+            for process in workers_of(cluster.record.id):
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+            assert client.gather(futures) == list(range(40))
+        assert named(cluster, "a") == ["a/3", "a/4"]
+
+
 @pytest.mark.soak
 def test_one_of_the_command_line_stays_until_it_is_ended(home: Path) -> None:
     (home / "containers.yaml").write_text("a: {cpus: 1, workers: 1}\n")
@@ -258,7 +326,8 @@ def test_calls_of_a_tag_run_in_its_container_with_its_mounts(
         cluster.add_container("model", image=image, runtime=runtime, mounts={"data": "/given"}, env={"MODEL": "boxed"})
         cluster.add_workers("model")
         with cluster.client() as client:
-            assert client.submit(inside, tag="model").result(BOUND) == ("5.4", "mounted", "boxed", True)
+            assert client.submit(inside, tag="model", cache=True).result(BOUND) == ("5.4", "mounted", "boxed", True)
+            assert len(list(caching.kept())) == 1
             if killed:
                 for process in workers_of(cluster.record.id):  # its keeper, too, which can end nothing any more
                     with contextlib.suppress(psutil.Error):

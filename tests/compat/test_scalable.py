@@ -58,3 +58,42 @@ def test_its_cluster_is_told_only_what_scalable_s_is_told() -> None:
 
     with pytest.raises(TypeError, match="SlurmCluster has no 'dashboard_address'"):
         SlurmCluster(queue="slurm", dashboard_address=":8787")
+
+
+def test_a_cacheable_function_is_computed_once_for_each_of_its_calls_and_not_mixed_up(tmp_path: Path) -> None:
+    from elsewhere.compat.scalable import FileType, ValueType, cacheable
+
+    calls: list[object] = []
+
+    @cacheable(return_type=ValueType, void=False, a=ValueType, b=ValueType)
+    def sub(a: int, b: int = 1) -> int:
+        with Path("log").open("a") as log:
+            log.write("x")
+        return a - b
+
+    @cacheable
+    def nothing() -> None:
+        with Path("log").open("a") as log:
+            log.write("n")
+
+    assert (sub(5, 3), sub(3, 5), sub(5, 3), sub(b=3, a=5), sub(2), sub(2, 1)) == (2, -2, 2, 2, 1, 1)
+    assert (nothing(), nothing(), calls) == (None, None, [])
+    assert Path("log").read_text() == "xxxn"
+
+    @cacheable(return_type=FileType, source=FileType)
+    def copied(source: str) -> str:
+        assert isinstance(source, str)
+        with Path("log").open("a") as log:
+            log.write("c")
+        Path("copy").write_text(Path(source).read_text())
+        return "copy"
+
+    Path("in").write_text("1")
+    assert (copied("in"), copied("in")) == ("copy", "copy")
+    Path("copy").write_text("spoiled")
+    assert copied("in") == "copy"
+    assert Path("copy").read_text() == "1"
+    Path("in").write_text("2")
+    assert copied("in") == "copy"
+    assert Path("copy").read_text() == "2"
+    assert Path("log").read_text() == "xxxnccc"

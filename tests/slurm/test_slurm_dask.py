@@ -84,8 +84,8 @@ from elsewhere.model.place import Place
 
 if __name__ == "__main__":
     with Cluster(on=Place("hpc", "slurm", {"partition": "main"})) as cluster:
-        cluster.add_container("a")
-        cluster.add_workers("a", 2)
+        cluster.add_container("a", cpus=4)
+        cluster.add_workers("a", 3)     # there is room for two
         cluster.wait_for_workers("a", 2)
         cluster.client().submit(time.sleep, 600, tag="a")
         print("up", flush=True)
@@ -102,7 +102,12 @@ def test_a_script_that_is_killed_or_interrupted_leaves_no_job_behind(
     process = subprocess.Popen([sys.executable, "script.py"], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
-    assert len(cluster.queue()) == 2
+    assert len(cluster.queue()) == 3
     process.send_signal(number)
     process.communicate(timeout=BOUND)
+    if number == signal.SIGKILL:  # the one that waits does not know yet that nobody needs it
+        until(lambda: len(cluster.queue()) == 1, "those that ran have left")
+        words = [sys.executable, "-m", "elsewhere", "cluster", "down"]
+        said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        assert said == "The cluster cluster had ended; 1 of it was left at hpc, and is ended now.\n"
     until(lambda: not cluster.queue(), "nothing is left")

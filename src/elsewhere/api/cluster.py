@@ -82,6 +82,8 @@ class Cluster:
         try:
             self._start(silence_logs)
         except BaseException:
+            if hasattr(self, "_scheduling"):
+                self._scheduling.close()
             replace(self.record, ended=time.time()).write()
             raise
         _open.add(self)
@@ -104,9 +106,9 @@ class Cluster:
 
     def _network(self) -> dict[str, str]:
         """Where the scheduler, and each worker, listens."""
-        if self._here:
-            return {"host": "127.0.0.1"}
-        return {"interface": self._interface} if self._interface else {}
+        if self._interface:
+            return {"interface": self._interface}
+        return {"host": "127.0.0.1"} if self._here else {}
 
     # --- what there is
 

@@ -10,7 +10,7 @@ GROUPS = {
     "Look": ("jobs", "status", "watch", "logs", "results", "explain", "machines", "shell", "offers"),
     "Change": ("cancel", "resume", "retry", "rm"),
     "Places": ("places", "environments", "config", "key", "queue"),
-    "Clean": ("clean", "reap"),
+    "Clean": ("clean", "reap", "cache"),
     "Try": ("demo", "init", "sandbox", "doctor", "compat"),
 }
 
@@ -38,6 +38,7 @@ COMMANDS = {
     "queue": ("elsewhere.cli.queue", "Show what is left of a job's tasks, or give it up."),
     "clean": ("elsewhere.cli.clean", "Remove jobs that ended long ago."),
     "reap": ("elsewhere.cli.reap", "Find machines of yours that still run at a place, and stop them."),
+    "cache": ("elsewhere.cli.cache", "List or remove results of calls that were kept by content."),
     "demo": ("elsewhere.cli.demo", "Run a small job here and show its results, to see how it goes."),
     "init": ("elsewhere.cli.init", "Write a first elsewhere.yaml, task list and worker into an empty directory."),
     "sandbox": ("elsewhere.cli.sandbox", "A cloud on this machine: the AWS API over real processes, to rehearse in."),

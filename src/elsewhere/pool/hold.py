@@ -12,8 +12,10 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from elsewhere.backends import registry
 from elsewhere.backends.base import Backend, Condition, Launch, NativeId, Sighting
-from elsewhere.errors import ElsewhereError, NoCapacity, PlaceError, Unreachable
+from elsewhere.errors import ElsewhereError, NoCapacity, PlaceError, Unreachable, UsageError
+from elsewhere.model.place import Place
 from elsewhere.model.resources import Resources
 from elsewhere.pool import reaper
 
@@ -65,6 +67,17 @@ class _Kind:
     not_before: float = 0.0
     trouble: str = ""
     note: str = ""
+
+
+def at(place: Place, job: str, last_words: Callable[[Member], str]) -> Hold:
+    """A hold at a place whose machines see our files. UsageError: they do not; besides as in `registry.build`."""
+    backend = registry.build(place)
+    if not backend.traits.shared_files:
+        raise UsageError(
+            f"machines of {place.name} do not see this machine's files, and what runs there must listen on a network",
+            hint="Run this where they do, such as the login node of the cluster, or name another place.",
+        )
+    return Hold(backend, job, last_words)
 
 
 class Hold:

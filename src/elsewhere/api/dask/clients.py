@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from distributed import Client, Future
 
+from elsewhere.api.caching import once
 from elsewhere.api.dask.scheduling import security
 from elsewhere.ship.certificates import Papers
 
@@ -36,13 +37,21 @@ class TaggedClient(Client):  # type: ignore[misc]
         self._tags = cluster
         super().__init__(cluster.address, security=security(cluster.papers), **words)
 
-    def submit(self, func: Callable[..., Any], *args: Any, tag: str | None = None, **words: Any) -> Future:
-        """Call a function on a worker of this tag. UsageError: there is no such container; nothing is submitted."""
-        return super().submit(func, *args, **self._placed(tag, words))
+    def submit(
+        self, func: Callable[..., Any], *args: Any, tag: str | None = None, cache: bool = False, **words: Any
+    ) -> Future:  # fmt: skip
+        """Call a function on a worker of this tag. UsageError: there is no such container; nothing is submitted.
 
-    def map(self, func: Callable[..., Any], *iterables: Iterable[Any], tag: str | None = None, **words: Any) -> Any:
+        `cache`: its result is kept by content, as of `cacheable`, and found again by later runs.
+        """
+        return super().submit(once(func) if cache else func, *args, **self._placed(tag, words))
+
+    def map(
+        self, func: Callable[..., Any], *iterables: Iterable[Any], tag: str | None = None, cache: bool = False,
+        **words: Any,
+    ) -> Any:  # fmt: skip
         """Call it for each of these, on workers of this tag."""
-        return super().map(func, *iterables, **self._placed(tag, words))
+        return super().map(once(func) if cache else func, *iterables, **self._placed(tag, words))
 
     def _placed(self, tag: str | None, words: dict[str, Any]) -> dict[str, Any]:
         if tag is None:

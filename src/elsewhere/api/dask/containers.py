@@ -163,7 +163,8 @@ def _built(tag: str, shape: Resources, asked: Asked, environment: Environment, s
 
 def _boxed(tag: str, shape: Resources, asked: Asked, environment: Environment, site: Site) -> Container:
     """In a container, which finds the cluster's directory, ours and the working directory under their own names."""
-    from elsewhere.api import furnishing
+    from elsewhere.api import caching, furnishing
+    from elsewhere.hosts import private_directory
     from elsewhere.model.job import Mount
     from elsewhere.ship import containers
 
@@ -171,7 +172,8 @@ def _boxed(tag: str, shape: Resources, asked: Asked, environment: Environment, s
     box = made.fields["box"]
     if not box.found.python:
         raise UsageError(f"the image of {tag} has no Python, which a Dask worker needs")
-    writable = (str(site.directory), str(site.cwd))
+    private_directory(caching.root())
+    writable = (str(site.directory), str(site.cwd), str(caching.root()))
     mounts = [Mount(path, path, path in writable) for path in dict.fromkeys((*writable, str(SLOT), *site.path))]
     mounts = [mount for mount in mounts if Path(mount.source).exists()]
     if box.found.kind == "charliecloud":

@@ -11,16 +11,27 @@ if TYPE_CHECKING:
     from distributed import Security as Security
     from distributed import get_worker as get_worker
 
+    from elsewhere.compat.scalable.caching import DirType as DirType
+    from elsewhere.compat.scalable.caching import FileType as FileType
+    from elsewhere.compat.scalable.caching import GenericType as GenericType
+    from elsewhere.compat.scalable.caching import ObjectType as ObjectType
+    from elsewhere.compat.scalable.caching import UtilityType as UtilityType
+    from elsewhere.compat.scalable.caching import ValueType as ValueType
+    from elsewhere.compat.scalable.caching import cacheable as cacheable
     from elsewhere.compat.scalable.clients import ScalableClient as ScalableClient
     from elsewhere.compat.scalable.clusters import SlurmCluster as SlurmCluster
 
 _PLACES = {
     "SlurmCluster": "elsewhere.compat.scalable.clusters",
     "ScalableClient": "elsewhere.compat.scalable.clients",
+    **dict.fromkeys(
+        ("cacheable", "GenericType", "ValueType", "ObjectType", "UtilityType", "FileType", "DirType"),
+        "elsewhere.compat.scalable.caching",
+    ),
     "Security": "distributed",
     "get_worker": "distributed",
 }
-__all__ = ["ScalableClient", "Security", "SlurmCluster", "get_worker"]
+__all__ = list(_PLACES)
 
 
 def __getattr__(name: str) -> object:
