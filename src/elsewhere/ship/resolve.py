@@ -22,6 +22,7 @@ from elsewhere.model.job import Environment
 from elsewhere.ship.runtime import Target, last_lines, platform_of, uv
 
 _MINOR = re.compile(r"3\.\d{1,2}")
+_PIN = re.compile(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!+_-]+")
 _USER = re.compile(r"(?P<scheme>[a-z+]+)://(?P<user>[^/@\s]+)@")
 _FILLED_IN = re.compile(r"\$\{[A-Z0-9_]+\}")
 _OURS = frozenset({"elsewhere", "pip", "setuptools", "wheel", "uv"})
@@ -59,7 +60,7 @@ def resolve(environment: Environment, target: Target, cwd: Path, interpreter: st
     asked = environment.pip
     file = _file(cwd / Path(asked).expanduser()) if isinstance(asked, str) else None
     lines = [*captured, *(asked if not isinstance(asked, str) else ())]
-    pins = _compile(lines, file, target, cwd) if file else _exact(lines, target, cwd) if lines else ()
+    pins = _resolved(lines, file, target, cwd) if lines or file else ()
     return Resolved(target.python, pins, roots)
 
 
@@ -97,17 +98,25 @@ def _file(path: Path) -> Path:
     return path
 
 
-def _exact(lines: list[str], target: Target, cwd: Path) -> tuple[str, ...]:
+def _resolved(lines: list[str], file: Path | None, target: Target, cwd: Path) -> tuple[str, ...]:
     """As `_compile`. Where all that is needed was named with its version, the answer stays what it was."""
-    mark = sha256("\n".join([target.python, target.architecture, *lines]).encode()).hexdigest()
+    named = [*lines, *(_lines(file) if file else ())]
+    if not all(_PIN.fullmatch(line) for line in named):
+        return _compile(lines, file, target, cwd)
+    mark = sha256("\n".join([target.python, target.architecture, *named]).encode()).hexdigest()
     sheet = home() / "cache" / "resolved" / mark
     if sheet.exists():
         return tuple(sheet.read_text().splitlines())
-    pins = _compile(lines, None, target, cwd)
-    if {canonicalize_name(pin) for pin in pins} == {canonicalize_name(line.strip()) for line in lines}:
+    pins = _compile(lines, file, target, cwd)
+    if {canonicalize_name(pin) for pin in pins} == {canonicalize_name(line) for line in named}:
         private_directory(sheet.parent)
         write_whole(sheet, "\n".join(pins).encode())
     return pins
+
+
+def _lines(file: Path) -> list[str]:
+    lines = (line.strip() for line in file.read_text("utf-8", "replace").splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def _compile(lines: list[str], file: Path | None, target: Target, cwd: Path) -> tuple[str, ...]:
