@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import time
+import zipfile
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +22,8 @@ from benchmarks.meter import Failed, Usage, measure
 from benchmarks.rows.tasks import differing
 from benchmarks.table import LIMIT, PEER, Contestant, Row, Sample, Target
 
-WHEELS = ["attrs==24.3.0", "click==8.1.8", "idna==3.10", "packaging==24.2", "six==1.17.0", "zipp==3.21.0"]
+WHEELS, MODULES = 30, 20
+"""Made here, so that no index is measured, nor asked; each has so many modules."""
 NODES = ("node1", "node2")
 ADDED = "seconds that it adds to a job"
 HAS_NONE, HAS_IT = "the host has none of it", "the host has it"
@@ -54,24 +56,34 @@ class Lab:
         for name in ("noop.py", "ssh_calls.py"):
             shutil.copy(PROGRAMS / name, folder)
         config = json.dumps(str(self.hosts.config))
-        wheels = json.dumps(self.wheels)
+        (folder / "requirements.txt").write_text("\n".join(self.wheels))
         (folder / "elsewhere.yaml").write_text(
             f"places:\n  lab: {{backend: ssh, hosts: {json.dumps(NODES)}, slots: 1, config: {config}}}\n"
             f"  one: {{backend: ssh, hosts: [{NODES[0]}], slots: 1, config: {config}}}\n"
-            f"environments:\n  wheels: {{pip: {wheels}}}\n"
+            "environments:\n  wheels: {pip: requirements.txt}\n"
         )
         return folder
 
-    @property
+    @cached_property
     def wheels(self) -> list[str]:
-        return WHEELS[:2] if self.small else WHEELS
+        """Requirements, whose wheels lie in `shop`."""
+        self.shop.mkdir()
+        names = [f"part{k}" for k in range(2 if self.small else WHEELS)]
+        for name in names:
+            _wheel(self.shop, name)
+        return [f"{name}==1.0" for name in names]
+
+    @property
+    def shop(self) -> Path:
+        return self.ground.path / "wheels"
 
     @property
     def home(self) -> Path:
         return self.hosts.folder / "home"
 
     def env(self) -> dict[str, str]:
-        return {"ELSEWHERE_HOME": str(self.home), "PYTHONPATH": "", **self.hosts.env()}
+        own = {"ELSEWHERE_HOME": str(self.home), "PYTHONPATH": "", **self.hosts.env()}
+        return {**own, "UV_FIND_LINKS": str(self.shop), "UV_NO_INDEX": "1"}
 
     def measured(self, command: Sequence[str | Path], **env: str) -> Usage:
         """A command in the project; the connections that it makes are its own, and end with it."""
@@ -96,12 +108,25 @@ class Lab:
 
     def forget_software(self) -> None:
         """As if the environment had never been put together here, nor been on that host."""
-        sheets = self.home / "cache" / "software"
-        for sheet in sheets.glob("*"):
-            for cache in (self.home / "cache" / "bundles", self.hosts.folder / NODES[0] / ".elsewhere" / "cache"):
-                for path in cache.glob(f"*{sheet.read_text()}*"):
-                    path.unlink()
-        shutil.rmtree(sheets, ignore_errors=True)
+        here, there = self.home / "cache", self.hosts.folder / NODES[0] / ".elsewhere" / "cache"
+        for digest in [sheet.read_text() for sheet in (here / "software").glob("*")]:
+            for cache in (here, there):
+                (cache / "bundles" / f"{digest}.tar.gz").unlink(missing_ok=True)
+            shutil.rmtree(there / "unpacked" / digest, ignore_errors=True)
+        for sheets in ("software", "resolved"):
+            shutil.rmtree(here / sheets, ignore_errors=True)
+
+
+def _wheel(folder: Path, name: str) -> None:
+    """A package of modules of some lines each."""
+    about, lines = f"{name}-1.0.dist-info", "".join(f"VALUE_{k} = {k}\n" for k in range(200))
+    files = {f"{name}/module{k}.py": lines for k in range(MODULES)}
+    files[f"{about}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
+    files[f"{about}/WHEEL"] = "Wheel-Version: 1.0\nGenerator: benchmarks\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    files[f"{about}/RECORD"] = "".join(f"{path},,\n" for path in (*files, f"{about}/RECORD"))
+    with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w", zipfile.ZIP_DEFLATED) as wheel:
+        for path, text in files.items():
+            wheel.writestr(path, text)
 
 
 def _warm(lab: Lab) -> Row:
@@ -259,15 +284,14 @@ def _software(lab: Lab) -> Row:
         if uv is None:
             raise Failed("uv is not installed")
         with TemporaryDirectory(dir=lab.ground.path) as cache:
-            pins, venv = Path(cache, "pins.txt"), Path(cache, "venv")
-            pins.write_text("\n".join(lab.wheels))
-            env = {"UV_CACHE_DIR": f"{cache}/uv", "VIRTUAL_ENV": str(venv)}
+            pins, venv = lab.project / "requirements.txt", Path(cache, "venv")
+            env = {**lab.env(), "UV_CACHE_DIR": f"{cache}/uv", "VIRTUAL_ENV": str(venv)}
             made = measure([uv, "venv", "--quiet", "--python", PYTHON, venv], env=env, memory=False)
             return {"seconds": made.wall + measure([uv, "pip", "sync", "--quiet", pins], env=env, memory=False).wall}
 
     return Row(
         "ssh-software",
-        f"An environment of {len(lab.wheels)} small wheels on a host by SSH, {ADDED}",
+        f"An environment of {2 if lab.small else WHEELS} wheels on a host by SSH, {ADDED}",
         [Contestant(cold, ours_cold), Contestant(warm, ours_warm), Contestant(sync, theirs, LIMIT)],
         [Target(cold, "seconds", most=1.3, against=sync), Target(warm, "seconds", most=0.3)],
         repeat=3,

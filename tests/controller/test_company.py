@@ -143,6 +143,16 @@ def test_nothing_waits_where_slots_are_out_of_work_and_there_is_more(kept: Kept)
     assert kept.ledger.count().succeeded == 1
 
 
+def test_whoever_called_is_answered_before_agents_are_confirmed(kept: Kept) -> None:
+    confirmed: list[list[Report]] = []
+    kept.controller.heard = lambda reports: confirmed.append(list(kept.crew.confirmed))
+    kept.crew.patience = 0.0
+    kept.crew.say(end(1))
+    kept.controller.turn()
+    assert confirmed == [[]] and kept.crew.confirmed == [end(1)]
+    assert kept.ledger.count().succeeded == 1
+
+
 def test_where_commits_are_not_billed_nothing_waits_once_all_that_is_out_has_ended() -> None:
     kept = Kept(billed=False)
     kept.crew.say(Claimed("i-1", ((1, 1),)), end(1), end(2), end(3))

@@ -43,8 +43,12 @@ def test_requirements_become_exact_versions_with_all_that_they_need(tmp_path: Pa
     assert made.python == ""
 
 
-def test_what_was_named_exactly_is_not_resolved_again_and_all_else_is(tmp_path: Path, shop: Path) -> None:
-    exact, open_ = Environment(pip=("beta==1.5", "Alpha==1.0")), Environment(pip=("alpha",))
+@pytest.mark.parametrize("pins", [["beta==1.5", "Alpha==1.0"], "pins.txt"])
+def test_what_was_named_exactly_is_not_resolved_again_and_all_else_is(
+    tmp_path: Path, shop: Path, pins: str | list[str]
+) -> None:
+    (tmp_path / "pins.txt").write_text("# all of it\n\nbeta==1.5\nAlpha==1.0\n")
+    exact, open_ = Environment(pip=pins if isinstance(pins, str) else tuple(pins)), Environment(pip=("alpha",))
     first = furnish(exact, FAR, tmp_path, sys.executable)
     assert furnish(open_, FAR, tmp_path, sys.executable).fields["software"] == ("alpha==2.0",)
     wheel(shop, "alpha", "3.0", "VALUE = 3\n")

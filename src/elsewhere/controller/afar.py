@@ -331,6 +331,9 @@ class Afar:
         self._pace.needs(todo)
         if now - self._looked < self.pace and not self._begins():
             return
+        if self._has_nothing():
+            self._looked = now
+            return
         if self._put_off is None or self.line.since() > OVERDUE:
             self._put_off = now
         if self._is_quiet or now - self._put_off >= OVERDUE:
@@ -347,6 +350,11 @@ class Afar:
             self._money = self._paid()
             self._pace.looked(self.pool.state)
             self._looked = self.clock()
+
+    def _has_nothing(self) -> bool:
+        """A job that has just been made and waits for its first task: nothing is at its place."""
+        state, counts = self.pool.state, self.ledger.counts
+        return self.epoch == 1 and not (state.looked or state.allocations or counts.total or self.over)
 
     def _begins(self) -> bool:
         """Is there work, where there was none, and no machine for it? Whoever asked for it waits."""

@@ -214,13 +214,13 @@ class Controller:
             return
         self.note, self._since, self.new, self._receipts = "", 0.0, [], []
         self._send(deliveries)
+        if finished and self.heard is not None:
+            self.heard(finished)  # whoever called waits for this; those who are confirmed do not
         if receipts:
             self.crew.channel.confirm(receipts)
             if len(receipts) < COLLECT:  # else there may be more that is reported and not recorded
                 self.crew.settled()
         if finished:
-            if self.heard is not None:
-                self.heard(finished)
             self._judge()
 
     def _room(self) -> int:

@@ -151,6 +151,9 @@ def _ignored(root: Path, files: Sequence[Path]) -> frozenset[Path]:
 
 
 def _git(root: Path, words: Sequence[str], given: bytes = b"") -> bytes | None:
+    """What git says; None: it is not there, or knows nothing of this directory."""
+    if "GIT_DIR" not in os.environ and not any((above / ".git").exists() for above in (root, *root.parents)):
+        return None
     try:
         done = subprocess.run(["git", *words], cwd=root, input=given, capture_output=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired):

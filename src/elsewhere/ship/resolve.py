@@ -26,6 +26,7 @@ from elsewhere.ship.conda import Asked
 from elsewhere.ship.runtime import Target, last_lines, platform_of, uv
 
 _MINOR = re.compile(r"3\.\d{1,2}")
+_PIN = re.compile(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!+_-]+")
 _USER = re.compile(r"(?P<scheme>[a-z+]+)://(?P<user>[^/@\s]+)@")
 _FILLED_IN = re.compile(r"\$\{[A-Z0-9_]+\}")
 _OURS = frozenset({"elsewhere", "pip", "setuptools", "wheel", "uv"})
@@ -74,7 +75,7 @@ def resolve(environment: Environment, target: Target, cwd: Path, interpreter: st
         return Resolved(target.python, (), roots, packages, asked_julia)
     if packages:
         target = replace(target, python=_python_for_pip(packages))
-    pins = _compile(lines, file, target, cwd) if file else _exact(lines, target, cwd)
+    pins = _resolved(lines, file, target, cwd)
     return Resolved(target.python, pins, roots, packages, asked_julia)
 
 
@@ -134,17 +135,25 @@ def _file(path: Path) -> Path:
     return path
 
 
-def _exact(lines: list[str], target: Target, cwd: Path) -> tuple[str, ...]:
+def _resolved(lines: list[str], file: Path | None, target: Target, cwd: Path) -> tuple[str, ...]:
     """As `_compile`. Where all that is needed was named with its version, the answer stays what it was."""
-    mark = sha256("\n".join([target.python, target.architecture, *lines]).encode()).hexdigest()
+    named = [*lines, *(_lines(file) if file else ())]
+    if not all(_PIN.fullmatch(line) for line in named):
+        return _compile(lines, file, target, cwd)
+    mark = sha256("\n".join([target.python, target.architecture, *named]).encode()).hexdigest()
     sheet = home() / "cache" / "resolved" / mark
     if sheet.exists():
         return tuple(sheet.read_text().splitlines())
-    pins = _compile(lines, None, target, cwd)
-    if {canonicalize_name(pin) for pin in pins} == {canonicalize_name(line.strip()) for line in lines}:
+    pins = _compile(lines, file, target, cwd)
+    if {canonicalize_name(pin) for pin in pins} == {canonicalize_name(line) for line in named}:
         private_directory(sheet.parent)
         write_whole(sheet, "\n".join(pins).encode())
     return pins
+
+
+def _lines(file: Path) -> list[str]:
+    lines = (line.strip() for line in file.read_text("utf-8", "replace").splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def _locked(path: Path) -> list[str]:
