@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -160,6 +162,24 @@ def test_what_a_builder_that_died_has_left_is_made_again(tmp_path: Path) -> None
     kept.built(folder, {"name": "x"}, lambda fresh: fresh.mkdir())
     assert kept.is_whole(folder) and not (folder / "half").exists()
     kept.built(folder, {}, lambda fresh: pytest.fail("it is there"))
+
+
+def test_of_several_builders_at_once_one_builds(tmp_path: Path) -> None:
+    made: list[str] = []
+
+    def make(fresh: Path) -> None:
+        fresh.mkdir()
+        made.append("begun")
+        time.sleep(0.2)  # long enough for the others to be at the lock
+        (fresh / "whole thing").touch()
+
+    def build(_: int) -> bool:
+        kept.built(tmp_path / "environments" / "a", {}, make)
+        return (tmp_path / "environments" / "a" / "whole thing").exists()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(build, range(4)))
+    assert made == ["begun"]
 
 
 def test_environments_lie_beside_the_directories_of_jobs(tmp_path: Path) -> None:
