@@ -21,6 +21,7 @@ from pathlib import Path
 import elsewhere
 from elsewhere.config.home import home
 from elsewhere.errors import ConfigError, MissingExtra
+from elsewhere.ship import indexes
 from elsewhere.ship.bundle import Bundle, pack, tree
 
 AGENT = ("apsw", "cffi", "cloudpickle", "cryptography", "msgspec", "platformdirs", "psutil", "pycparser")
@@ -104,7 +105,7 @@ def install(requirements: Sequence[str], target: Target, folder: Path, closed: b
              "--python-platform", platform_of(target)]  # fmt: skip
     done = subprocess.run(
         [*words, *(["--no-deps"] if closed else []), "-r", "-"], input="\n".join(requirements), text=True,
-        capture_output=True, check=False,
+        capture_output=True, check=False, env={**os.environ, **indexes.variables(Path.cwd())},
     )  # fmt: skip
     if done.returncode:
         raise ConfigError(
