@@ -136,3 +136,25 @@ def test_inputs_by_url_are_fetched_here_for_machines_that_may_fetch_nothing(
     assert Path(found["inputs"][0].source).read_text() == "http://host/x.txt"
     plain = furnishing.files(["http://host/x.txt"], (), Place("ssh", "ssh"), tmp_path)
     assert plain["inputs"][0].source == "http://host/x.txt"
+
+
+def test_software_is_for_the_processors_that_hosts_say_they_have(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from decimal import Decimal
+
+    from elsewhere.backends import registry
+    from elsewhere.model.place import Offer, Shape
+    from elsewhere.model.resources import Resources
+
+    class Hosts:
+        def shapes(self, need: Resources) -> list[Shape]:
+            return [Shape(Offer(name, need, price=Decimal(0)), 1, 1, "arm64") for name in ("a", "b")]
+
+    monkeypatch.setattr(registry, "build", lambda place: Hosts())
+    wheel(shop, "delta", "1.0", "").rename(shop / "delta-1.0-py3-none-manylinux_2_28_aarch64.whl")
+    lab = Place("lab", "ssh")
+    found, processors = furnishing.resolved(Environment(pip=("delta",)), lab, tmp_path, sys.executable)
+    assert (found.pins, processors) == (("delta==1.0",), "arm64")
+    with pytest.raises(ConfigError, match="delta"):
+        furnishing.resolved(Environment(pip=("delta",)), lab, tmp_path, sys.executable, "", "x86_64")

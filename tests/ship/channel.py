@@ -14,6 +14,7 @@ from typing import Any
 
 MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
 VERSION = f"{MINOR}.{sys.version_info.micro}"
+ALONE = "include-system-site-packages = false\n"
 
 
 class Channel:
@@ -63,7 +64,7 @@ class Channel:
     def add_python(self) -> None:
         """The Python of these tests, as a package of conda's would bring one."""
         base = Path(os.path.realpath(getattr(sys, "_base_executable", sys.executable)))
-        self.add("python", VERSION, {"pyvenv.cfg": f"home = {base.parent}\nversion = {VERSION}\n"},
+        self.add("python", VERSION, {"pyvenv.cfg": f"home = {base.parent}\nversion = {VERSION}\n{ALONE}"},
                  subdir="linux-64", links={"bin/python": str(base), f"bin/python{MINOR}": str(base)})  # fmt: skip
 
     def _list(self, subdir: str, packages: Mapping[str, Any]) -> None:

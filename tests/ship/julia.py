@@ -40,6 +40,9 @@ def server(folder: Path) -> str:
     (folder / "bin" / name).write_bytes(data.getvalue())
     file = {"url": (folder / "bin" / name).as_uri(), "triplet": f"{machine}-linux-gnu", "kind": "archive",
             "arch": machine, "extension": "tar.gz", "sha256": hashlib.sha256(data.getvalue()).hexdigest()}  # fmt: skip
-    known = {VERSION: {"stable": True, "files": [file]}, "1.11.0-rc1": {"stable": False, "files": [file]}}
+    known = {
+        VERSION: {"stable": True, "files": [file]},
+        "1.11.0-rc1": {"stable": False, "files": [{**file, "url": "rc1"}]},
+    }
     (folder / "bin" / "versions.json").write_text(json.dumps(known))
     return folder.as_uri()

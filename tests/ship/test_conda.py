@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from elsewhere.model.job import Environment
 from elsewhere.model.place import Place
 from elsewhere.ship import conda, kept
 from elsewhere.ship.runtime import Target
+from elsewhere.ship.runtime import own as this_one
 from ship import channel
 from ship.wheels import wheel
 
@@ -123,6 +126,20 @@ def test_conda_and_pip_make_one_environment_here(
     assert len(list((tmp_path / "home" / "environments").glob("*/.whole"))) == 1, "built once for all three"
 
 
+def test_what_an_environment_of_conda_has_is_captured_exactly(shop: channel.Channel, tmp_path: Path) -> None:
+    made = furnish(Environment(conda=("gamma", "tool"), channels=(shop.name,)), HERE, tmp_path, sys.executable)
+    again = furnish(Environment(capture=True), FAR, tmp_path, made.python, architecture=this_one().architecture)
+    names = sorted(line.partition("#")[0].rpartition("/")[2] for line in again.fields["conda"])
+    assert names == ["gamma-2.1-0.tar.bz2", f"python-{channel.VERSION}-0.tar.bz2", "tool-1.0-0.tar.bz2"]
+    assert again.fields["software"] == ()
+
+
+def test_no_token_stands_in_the_address_of_a_package() -> None:
+    for url in ("https://me:hush@host/channel/x.conda", "https://host/t/hush/channel/x.conda"):
+        assert conda._SECRET.search(f"{url}#00")
+    assert not conda._SECRET.search("https://conda.host/t-shirts/noarch/x@1.conda#00")
+
+
 def test_an_environment_without_python_has_programs_and_nothing_for_pip(shop: channel.Channel) -> None:
     asked = Environment(conda=("tool",), channels=(shop.name,))
     assert elsewhere.run(["tool"], environment=asked).stdout == "tool of conda\n"
@@ -160,6 +177,24 @@ def test_what_a_builder_that_died_has_left_is_made_again(tmp_path: Path) -> None
     kept.built(folder, {"name": "x"}, lambda fresh: fresh.mkdir())
     assert kept.is_whole(folder) and not (folder / "half").exists()
     kept.built(folder, {}, lambda fresh: pytest.fail("it is there"))
+
+
+def test_of_several_builders_at_once_one_builds(tmp_path: Path) -> None:
+    made: list[str] = []
+
+    def make(fresh: Path) -> None:
+        fresh.mkdir()
+        made.append("begun")
+        time.sleep(0.2)  # long enough for the others to be at the lock
+        (fresh / "whole thing").touch()
+
+    def build(_: int) -> bool:
+        kept.built(tmp_path / "environments" / "a", {}, make)
+        return (tmp_path / "environments" / "a" / "whole thing").exists()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(build, range(4)))
+    assert made == ["begun"]
 
 
 def test_environments_lie_beside_the_directories_of_jobs(tmp_path: Path) -> None:

@@ -13,12 +13,14 @@ import pytest
 from elsewhere.ship import runtime
 from elsewhere.ship.runtime import Target
 
+DATA = "# system configuration generated and used by the sysconfig module\nbuild_time_vars = {}\n"
+
 
 @pytest.fixture
 def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ELSEWHERE_HOME", str(tmp_path / "home"))
     files = {"python/bin/python3.12": "#!/bin/sh\n", "python/lib/python3.12/os.py": "",
-             "python/lib/python3.12/_sysconfigdata__linux_aarch64-linux-gnu.py": "build_time_vars = {}\n"}  # fmt: skip
+             "python/lib/python3.12/_sysconfigdata__linux_aarch64-linux-gnu.py": DATA}  # fmt: skip
     archive = tmp_path / "python.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
         for name, text in files.items():

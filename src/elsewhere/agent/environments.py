@@ -35,6 +35,14 @@ def ready(charter: Charter, own: Path) -> Path | None:
     return folder
 
 
+def variables(folder: Path) -> dict[str, str]:
+    """What its `activate` would set. CannotFurnish: a hook of it fails."""
+    try:
+        return prefix.variables(folder)
+    except ElsewhereError as error:
+        raise CannotFurnish("environment", error.message) from error
+
+
 def julia(charter: Charter, own: Path) -> dict[str, str]:
     """Variables by which tasks find Julia. CannotFurnish."""
     spec = charter.spec

@@ -34,7 +34,7 @@ def furnish(charter: Charter, own: Path) -> JobSpec:
     if spec.box is not None:
         return replace(spec, box=_settled(spec, own))
     folder = environments.ready(charter, own)
-    env = {} if folder is None else prefix.variables(folder)
+    env = {} if folder is None else environments.variables(folder)
     if spec.julia is not None:
         env = prefix.joined(env, environments.julia(charter, own))
     if spec.setup:

@@ -73,6 +73,19 @@ def _processors(place: Place, architecture: str) -> str:
     return {"any": ""}.get(architecture, architecture) or "x86_64"
 
 
+def _seen(place: Place) -> str:
+    """The processors of machines that are there already; empty: there are none, or of several kinds. PlaceError."""
+    from elsewhere.backends import registry
+    from elsewhere.backends.base import Fleet
+    from elsewhere.model.resources import Resources
+
+    backend = registry.build(place) if place.backend in registry.names() else None
+    if not isinstance(backend, Fleet):
+        return ""
+    kinds = {shape.architecture for shape in backend.shapes(Resources())}
+    return kinds.pop() if len(kinds) == 1 else ""
+
+
 def with_image(environment: Environment | None, image: str) -> Environment:
     """The same in this image."""
     from elsewhere.model.job import Environment
@@ -128,7 +141,8 @@ def resolved(
     here = _sees_our_files(place)
     if here:
         built.check_here(environment.apt)
-    processors = _processors(place, architecture)
+    sent = environment.pip or environment.conda or environment.julia or environment.capture
+    processors = (_seen(place) if sent and not architecture else "") or _processors(place, architecture)
     target = Target(wanted or version or minor(), processors)
     return resolve.resolve(environment, target, cwd, interpreter, here), processors
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from elsewhere.config.home import home
 from elsewhere.errors import ConfigError, UsageError
-from elsewhere.ship import conda, kept, prefix
+from elsewhere.ship import conda, indexes, kept, prefix
 from elsewhere.ship.runtime import last_lines, uv
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _make(folder: Path, found: Resolved, setup: Sequence[str], python: str, cwd:
         _run([uv(), "venv", "--quiet", "--python", python, str(folder)], "", cwd)
     if found.pins:
         words = [uv(), "pip", "install", "--quiet", "--python", str(folder / "bin" / "python"), "--no-deps", "-r", "-"]
-        _run(words, "\n".join(found.pins), cwd)
+        _run(words, "\n".join(found.pins), cwd, indexes.variables(cwd))
     if not setup:
         prefix.check(folder)
     set_up(folder, setup, cwd)

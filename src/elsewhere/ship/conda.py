@@ -27,6 +27,7 @@ RUNTIME = ("py-rattler",)
 USUAL = "conda-forge"
 _DEFAULTS = ("https://repo.anaconda.com/pkgs/main", "https://repo.anaconda.com/pkgs/r")
 _LINE = re.compile(r"(?P<url>[a-z+]+://[^\s#]+)#(?P<digest>[0-9a-f]{64})")
+_SECRET = re.compile(r"^[a-z+]+://(?:[^/@\s]+@|[^/]+/t/[^/]+/)")
 _PYTHON = re.compile(r"/python-(?P<minor>3\.\d+)[^/-]*-[^/-]+\.(?:conda|tar\.bz2)$")
 _GLIBC, _LINUX = "2.28", "5.10"
 """What machines are taken to have at least, as for wheels."""
@@ -119,7 +120,13 @@ def solve(asked: Asked, target: Target, here: bool, cwd: Path) -> tuple[str, ...
     found = _await(rattler.solve(sources=channels, specs=list(asked.specs), platforms=[platform, "noarch"],
                                  virtual_packages=virtual),
                    f"the packages of conda cannot be resolved for {platform} from {', '.join(channels)}")  # fmt: skip
-    return tuple(sorted(f"{record.url}#{record.sha256.hex()}" for record in found))
+    lines = tuple(sorted(f"{record.url}#{record.sha256.hex()}" for record in found))
+    for line in lines:
+        if _SECRET.search(line):
+            name = line.partition("#")[0].rpartition("/")[2]
+            raise UsageError(f"the address of {name} has a password or token, which would be written down with the job",
+                             hint="`rattler auth login`, or a mirror that asks for none.")  # fmt: skip
+    return lines
 
 
 def _subdir(target: Target) -> str:

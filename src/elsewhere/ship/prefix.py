@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from elsewhere.errors import ConfigError, UsageError
 
 _HOOKS = "etc/conda/activate.d"
-_SHELL = f'set -a; for hook in "$CONDA_PREFIX"/{_HOOKS}/*.sh; do . "$hook" >&2; done; exec env -0'
+_SHELL = f'for hook in "$CONDA_PREFIX"/{_HOOKS}/*.sh; do . "$hook" >&2; done; exec env -0'
 _SITE = "import sysconfig; print(sysconfig.get_path('purelib'))"
 _PATIENCE, _LACKS = 120.0, "lacks: "
 _IMPORTS = f"""
@@ -56,7 +57,8 @@ def variables(folder: Path) -> dict[str, str]:
 
 def _hooked(plain: Mapping[str, str]) -> dict[str, str]:
     before = {**os.environ, **plain}
-    done = subprocess.run(["sh", "-c", _SHELL], env=before, capture_output=True, check=False)
+    shell = shutil.which("bash") or "sh"  # most hooks were tried with bash alone
+    done = subprocess.run([shell, "-c", _SHELL], env=before, capture_output=True, check=False)
     if done.returncode:
         last = os.fsdecode(done.stderr).strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
         raise UsageError(f"the environment {plain['CONDA_PREFIX']} cannot be activated: {last[0]}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 import subprocess
 import tomllib
@@ -21,9 +22,9 @@ from elsewhere.config.home import home
 from elsewhere.errors import ConfigError, UsageError
 from elsewhere.hosts import private_directory, write_whole
 from elsewhere.model.job import Environment, Julia
-from elsewhere.ship import conda, julia
+from elsewhere.ship import conda, indexes, julia
 from elsewhere.ship.conda import Asked
-from elsewhere.ship.runtime import Target, last_lines, platform_of, uv
+from elsewhere.ship.runtime import Target, last_lines, own, platform_of, uv
 
 _MINOR = re.compile(r"3\.\d{1,2}")
 _PIN = re.compile(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!+_-]+")
@@ -64,8 +65,8 @@ def resolve(environment: Environment, target: Target, cwd: Path, interpreter: st
     `here`: for this machine. Twice: newer versions may be there by then, unless all were named exactly.
     """
     asked_julia = _julia(environment.julia, target, here, cwd)
-    captured, roots = capture(interpreter) if environment.capture else ((), ())
-    asked = conda.read(environment.conda, environment.channels, cwd)
+    captured, roots, exact = _captured(interpreter, target) if environment.capture else ((), (), ())
+    asked = conda.read(environment.conda or exact, environment.channels, cwd)
     packages = conda.solve(_with_python(asked, environment.python), target, here, cwd)
     file = _file(cwd / Path(environment.pip).expanduser()) if isinstance(environment.pip, str) else None
     lines = [*captured, *(environment.pip if not isinstance(environment.pip, str) else ()), *asked.pip]
@@ -77,6 +78,16 @@ def resolve(environment: Environment, target: Target, cwd: Path, interpreter: st
         target = replace(target, python=_python_for_pip(packages))
     pins = _resolved(lines, file, target, cwd)
     return Resolved(target.python, pins, roots, packages, asked_julia)
+
+
+def _captured(interpreter: str, target: Target) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """As `capture`; an environment of conda gives its own packages, exactly, to machines like this one."""
+    pins, roots = capture(interpreter)
+    prefix = Path(interpreter).parent.parent
+    if not (prefix / "conda-meta").is_dir() or target.architecture != own().architecture:
+        return pins, roots, ()
+    exact, theirs = conda.installed(prefix)
+    return tuple(pin for pin in pins if pin.partition("==")[0] not in theirs), roots, exact
 
 
 def _julia(given: str, target: Target, here: bool, cwd: Path) -> Julia | None:
@@ -181,8 +192,9 @@ def _compile(lines: list[str], file: Path | None, target: Target, cwd: Path) -> 
              "--only-binary", ":all:"]  # fmt: skip
     sources = [*([str(file)] if file else []), *(["-"] if lines else [])]
     done = subprocess.run(
-        [*words, *sources], cwd=cwd, input="\n".join(lines), text=True, capture_output=True, check=False
-    )
+        [*words, *sources], cwd=cwd, input="\n".join(lines), text=True, capture_output=True, check=False,
+        env={**os.environ, **indexes.variables(cwd)},
+    )  # fmt: skip
     if done.returncode:
         raise ConfigError(
             f"the environment cannot be resolved for Python {target.python} on {target.architecture}:\n"

@@ -7,6 +7,7 @@ the machine's Python is like ours; for another one uv fetches the same versions.
 from __future__ import annotations
 
 import marshal
+import os
 import platform
 import shutil
 import subprocess
@@ -23,6 +24,7 @@ from pathlib import Path
 
 import elsewhere
 from elsewhere.errors import ConfigError, MissingExtra
+from elsewhere.ship import indexes
 from elsewhere.ship.bundle import Bundle, kept, pack, tree
 
 AGENT = ("cffi", "cloudpickle", "cryptography", "msgspec", "platformdirs", "psutil")
@@ -119,7 +121,7 @@ def install(requirements: Sequence[str], target: Target, folder: Path, closed: b
              "--python-platform", platform_of(target)]  # fmt: skip
     done = subprocess.run(
         [*words, *(["--no-deps"] if closed else []), "-r", "-"], input="\n".join(requirements), text=True,
-        capture_output=True, check=False,
+        capture_output=True, check=False, env={**os.environ, **indexes.variables(Path.cwd())},
     )  # fmt: skip
     if done.returncode:
         raise ConfigError(
