@@ -107,7 +107,8 @@ def test_what_nothing_has_used_for_long_goes_when_a_job_ends_and_what_a_job_uses
     archive = base / "cache" / "old.tar.gz"
     archive.touch()
     (used / ".jobs").mkdir(parents=True)
-    (used / ".jobs" / "job-x").touch()
+    for job in ("job-x", "job-gone"):
+        (used / ".jobs" / job).touch()
     (base / "jobs" / "job-x").mkdir(parents=True)
     (base / "machines" / "other").mkdir()
     (base / "machines" / "other" / "labels").write_text('{"job": "job-x"}')
@@ -116,6 +117,7 @@ def test_what_nothing_has_used_for_long_goes_when_a_job_ends_and_what_a_job_uses
         os.utime(path, (old, old))
     lab.run("run", "--quiet", "--on", "lab", "--", "true")
     assert [path.exists() for path in (forgotten, archive, used)] == [False, False, True]
+    assert [path.name for path in (used / ".jobs").iterdir()] == ["job-x"]
 
 
 JULIA = "environments:\n  jl: {julia: '1.10'%s}\njobs:\n  jl: {script: fit.jl 7, environment: jl, on: lab}\n"

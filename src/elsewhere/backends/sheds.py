@@ -38,13 +38,14 @@ AGE = (
     _BUSY
     + """\
 days=$1; shift
+for job in "$base"/environments/*/.jobs/*; do [ -d "$base/jobs/${job##*/}" ] || rm -f -- "$job"; done
 for one in "$base"/cache/* "$base"/cache/unpacked/* "$base"/environments/*; do
   [ "$one" = "$base/cache/unpacked" ] && continue
   [ -n "$(find "$one" -prune -mtime "+$days" 2>/dev/null)" ] && ! busy "${one##*/}" && rm -rf -- "$one"
 done
 """
 )
-"""What nothing has used for `$1` days is removed; the other words are left."""
+"""What nothing has used for `$1` days is removed, and so are marks of jobs that are gone. Other words are left."""
 
 
 def read(machine: str, out: bytes) -> Iterable[Kept]:
