@@ -18,7 +18,7 @@ from elsewhere.ship.certificates import Papers
 
 SLOT = Path(__file__).resolve().parent.parent / "slot"
 LEASH = SLOT / "leash.py"
-PATIENCE = 60
+PATIENCE = 30
 """Seconds that a worker looks for its scheduler before it gives up."""
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
