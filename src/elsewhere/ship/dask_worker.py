@@ -87,6 +87,7 @@ def _words(workers: Workers, number: int) -> list[str]:
         "-m", "distributed.cli.dask_worker", workers.scheduler, "--name", f"{workers.tag}/{number}",
         "--resources", f"{workers.tag}={workers.threads}", "--nthreads", str(workers.threads),
         "--memory-limit", str(workers.memory) if workers.memory else "auto", "--no-nanny", "--no-dashboard",
+        "--dashboard-address", "127.0.0.1:0",  # its server of figures is there all the same
         "--protocol", "tls", *workers.network, "--tls-ca-file", papers.authority, "--tls-cert", papers.certificate,
         "--tls-key", papers.key, "--death-timeout", str(PATIENCE), "--local-directory",
         str(workers.directory / "scratch"), "--preload", str(LEASH), *life,
