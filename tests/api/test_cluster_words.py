@@ -206,6 +206,23 @@ def test_that_tasks_wait_is_said_once_after_a_while_and_again_when_they_wait_aga
     assert capsys.readouterr().err == said
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"on": "lcal"}, "there is no place 'lcal'"),
+        ({"name": "a b"}, "'a b' cannot name a cluster"),
+        ({"walltime": "long"}, "walltime: 'long' is not a duration"),
+        ({"silence_logs": "loud"}, "silence_logs must be a level"),
+        ({"interface": "ib99"}, "the Dask scheduler cannot start: .*ib99"),
+    ],
+)
+def test_a_cluster_that_cannot_be_is_refused_and_none_is_up(words: dict[str, str], said: str) -> None:
+    pytest.importorskip("distributed")
+    with pytest.raises(UsageError, match=said):
+        Cluster(**words)
+    assert not [record for record in records.listing() if record.alive]
+
+
 def test_a_cluster_of_another_host_is_told_by_its_host() -> None:
     made = records.Record("clu-02", "far", "local", "local", 1, 0.0, host="elsewhere.example")
     records.create(made)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import difflib
+import logging
 import os
 import threading
 import time
@@ -65,6 +66,8 @@ class Cluster:
         self._walltime = _length(walltime)
         if name and job_name(name) != name:
             raise UsageError(f"{name!r} cannot name a cluster: letters, digits, '.', '_' and '-', up to 60")
+        if str(silence_logs).upper() not in logging.getLevelNamesMapping():
+            raise UsageError(f"silence_logs must be a level such as 'warning' or 'info', not {silence_logs!r}")
         self._place = on if isinstance(on, Place) else place_of(on)
         self._hold = session.keep(self._place, ids.new("clu"), self._last_words)
         self._settle_walltime()
@@ -75,12 +78,12 @@ class Cluster:
             dict(self._place.settings), shared=str(shared or ""),
         )  # fmt: skip
         self._here = "calls" in self._hold.backend.traits.channels
-        self._interface = interface
+        self._interface, self._level = interface, silence_logs
         self._closing = threading.Lock()
         self._clients: weakref.WeakSet[TaggedClient] = weakref.WeakSet()
         records.create(self.record)
         try:
-            self._start(silence_logs)
+            self._start()
         except BaseException:
             if hasattr(self, "_scheduling"):
                 self._scheduling.close()
@@ -88,14 +91,14 @@ class Cluster:
             raise
         _open.add(self)
 
-    def _start(self, level: str) -> None:
+    def _start(self) -> None:
         from elsewhere.api.dask import scheduling
         from elsewhere.api.dask.keeping import Keeping
         from elsewhere.controller.control import Control
         from elsewhere.ship import certificates
 
         self.papers = certificates.make(self.record.directory)
-        scheduling.quiet(level)
+        scheduling.quiet(self._level)
         self._arrivals: deque[tuple[str, Mapping[str, Any]]] = deque()
         self._scheduling = scheduling.Scheduling(self._network(), self.papers, self._came, self._went)
         self._keeping = Keeping(self._hold, self._scheduling, self._arrivals)
@@ -280,9 +283,12 @@ class Cluster:
 
     def close(self) -> None:
         """End it: clients, workers, scheduler; waits until they are seen to be gone. Twice: harmless."""
+        from elsewhere.api.dask import scheduling
+
         with self._closing:
             if self.record.ended:
                 return
+            scheduling.quiet("error")  # that a worker was just coming is not worth a warning
             self._keeping.end()
             for client in list(self._clients):
                 with contextlib.suppress(Exception):
@@ -292,6 +298,7 @@ class Cluster:
             self._control.close()
             self.record = replace(self.record, ended=time.time())
             self.record.write()
+            scheduling.quiet(self._level)
             _open.discard(self)
         if left:
             hint = f"Look again: elsewhere reap --on {self.record.place} --job {self.record.id}"

@@ -18,7 +18,7 @@ from elsewhere.ship.certificates import Papers
 
 SLOT = Path(__file__).resolve().parent.parent / "slot"
 LEASH = SLOT / "leash.py"
-PATIENCE = 60
+PATIENCE = 30
 """Seconds that a worker looks for its scheduler before it gives up."""
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -87,6 +87,7 @@ def _words(workers: Workers, number: int) -> list[str]:
         "-m", "distributed.cli.dask_worker", workers.scheduler, "--name", f"{workers.tag}/{number}",
         "--resources", f"{workers.tag}={workers.threads}", "--nthreads", str(workers.threads),
         "--memory-limit", str(workers.memory) if workers.memory else "auto", "--no-nanny", "--no-dashboard",
+        "--dashboard-address", "127.0.0.1:0",  # its server of figures is there all the same
         "--protocol", "tls", *workers.network, "--tls-ca-file", papers.authority, "--tls-cert", papers.certificate,
         "--tls-key", papers.key, "--death-timeout", str(PATIENCE), "--local-directory",
         str(workers.directory / "scratch"), "--preload", str(LEASH), *life,
