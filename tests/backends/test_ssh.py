@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from elsewhere.backends.ssh import Ssh, SshSettings
-from elsewhere.backends.ssh.said import mark, spread
+from elsewhere.backends.ssh.said import mark, sightings, spread
 from elsewhere.errors import ConfigError, NotFound, PlaceError, UsageError
 from elsewhere.model.resources import Resources
 from elsewhere.testing.backend_suite import BackendConformance
@@ -118,3 +118,13 @@ def test_a_terminal_opens_in_a_machines_directory_or_a_hosts_home(backend: Ssh, 
     for name, begins in (("node2", hosts.folder / "node2"), (native, on / ".elsewhere" / "machines" / native)):
         ran = subprocess.run(backend.shell(name), input=b"pwd; exit 7\n", capture_output=True, timeout=60, check=False)
         assert (ran.returncode, ran.stdout.splitlines()[-1]) == (7, os.fsencode(begins))
+
+
+@pytest.mark.parametrize("ahead", [0, 3600, -3600, 20])
+def test_what_a_host_tells_of_its_machines_is_told_by_our_clock(ahead: int) -> None:
+    now = 1_790_000_000.0
+    out = f'{int(now) + ahead}\none ended 0 {int(now) + ahead - 60} {int(now) + ahead - 10} {{"job": "j"}}\n'.encode()
+    (seen,) = sightings(out, now)
+    assert seen.started is not None and seen.ended is not None
+    assert (seen.ended - seen.started).total_seconds() == 50
+    assert abs(seen.started.timestamp() - (now - 60)) <= 20, "a clock that is off by less is not mended"
