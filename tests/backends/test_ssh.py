@@ -13,7 +13,7 @@ import pytest
 
 from elsewhere.backends.base import Condition
 from elsewhere.backends.ssh import Ssh, SshSettings
-from elsewhere.backends.ssh.said import mark, spread
+from elsewhere.backends.ssh.said import mark, sightings, spread
 from elsewhere.errors import ConfigError, NotFound, PlaceError, UsageError
 from elsewhere.hosts import Ran
 from elsewhere.hosts.openssh import OpenSsh
@@ -161,3 +161,13 @@ def test_a_dial_waits_there_for_an_agent_that_boots(backend: Ssh) -> None:
     connection = backend.dial(native)
     out, _ = connection.process.communicate(timeout=60)
     assert out.partition(connection.begins)[2] == b"come in\n"
+
+
+@pytest.mark.parametrize("ahead", [0, 3600, -3600, 20])
+def test_what_a_host_tells_of_its_machines_is_told_by_our_clock(ahead: int) -> None:
+    now = 1_790_000_000.0
+    out = f'{int(now) + ahead}\none ended 0 {int(now) + ahead - 60} {int(now) + ahead - 10} {{"job": "j"}}\n'.encode()
+    (seen,) = sightings(out, now)
+    assert seen.started is not None and seen.ended is not None
+    assert (seen.ended - seen.started).total_seconds() == 50
+    assert abs(seen.started.timestamp() - (now - 60)) <= 20, "a clock that is off by less is not mended"

@@ -26,8 +26,6 @@ from elsewhere.model.states import Outcome
 from elsewhere.model.task import Delivery
 from elsewhere.slot import keeper, wire
 
-_LAST = 10.0
-"""Seconds in which a slot ends that was killed; a container's runtime may need more (keeper.GONE)."""
 _BOOTS, _DIED, _KILLED = 12, 4, 1
 """So much is borne until a slot is ready: a death at boot weighs 4, one by SIGKILL, which may come by chance, 1."""
 
@@ -170,7 +168,7 @@ class Slots:
         for child in alive:
             if child.alive:
                 child.end()
-        self._await(alive, _LAST if self.boot.box is None else keeper.GONE)
+        self._await(alive, 10.0 if self.boot.box is None else keeper.GONE)
         for child in self._children:
             self._collect(child)
             child.dispose()

@@ -198,8 +198,21 @@ def forward(name: str, asked: SimpleNamespace, found: JobAway) -> int:
     words = [name, *_renamed(asked.typed, found.reference, away.job)]
     if name in ("resume", "retry"):
         return _go_on(away, asked, words)
-    status = _asked(away, words)
-    if name == "rm" and status == 0:
+    return _remove(away, asked, words) if name == "rm" else _asked(away, words)
+
+
+def _remove(away: Away, asked: SimpleNamespace, words: list[str]) -> int:
+    """There, and then here. With --force it is forgotten here also where nobody answers there any more."""
+    from elsewhere.controller import away as known
+
+    try:
+        status = _asked(away, words)
+    except PlaceError as error:
+        if not asked.force:
+            raise
+        tell(f"{error.message}. {away.name} is forgotten here; what is left of it there stays.")
+        status = 0
+    if status == 0:
         known.forget(away.job)
     return status
 

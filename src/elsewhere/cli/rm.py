@@ -17,7 +17,10 @@ COMMAND = Command(
     "rm",
     about="Removes jobs: their ledgers, results and output. A running job is refused; an unfinished one wants --force.",
     arguments=[Argument("JOB", "Names, beginnings of ids, or @last.", many=True, required=True, completes="jobs")],
-    options=[Option("--force", "-f", help="Also jobs that are not over."), which.JSON],
+    options=[
+        Option("--force", "-f", help="Also jobs that are not over, or whose controller sat on a host that is gone."),
+        which.JSON,
+    ],
     usage=["elsewhere rm JOB... [OPTIONS]"],
 )
 

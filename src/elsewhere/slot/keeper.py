@@ -228,10 +228,13 @@ class Keeper:
         from time import monotonic, sleep
 
         end = monotonic() + seconds
-        while os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-            if monotonic() > end:
-                return False
-            sleep(0.01)
+        try:
+            while os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                if monotonic() > end:
+                    return False
+                sleep(0.01)
+        except ChildProcessError:
+            pass  # a signal came just when its end was seen
         return True
 
     def _remove(self) -> None:
