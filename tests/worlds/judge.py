@@ -58,6 +58,8 @@ class Judge:
         self.handed: set[tuple[int, int]] = set()
         self.stops: set[str] = set()
         self.launches: set[str] = set()
+        self.closing: set[int] = set()
+        """Epochs whose controllers have decided to end."""
         self.held: dict[str, Allocation] = {}
         self.given_up: set[tuple[int, int]] = set()
         """(task, number) that an agent handed back or ended, and that no machine had when it crashed."""
@@ -106,6 +108,8 @@ class Judge:
             self._seen_events = seq
             if kind == "stranger":
                 self.stops.add(about)
+            elif kind == "closing":
+                self.closing.add(epoch)
 
     def agree(self, ledger: Ledger) -> None:
         """A copy has come up to the end of the log."""
@@ -136,7 +140,7 @@ class Judge:
 
     def publishes(self, seat: Seat, orders: Orders) -> None:
         """Somebody is about to tell agents this."""
-        self.old(seat, not orders.over, "says that all is over")
+        self.old(seat, not orders.over or orders.epoch in self.closing, "says that all is over")
         for native, term in orders.terms.items():
             self.old(seat, native in self.held and term <= self.held[native].term, "buys time")
 
