@@ -144,10 +144,13 @@ def test_software_is_for_the_processors_that_hosts_say_they_have(
     from decimal import Decimal
 
     from elsewhere.backends import registry
+    from elsewhere.backends.base import Traits
     from elsewhere.model.place import Offer, Shape
     from elsewhere.model.resources import Resources
 
     class Hosts:
+        traits = Traits()
+
         def shapes(self, need: Resources) -> list[Shape]:
             return [Shape(Offer(name, need, price=Decimal(0)), 1, 1, "arm64") for name in ("a", "b")]
 

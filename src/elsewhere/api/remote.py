@@ -177,6 +177,7 @@ def remote(function=None, /, **settings):  # type: ignore[no-untyped-def]  # noq
     spot      True, "prefer": machines that may be taken back (of places that sell)    budget   dollars for the job
     priority  beside other jobs, higher goes first         name      the job's name     profile   named settings
     environment   an Environment, or the name of one of the settings: the software that the calls need
+    walltime  how long a job of a batch system may live, over what the place says
     image     the container image that the calls run in: docker.io/library/python:3.12, oci-archive:FILE, FILE.sif
     inputs, outputs   files and URLs that each call finds in a working directory of its own; globs of what it leaves
 

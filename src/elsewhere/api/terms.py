@@ -20,6 +20,7 @@ class OfOne(TypedDict, total=False):
 
     on: str | None
     retries: int | RetryPolicy | None
+    walltime: str | float | timedelta | None
     timeout: str | float | timedelta | None
     cpus: float | None
     memory: str | int | None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import timedelta
 from decimal import Decimal
 from importlib.metadata import EntryPoint, entry_points
@@ -15,7 +15,7 @@ from typing import Any, get_type_hints
 
 from elsewhere.backends.base import Backend
 from elsewhere.config.shape import ASKED
-from elsewhere.errors import ConfigError, MissingExtra, UnknownPlace
+from elsewhere.errors import ConfigError, MissingExtra, UnknownPlace, UsageError
 from elsewhere.model import units
 from elsewhere.model.place import Place
 
@@ -56,6 +56,18 @@ def build(place: Place) -> Backend:
     """The backend of a place, with its settings. ConfigError names a key that it does not know, and the nearest."""
     kind = load(place.backend)
     return kind(kind.Settings(**_checked(place.name, kind.Settings, place.settings)))  # type: ignore[no-any-return]
+
+
+def lasting(place: Place, walltime: timedelta | str | float) -> Place:
+    """The place with machines that live so long. UsageError: how long they do is not asked for there, or is not so."""
+    if "walltime" not in {field.name for field in fields(load(place.backend).Settings)}:
+        raise UsageError(f"{place.name} does not ask for how long its machines live",
+                         hint="A walltime is for batch systems such as Slurm; leave it out.")  # fmt: skip
+    try:
+        seconds = units.duration(walltime).total_seconds()
+    except ValueError as error:
+        raise UsageError(f"walltime: {error}") from None
+    return replace(place, settings={**place.settings, "walltime": f"{seconds:.0f}s"})
 
 
 def sees_our_files(place: Place) -> bool:

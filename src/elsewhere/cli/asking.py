@@ -71,6 +71,8 @@ OPTIONS = (
            help="Memory that a task may use; more is reported as out of memory."),
     Option("--gpus", value="[TYPE:]N", parse=gpus, group="Each task",
            help="GPUs that a task needs; CUDA_VISIBLE_DEVICES tells it which it has."),
+    Option("--walltime", value="TIME", parse=duration, group="Each task",
+           help="How long a job of a batch system may live, over what the place says: 2h."),
     Option("--timeout", "-t", value="TIME", parse=duration, group="Each task", help="How long a task may run: 30s."),
     Option("--grace", value="TIME", parse=duration, group="Each task", help="Between SIGTERM and SIGKILL. [5s]"),
     Option("--retries", "-r", value="N", parse=count, group="Each task",

@@ -125,6 +125,15 @@ def refuse_mixtures(asked: SimpleNamespace, what: str | None) -> None:
 
 def place(asked: SimpleNamespace) -> Place:
     """The place that was asked for; UnknownPlace names the nearest of those that are known."""
+    found = _place(asked)
+    if not asked.walltime:
+        return found
+    from elsewhere.backends import registry
+
+    return registry.lasting(found, asked.walltime)
+
+
+def _place(asked: SimpleNamespace) -> Place:
     from elsewhere.model.place import Place
 
     if asked.on in asked.places:
