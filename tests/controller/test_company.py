@@ -26,7 +26,7 @@ class Crew:
     """Agents far away, of whom only what they say is seen; it is its own channel."""
 
     sync = True
-    trouble = stopped = ""
+    trouble = stopped = waits = ""
     money = None
     size = 4
 

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from elsewhere.backends.base import Condition, Sighting
+from elsewhere.channels.base import Receipt
 from elsewhere.channels.calls import Calls
 from elsewhere.controller.afar import Afar
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import Entry, JobSpec
-from elsewhere.model.reports import Ended, Form
+from elsewhere.model.reports import Ended, Form, Heartbeat
 from elsewhere.model.states import Outcome
 from elsewhere.model.task import NewTask
 from elsewhere.pool.capacity import Bounds
@@ -94,3 +95,14 @@ def test_reports_that_wait_are_no_hindrance_unless_a_machine_is_gone(scene: Scen
     scene.pool.need(0)
     scene.pool.look()
     assert scene.held == 0 and not scene.pool.urgent
+
+
+def test_a_machine_that_is_gone_and_speaks_shall_take_nothing_more(scene: Scene) -> None:
+    scene.turn()
+    scene.place.gone = True
+    scene.pool.need(0)
+    scene.pool.look()
+    assert scene.held == 0 and scene.crew._word().drain == ()
+    with scene.ledger.moving():
+        scene.crew.hear([Receipt(Heartbeat("m1", datetime.now(UTC), (), 1))])
+    assert scene.crew._word().drain == ("m1",)

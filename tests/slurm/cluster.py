@@ -88,8 +88,19 @@ class Cluster:
 
     def kill_jobs_of(self, name: str) -> None:
         """What runs on that node is gone, as if it had lost its power."""
-        for process in self._processes(lambda env: env.get("SLURMD_NODENAME") == name or env.get("NODE_OF") == name):
-            process.kill()
+        for process in [*self.steps_of(name), *self._processes(lambda env: env.get("SLURMD_NODENAME") == name)]:
+            with suppress(psutil.Error):
+                process.kill()
+
+    def steps_of(self, name: str) -> list[psutil.Process]:
+        """Slurm's own processes that watch over what runs on that node."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, OSError):
+                if process.name() == "slurmstepd":  # its environment cannot be read, but where it listens can
+                    at = [str(one.laddr) for one in process.net_connections("unix")]
+                    found += [process] * any(path.startswith(f"{self.folder}/spool/{name}/") for path in at)
+        return found
 
     def run(self, *words: str, check: bool = True, env: Mapping[str, str] = {}) -> str:
         """One of Slurm's commands; what it printed."""
@@ -115,7 +126,8 @@ class Cluster:
             process.kill()
             process.wait()
         self.daemons.clear()
-        for left in self._processes(lambda env: True):
+        steps = [step for name in self.nodes for step in self.steps_of(name)]
+        for left in [*steps, *self._processes(lambda env: True)]:
             with suppress(psutil.Error):
                 left.kill()
 
@@ -127,7 +139,8 @@ class Cluster:
         for process in psutil.process_iter():
             with suppress(psutil.Error, OSError):
                 env = process.environ()
-                if env.get("SLURM_CONF") == str(self.conf) and "OF_CLUSTER" in env and ours(env):
+                of_it = "OF_CLUSTER" in env or "SLURM_JOB_ID" in env
+                if of_it and env.get("SLURM_CONF") == str(self.conf) and ours(env):
                     found.append(process)
         return found
 

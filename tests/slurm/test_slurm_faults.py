@@ -126,6 +126,18 @@ def test_a_node_that_loses_its_power_gives_back_what_it_had(lab: Lab) -> None:
 
 
 @pytest.mark.soak
+def test_a_node_that_slurm_has_given_up_takes_nothing_more_though_its_pilots_live(lab: Lab) -> None:
+    lab.settings(**{"max-jobs": 8})
+    running = start(lab, 300, 0.5)
+    until(lambda: len(pilots(lab)) == 8, "both nodes are full")
+    lab.cluster.kill("n2")
+    for step in lab.cluster.steps_of("n2"):
+        step.kill()
+    ended(running)
+    finished(lab, 300, twice=16)
+
+
+@pytest.mark.soak
 def test_a_walltime_that_ends_in_the_middle_of_a_list_costs_nothing(lab: Lab) -> None:
     lab.settings(walltime="1m", **{"max-jobs": 4})
     running = start(lab, 2000, 0.15)

@@ -165,14 +165,10 @@ def test_the_script_is_shown_and_nothing_is_submitted(lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("place", "words", "status", "said"),
     [
-        ({"partition": "shrot"}, (), 3, "Slurm has no partition 'shrot'"),
         ({"account": "nobody", "slurm": {"constraint": "fsat"}}, (), 3, "Did you mean fast?"),
         ({}, ("--cpus", "64"), 2, "64 CPUs of 4"),
         ({}, ("--timeout", "3h"), 2, "lives 30m00s, of which the last 1m00s"),
-        ({"partition": "short"}, (), 2, "more than the partition short allows"),
-        ({"work-dir": "/nowhere"}, (), 3, "mkdir -p /nowhere"),
         ({"partitoin": "short"}, (), 2, "did you mean partition?"),
-        ({"max-jobs": "many"}, (), 2, "max-jobs must be a whole number"),
         ({}, ("--channel", "pipe"), 2, "is not reached by the channel"),
     ],
 )

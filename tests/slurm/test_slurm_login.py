@@ -10,7 +10,7 @@ import pytest
 
 from hosts import sshd
 from slurm.cluster import PROGRAMS, Cluster
-from slurm.test_slurm_jobs import BOUND, Lab, until
+from slurm.test_slurm_jobs import Lab, until
 
 pytestmark = [pytest.mark.needs(*PROGRAMS, "sshd", "ssh"), pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -25,6 +25,7 @@ def lab(tmp_path: Path, cluster: Cluster) -> Iterator[Lab]:
         found = Lab(tmp_path, cluster)
         found.settings(login="login", config=str(hosts.config), **{"work-dir": ""})
         yield found
+        found.close()
     finally:
         for name in list(hosts.daemons):
             hosts.stop(name)
@@ -44,8 +45,8 @@ def test_code_travels_and_everything_comes_home_through_the_login_node(lab: Lab)
     assert 1 <= len(shown) <= 3
 
 
+@pytest.mark.soak
 def test_a_command_has_its_exit_status_and_its_output_here(lab: Lab) -> None:
     said = lab.run("run", "--on", "hpc", "--", "sh", "-c", "echo on $SLURMD_NODENAME; ls; exit 3", status=3)
     assert "on n" in said and "work.py" in said
     until(lambda: lab.cluster.queue() == [], "nothing is left")
-    assert BOUND > 0

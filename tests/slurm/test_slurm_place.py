@@ -185,7 +185,7 @@ def test_a_job_that_an_admin_ends_and_a_node_that_fails_are_told_apart(
     try:
         until(lambda: all(s.ended for s in place.status([one, other]).values()), "both have ended")
         seen = place.status([one, other])
-        assert (seen[one].condition, seen[other].condition) == (Condition.STOPPED, Condition.FAILED)
+        assert (seen[one].condition, seen[other].condition) == (Condition.STOPPED, Condition.PREEMPTED)
         assert "node failed" in seen[other].reason
     finally:
         cluster.run("scontrol", "update", f"nodename={node}", "state=resume", check=False)  # or it came by itself

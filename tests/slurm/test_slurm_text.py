@@ -28,7 +28,7 @@ ANSWERS = Path(__file__).with_name("answers")
         ("7|TIMEOUT|1700000000|1700000060|n1|TimeLimit", Condition.PREEMPTED, "its walltime was over"),
         ("7|PREEMPTED|1700000000|1700000060|n1|None", Condition.PREEMPTED,
          "Slurm took it back for a job of higher priority"),
-        ("7|NODE_FAIL|1700000000|1700000060|n1|NodeDown", Condition.FAILED, "its node failed"),
+        ("7|NODE_FAIL|1700000000|1700000060|n1|NodeDown", Condition.PREEMPTED, "its node failed"),
         ("7|OUT_OF_MEMORY|1700000000|1700000060|n1|OutOfMemory", Condition.FAILED, "it used more memory than it had"),
         ("7|FAILED|1700000000|1700000060|n1|NonZeroExitCode", Condition.FAILED,
          "its script ended badly (NonZeroExitCode)"),
@@ -54,6 +54,13 @@ def test_labels_survive_whatever_is_in_them_and_a_comment_that_was_changed_leave
 
 def test_jobs_of_others_and_half_lines_are_left_out() -> None:
     assert text.sightings("7|PENDING|N/A|N/A||None|mine|elsewhere?job=x\n8|PENDING\n\nslurm_load_jobs error: x\n") == []
+
+
+def test_an_array_that_was_ended_before_it_began_is_all_its_elements() -> None:
+    line = "10_[0-2,5%2]|CANCELLED|1700000000|1700000000||None|elsewhere.job-1-2-3|elsewhere?job=job-1"
+    seen = text.sightings(line)
+    assert [one.native for one in seen] == ["10_0", "10_1", "10_2", "10_5"]
+    assert {one.condition for one in seen} == {Condition.STOPPED} and seen[0].started is None
 
 
 def test_real_answers_of_squeue_are_read() -> None:

@@ -93,6 +93,8 @@ class Afar:
         self._taken_back = False
         self._stuck = Stuck(clock(), lost=epoch > 1)  # a controller before us may have lost some machines
         self._failures, self.stayed = Failures(ledger), set[str]()
+        self._ghosts = set[str]()
+        """Machines that are gone, as their place has it, and speak: they shall take nothing more."""
 
     def open(self) -> None:
         """Make the channel, and note what was handed out before us and is in nobody's hands as far as we know.
@@ -180,6 +182,7 @@ class Afar:
         """Within the commit that records them: who has what, who lives, and what a late word changes."""
         reports = [receipt.report for receipt in receipts]
         holdings, now = self.pool.holdings, self.clock()
+        self._ghosts |= {report.agent for report in reports if report.agent in self.pool.state.ended}
         for report in reports:
             if isinstance(report, Claimed):
                 self._muster.took(report.agent, holdings.claimed(report), now)
@@ -395,7 +398,7 @@ class Afar:
         held = [a for a in self.pool.state.allocations.values() if a.native]
         gone = [a for a in held if a.state is AllocationState.STOPPING or a.reason == SURPLUS or a.kept]
         ending = {a.native for a in gone}
-        draining = sorted(a.native for a in held if self.draining or a.native in ending)
+        draining = sorted({a.native for a in held if self.draining or a.native in ending} | self._ghosts)
         terms: dict[str, timedelta] = {a.native: a.term for a in held}
         return Orders(self.ledger.spec.id, self.epoch, self._ended(), dict(self.pool.holdings.current()), terms,
                       tuple(draining), over=self.over)  # fmt: skip

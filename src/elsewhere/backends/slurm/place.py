@@ -139,7 +139,7 @@ class Slurm:
 
     def owned(self) -> Iterable[Sighting]:
         words = ["sh", "-c", _MINE, "sh", *text.SQUEUE]
-        done = self._run(words, env=text.TIMES)
+        done = self._run(words, env=text.TELLING)
         if not done.ok:
             raise refusal(_err(done), "say what jobs there are")
         return text.sightings(done.out.decode("utf-8", "replace"))

@@ -13,12 +13,13 @@ from elsewhere.model import units
 
 NAME, COMMENT = "elsewhere.", "elsewhere?"
 """How the name and the comment of a job of ours begin."""
-TIMES = {"SLURM_TIME_FORMAT": "%s"}
-"""A variable of its commands: instants as seconds since the epoch, whatever the time zone there."""
+TELLING = {"SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0"}
+"""Variables of its commands: instants as seconds since the epoch, whatever the time zone there; arrays in full."""
 SQUEUE = ("squeue", "--noheader", "--array", "--states=all", "--format=%i|%T|%S|%e|%N|%r|%j|%k")
 """The comment comes last, for it may hold anything. Whose jobs: one more word."""
 SINFO = ("sinfo", "--noheader", "--exact", "--format=%P|%a|%l|%D|%T|%c|%m|%G|%f")
 
+# A node that fails takes its jobs with it, or only out of Slurm's sight: nobody is blamed for that.
 # https://slurm.schedmd.com/squeue.html, JOB STATE CODES. What is not named here is taken to be running: it is there.
 _CONDITIONS = {
     "PENDING": Condition.PENDING, "CONFIGURING": Condition.PENDING, "REQUEUED": Condition.PENDING,
@@ -26,7 +27,7 @@ _CONDITIONS = {
     "SPECIAL_EXIT": Condition.PENDING,
     "COMPLETED": Condition.STOPPED, "CANCELLED": Condition.STOPPED,
     "TIMEOUT": Condition.PREEMPTED, "DEADLINE": Condition.PREEMPTED, "PREEMPTED": Condition.PREEMPTED,
-    "NODE_FAIL": Condition.FAILED, "FAILED": Condition.FAILED, "BOOT_FAIL": Condition.FAILED,
+    "NODE_FAIL": Condition.PREEMPTED, "FAILED": Condition.FAILED, "BOOT_FAIL": Condition.FAILED,
     "OUT_OF_MEMORY": Condition.FAILED, "REVOKED": Condition.FAILED,
 }  # fmt: skip
 _WHY = {
@@ -50,7 +51,19 @@ def sightings(out: str) -> list[Sighting]:
     for line in out.splitlines():
         parts = line.split("|", 7)
         if len(parts) == 8 and parts[6].startswith(NAME):
-            found.append(_sighting(*parts))
+            found += [_sighting(native, *parts[1:]) for native in _elements(parts[0])]
+    return found
+
+
+def _elements(written: str) -> list[str]:
+    """`7_[0-2,5%4]`: of an array that was ended before it began, and has only one line."""
+    job, bracket, rest = written.partition("_[")
+    if not bracket:
+        return [written]
+    found = []
+    for part in rest.rstrip("]").partition("%")[0].split(","):
+        first, _, last = part.partition("-")
+        found += [f"{job}_{k}" for k in range(int(first), int(last or first) + 1)] if first.isdigit() else []
     return found
 
 
