@@ -310,7 +310,8 @@ def _versions() -> dict[str, tuple[str, ...]]:
             direct = one.read_text("direct_url.json") or ""
             if '"editable"' in direct or '"file:' in direct:
                 continue  # its code may change and its version stay
-            for top in {part.parts[0].partition(".")[0] for part in one.files or () if ".." not in part.parts}:
+            told = set((one.read_text("top_level.txt") or "").split())
+            for top in told or {part.parts[0].partition(".")[0] for part in one.files or () if ".." not in part.parts}:
                 _KNOWN[top] = (*_KNOWN.get(top, ()), "%s==%s" % (one.metadata["Name"], one.version))
     return _KNOWN
 
