@@ -163,6 +163,7 @@ def test_of_many_claims_those_that_are_current_count_and_no_others() -> None:
     assert job.holdings.held() == [(n, 1, "i-1") for n, _ in good]
     assert job.claimed("i-2", *claims) == good, "what is current may be claimed by another, who has it now"
     assert job.holdings.held() == [(n, 1, "i-2") for n, _ in good]
+    assert job.claimed("i-3", (1, 1), (2, 1)) == [(1, 1)], "one that has ended is in nobody's hands"
 
 
 def test_what_is_handed_out_and_in_nobodys_hands_is_sent_again_in_pages() -> None:
