@@ -172,6 +172,7 @@ def test_a_drained_agent_takes_nothing_and_leaves_when_its_hands_are_empty() -> 
 def test_an_agent_leaves_when_it_idles_when_all_is_over_and_when_its_time_is_up() -> None:
     hands = Hands(WAYS, age=100.0)
     assert hands.leaves(160.0) == "" and hands.leaves(161.0) == "idle"
+    assert hands.leaves(500.0, heard=False) == "" and hands.leaves(560.0) == "", "what it did is not recorded yet"
     assert holding(claim(1)).leaves(3600.0) == "its time is up"
     hands.told(Orders("job-1", 1, over=True))
     assert hands.leaves(101.0) == "all work has ended"

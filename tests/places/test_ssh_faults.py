@@ -178,3 +178,21 @@ def fill(home: Path) -> None:
     with contextlib.suppress(OSError), (home / "filler").open("ab", buffering=0) as file:
         while file.write(bytes(512)):
             pass
+
+
+@pytest.mark.soak
+def test_hosts_that_have_done_all_they_had_wait_until_somebody_has_heard_of_it(lab: Lab) -> None:
+    """Longer than an agent stays without work: gone, all that it did would be done again."""
+    wires = [lab.hosts.wire(name) for name in ("node1", "node2")]
+    running = lab.start("run", lab.tasks(40, seconds=0.3), "--entry", "work:f", "--on", "lab", "--quiet")
+    until(lambda: len(lab.attempts()) > 8)
+    for wire in wires:
+        wire.mute("out", "home")
+    time.sleep(85)
+    for wire in wires:
+        wire.cut()
+        wire.mute()
+    out, err = running.communicate(timeout=BOUND)
+    assert running.returncode == 0, out + err
+    assert len(lab.results()) == 40
+    assert set(lab.attempts().values()) == {1}

@@ -242,8 +242,9 @@ class Hands:
 
     # --- its own end ----------------------------------------------------------------------------------------------
 
-    def leaves(self, age: float) -> str:
-        """Why the agent ends now; empty: it stays."""
+    def leaves(self, age: float, heard: bool = True) -> str:
+        """Why the agent ends now; empty: it stays. Not `heard`: what was done here is not known yet where it is
+        recorded; gone, it would be done again."""
         if self._held:
             self._busy = age
             return "its time is up" if age >= self.term else ""
@@ -253,6 +254,8 @@ class Hands:
             return "drained"
         if age >= self.term:
             return "its time is up"
+        if not heard:
+            self._busy = age
         return "idle" if age - self._busy > self.ways.idle else ""
 
     def switch(self, age: float) -> float:

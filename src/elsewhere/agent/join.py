@@ -331,7 +331,7 @@ class Process:
     def _ends(self) -> str:
         if self._gathered or (self._unsaid and self.age() - self._renewed < self.ways.lease):
             return ""
-        why = self.hands.leaves(self.age())
+        why = self.hands.leaves(self.age(), heard=getattr(self.channel, "settled", True))
         if why and self.hands.claims:  # its time is up in the middle of work
             lived = {n: seconds for n, _, seconds in self.slots.running()}
             self._do(self.hands.give_up([claim.delivery.n for claim in self.hands.claims], time.time(), lived))
