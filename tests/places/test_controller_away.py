@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,19 +50,18 @@ def controllers(lab: Lab) -> list[psutil.Process]:
     return [one for one, words in found if "elsewhere.controller" in words and any(home in word for word in words)]
 
 
-def test_a_job_goes_on_where_its_controller_sits_and_is_asked_from_here(lab: Lab) -> None:
+def test_a_job_goes_on_where_its_controller_sits_and_is_asked_from_here(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = works(lab)
     (lab.folder / "part.txt").write_text("of the project")
     text = 'cat part.txt; echo "$TOKEN $0"; while [ ! -e "$RAN/go" ]; do sleep 0.05; done; echo made >made.txt'
     (lab.folder / ".elsewhereignore").write_text("*.jsonl\n")
     lines = [{"task_id": f"t{n}", "command": ["sh", "-c", text, f"word {n}"]} for n in range(3)]
     (lab.folder / "tasks.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
-    os.environ["TOKEN"] = "s3cret"
-    try:
-        said = lab.run("run", "tasks.jsonl", "--controller", "seat", "--slots", "2", "--name", "far", "--detach",
-                       "--secret", "TOKEN", "--output", "made.txt")  # fmt: skip
-    finally:
-        del os.environ["TOKEN"]
+    monkeypatch.setenv("TOKEN", "s3cret")
+    said = lab.run("run", "tasks.jsonl", "--controller", "seat", "--slots", "2", "--name", "far", "--detach",
+                   "--secret", "TOKEN", "--output", "made.txt")  # fmt: skip
     assert "The controller of far sits on node1: this machine may go." in said
     assert len(controllers(lab)) == 1 and lab.agents() == []
     assert not any("s3cret" in str(one.info["cmdline"]) for one in psutil.process_iter(["cmdline"]))

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from elsewhere.agent.steps import CannotFurnish
 from elsewhere.errors import ElsewhereError
-from elsewhere.ship import conda, kept, prefix
-from elsewhere.ship import julia as jl
+from elsewhere.ship import kept, prefix
 from elsewhere.ship.charter import Charter
 
 OWN = "environment"
@@ -45,6 +44,8 @@ def variables(folder: Path) -> dict[str, str]:
 
 def julia(charter: Charter, own: Path) -> dict[str, str]:
     """Variables by which tasks find Julia. CannotFurnish."""
+    from elsewhere.ship import julia as jl
+
     spec = charter.spec
     assert spec.julia is not None
     sent = own / jl.FOLDER
@@ -73,6 +74,8 @@ def _made(folder: Path, charter: Charter, own: Path) -> None:
 def _make(folder: Path, charter: Charter, own: Path) -> None:
     """Packages of conda first, else an empty virtual environment; into it what was unpacked of the wheels."""
     if charter.spec.conda:
+        from elsewhere.ship import conda
+
         try:
             conda.link(own / conda.FOLDER, folder)
         except ElsewhereError as error:

@@ -16,7 +16,7 @@ from elsewhere.agent.boot import Boot
 from elsewhere.agent.steps import CannotFurnish, take
 from elsewhere.errors import ElsewhereError
 from elsewhere.model.job import Box, Input, JobSpec
-from elsewhere.ship import built, prefix
+from elsewhere.ship import prefix
 from elsewhere.ship.charter import Charter, unpack
 
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
@@ -78,6 +78,8 @@ def _inputs(spec: JobSpec, own: Path) -> tuple[Input, ...]:
 
 def _install(spec: JobSpec) -> None:
     """Packages of the system that are not there, through the proxy that the job's variables name, if they do."""
+    from elsewhere.ship import built
+
     wanted = [one for one in spec.apt if "=" in one or built.missing([one])]
     if not wanted:
         return

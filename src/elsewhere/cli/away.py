@@ -227,13 +227,12 @@ def _renamed(typed: Sequence[str], reference: str, job: str) -> list[str]:
 
 def _go_on(away: Away, asked: SimpleNamespace, words: list[str]) -> int:
     """A controller of its own goes on, never one that would end with this connection."""
-    env = {name: os.environ[name] for name in away.env if name in os.environ}
     if asked.detach or getattr(asked, "no_run", False):
-        return _asked(away, words, env=env, stays=True)
+        return _asked(away, words, stays=True)
     if asked.results:
         raise UsageError("--results wants the controller here", hint=f"elsewhere results {away.name} -o FILE")
     with tempfile.TemporaryFile() as out:  # its id, which nobody asked for
-        status = _asked(away, [words[0], "--detach", *words[1:]], out.fileno(), env=env, stays=True)
+        status = _asked(away, [words[0], "--detach", *words[1:]], out.fileno(), stays=True)
     return status or _watch(away, ["--quiet"] * asked.quiet + ["--json"] * asked.json)
 
 
@@ -273,8 +272,9 @@ def _asked(away: Away, words: list[str], out: int = 1, **more: Any) -> int:
     from elsewhere.controller import seat
 
     sys.stdout.flush()
+    env = {name: os.environ[name] for name in away.env if name in os.environ}  # by which secrets are struck out, too
     try:
-        return seat.ask(away, words, out=out, **more)
+        return seat.ask(away, words, out=out, env=env, **more)
     except KeyboardInterrupt:
         tell(f"You stopped watching; the job goes on. `elsewhere watch {away.name}` watches again.")
         return INTERRUPTED
