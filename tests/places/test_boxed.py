@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +16,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from elsewhere.ship import archives
+from elsewhere.errors import UsageError
+from elsewhere.ship import archives, containers
+from elsewhere.ship.images import settle
 from hosts import sshd
 from sandbox.cloud import sandbox
 from ship import rootfs
@@ -227,6 +231,34 @@ def test_an_image_is_pulled_once_and_what_cannot_be_pulled_is_said(
         assert "is for s390x, and this machine is" in said
         said = project.run(*words, f"{registry.address}/box:none", "--", "true", status=125)
         assert f"the image {registry.address}/box:none cannot be pulled" in said
+    finally:
+        registry.close()
+
+
+@pytest.mark.needs("podman", "runc")
+def test_a_login_to_a_registry_that_travels_with_the_job_is_used_and_leaves_nothing(
+    images: Path, podman: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a machine does that has no login of its own."""
+    registry = rootfs.Registry("me:s3cret", good=rootfs.PLATFORM)
+    settings = tmp_path / "registries.conf"
+    settings.write_text(f'[[registry]]\nlocation = "{registry.address}"\ninsecure = true\n')
+    (tmp_path / "tmp").mkdir()
+    own = {**podman, "CONTAINERS_REGISTRIES_CONF": str(settings), "TMPDIR": str(tmp_path / "tmp")}
+    for name, value in {**own, "ELSEWHERE_HOME": str(tmp_path / "home"), "HOME": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    auth = base64.b64encode(b"me:s3cret").decode()
+    login = json.dumps({"auths": {registry.address: {"auth": auth}}})
+    box = containers.box_of(f"{registry.address}/box:good", (), "podman", (), tmp_path)
+    try:
+        with pytest.raises(UsageError, match="cannot be pulled"):
+            settle(box)
+        settled = settle(box, env={"DOCKER_AUTH_CONFIG": login})
+        assert settled.found is not None and settled.found.image
+        assert [
+            path for path in (tmp_path / "tmp").rglob("*") if "s3cret" in path.name or path.name == "config.json"
+        ] == []
     finally:
         registry.close()
 

@@ -15,6 +15,7 @@ import sys
 import sysconfig
 import tarfile
 import threading
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -63,8 +64,8 @@ def _config(layer: bytes, architecture: str) -> bytes:
 class Registry:
     """A registry on a free port of loopback, with images of busybox alone; `asked`: the blobs that were fetched."""
 
-    def __init__(self, **images: str) -> None:
-        """Tag -> its architecture."""
+    def __init__(self, login: str = "", **images: str) -> None:
+        """Tag -> its architecture. `login`: USER:PASSWORD, which everybody is asked for."""
         self.asked: list[str] = []
         self._blobs: dict[str, bytes] = {}
         self._tags: dict[str, str] = {}
@@ -76,6 +77,12 @@ class Registry:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                if login and self.headers["Authorization"] != f"Basic {b64encode(login.encode()).decode()}":
+                    self.send_response(401)
+                    self.send_header("WWW-Authenticate", 'Basic realm="images"')
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
                 kind, _, name = self.path.rpartition("/")
                 digest = outer._tags.get(name, name.removeprefix("sha256:"))
                 if kind.endswith("blobs"):

@@ -53,7 +53,7 @@ def _settled(spec: JobSpec, own: Path) -> Box:
         if mount.sent and not Path(mount.source).exists():
             Path(mount.source).mkdir(parents=True)  # an archive of no files makes no directory
     try:
-        box = images.settle(spec.box, told=True)
+        box = images.settle(spec.box, told=True, env=spec.env)
         images.check_kind(box, spec.entry.kind)
         Boot.of(replace(spec, box=box), own, b"").plan()
     except ElsewhereError as error:

@@ -9,9 +9,10 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections import deque
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -30,6 +31,10 @@ _FORMS = ("docker-archive", "oci-archive", "sif")
 _ASK = "import sys; print(*sys.version_info[:2], sys.executable)"
 _NOT_THERE = ("executable file not found", "no such file", "not found", "can't execve")
 _LINES = 12
+LOGIN = "DOCKER_AUTH_CONFIG"
+"""A variable with what `docker login` writes into its config.json; the name is that of CI systems."""
+_TELL = ("CH_IMAGE_", "APPTAINER_", "SINGULARITY_", "DOCKER_", "REGISTRY_AUTH_")
+"""Variables that runtimes read, logins to registries among them."""
 
 
 def form_of(image: str) -> str:
@@ -44,10 +49,11 @@ def path_of(image: str) -> str:
     return path if colon and head in _FORMS else image
 
 
-def settle(box: Box, told: bool = False) -> Box:
+def settle(box: Box, told: bool = False, env: Mapping[str, str] | None = None) -> Box:
     """The same with what this machine makes of it: its runtime, and the image, which is had now if it is not here.
 
-    `told`: what the runtime says of its progress goes to our standard error. Twice: nothing is fetched again.
+    `told`: what the runtime says of its progress goes to our standard error. `env`: the variables of tasks; a login to
+    a registry that is among them, as a secret, is used. Twice: nothing is fetched again.
     """
     if not sys.platform.startswith("linux"):
         raise UsageError("containers run on Linux: on a Mac they have a machine of their own, which shares no memory",
@@ -59,12 +65,13 @@ def settle(box: Box, told: bool = False) -> Box:
     folder = home() / "cache" / "images"
     private_directory(folder)
     with alone(folder / f"{kind}.lock"):  # one image may come under several names
-        if kind in ("podman", "docker"):
-            found = replace(found, image=_of_engine(program, box.image, form, told))
-        elif kind == "charliecloud":
-            found = _of_charliecloud(found, box.image, form, folder, told)
-        else:
-            found = replace(found, image=_of_apptainer(program, box.image, form, folder, told))
+        with _login(env or {}) as also:
+            if kind in ("podman", "docker"):
+                found = replace(found, image=_of_engine(program, box.image, form, told, also))
+            elif kind == "charliecloud":
+                found = _of_charliecloud(found, box.image, form, folder, told, also)
+            else:
+                found = replace(found, image=_of_apptainer(program, box.image, form, folder, told, also))
         settled = replace(box, found=found)
         if kind == "charliecloud":
             containers.make_targets(Path(found.image), box.mounts)
@@ -100,7 +107,21 @@ def _is_root(kind: str, program: str) -> bool:
 # -- having it
 
 
-def _of_engine(program: str, image: str, form: str, told: bool) -> str:
+@contextmanager
+def _login(env: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Variables for the runtime, with files of their own for as long as this lasts."""
+    also = {name: value for name, value in env.items() if name.startswith(_TELL)}
+    login = also.pop(LOGIN, "")
+    if not login:
+        yield also
+        return
+    with tempfile.TemporaryDirectory() as folder:  # 0700
+        path = Path(folder) / "config.json"
+        path.write_text(login)
+        yield {**also, "DOCKER_CONFIG": folder, "REGISTRY_AUTH_FILE": str(path)}
+
+
+def _of_engine(program: str, image: str, form: str, told: bool, also: Mapping[str, str]) -> str:
     """Its id."""
     name = image.removeprefix("docker://")
     if form:
@@ -109,7 +130,7 @@ def _of_engine(program: str, image: str, form: str, told: bool) -> str:
         if form:
             _run([program, "load", "--input", path_of(image)], f"the image {path_of(image)} cannot be loaded", told)
         else:
-            _run([program, "pull", name], f"the image {name} cannot be pulled", told)
+            _run([program, "pull", name], f"the image {name} cannot be pulled", told, also)
     about = _inspected(program, name)
     if not about:
         raise UsageError(f"{program} does not know the image {name}, which it has just taken")
@@ -128,7 +149,7 @@ def _check_processors(image: str, architecture: str) -> None:
                          hint="Name an image that exists for these processors.")  # fmt: skip
 
 
-def _of_charliecloud(found: Found, image: str, form: str, folder: Path, told: bool) -> Found:
+def _of_charliecloud(found: Found, image: str, form: str, folder: Path, told: bool, also: Mapping[str, str]) -> Found:
     """Unpacked below `folder`."""
     if form:
         path = Path(path_of(image))
@@ -142,7 +163,7 @@ def _of_charliecloud(found: Found, image: str, form: str, folder: Path, told: bo
         target = folder / sha256(name.encode()).hexdigest()
         whole, env = target.with_suffix(".whole"), {}
         if not whole.exists():
-            also = {"CH_IMAGE_STORAGE": str(folder / "charliecloud")}
+            also = {**also, "CH_IMAGE_STORAGE": str(folder / "charliecloud")}
             _run(["ch-image", "pull", name], f"the image {name} cannot be pulled", told, also)
             _run(["ch-convert", "-i", "ch-image", "-o", "dir", name, str(target)], "it cannot be unpacked", told, also)
     whole.touch()
@@ -154,7 +175,7 @@ def _of_charliecloud(found: Found, image: str, form: str, folder: Path, told: bo
     return replace(found, image=str(target), env=env)
 
 
-def _of_apptainer(program: str, image: str, form: str, folder: Path, told: bool) -> str:
+def _of_apptainer(program: str, image: str, form: str, folder: Path, told: bool, also: Mapping[str, str]) -> str:
     """The path of a SIF file."""
     path = path_of(image)
     if form == "sif":
@@ -164,7 +185,7 @@ def _of_apptainer(program: str, image: str, form: str, folder: Path, told: bool)
     if not target.exists():
         part = target.with_suffix(".part")
         source = image if form or "://" in image else f"docker://{image}"
-        _run([program, "build", "--force", str(part), source], f"the image {path} cannot be had", told)
+        _run([program, "build", "--force", str(part), source], f"the image {path} cannot be had", told, also)
         part.replace(target)
     return str(target)
 
