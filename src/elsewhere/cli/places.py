@@ -68,13 +68,15 @@ def known() -> dict[str, Place]:
 
 def greet(place: Place) -> None:
     """Whoever sits at a terminal is asked what a place's machines ask for, before anything is made. PlaceError."""
+    is_set_up = place.backend != place.name or place.settings  # one that nobody has set up has no machines
+    if not (is_set_up and is_terminal(sys.stdin) and is_terminal(sys.stderr)):
+        return
     from elsewhere.backends import registry
     from elsewhere.backends.base import Greets
 
-    if place.backend != place.name or place.settings:  # one that nobody has set up has no machines
-        backend = registry.build(place) if is_terminal(sys.stdin) and is_terminal(sys.stderr) else None
-        if isinstance(backend, Greets):
-            backend.greet()
+    backend = registry.build(place)
+    if isinstance(backend, Greets):
+        backend.greet()
 
 
 def find(name: str, places: dict[str, Place] | None = None) -> Place:
