@@ -40,7 +40,7 @@ def test_help_names_every_command_in_its_group(shell: Shell) -> None:
     for group, names in GROUPS.items():
         assert f"\n{group}\n" in ran.out
         for name in names:
-            assert f"  {name:<9} {COMMANDS[name][1]}\n" in ran.out
+            assert f"  {name:<12} {COMMANDS[name][1]}\n" in ran.out
     assert "\x1b" not in ran.out
 
 

@@ -142,3 +142,11 @@ def test_what_is_followed_comes_as_it_is_said_and_ends_with_who_follows(hosts: s
         for fd in (*out, *err):
             os.close(fd)
     assert host.follow(["sh", "-c", "exit 7"], b"", 1, 2) == 7
+
+
+@pytest.mark.parametrize("err", [b"", b"Connection to 10.0.0.1 closed by remote host.\r\n", b"mux_client_request: EOF"])
+def test_a_connection_that_goes_under_a_command_is_no_refusal_of_it(err: bytes) -> None:
+    """A master that goes tells its clients nothing but the status of ssh itself."""
+    with pytest.raises(Unreachable, match="was lost"):
+        OpenSsh("node")._ran(["sh"], 255, b"half", err)
+    assert OpenSsh("node")._ran(["sh"], 255, b"", b"my own words").status == 255

@@ -43,7 +43,7 @@ def test_the_examples_do_what_the_document_says(document: Path, tmp_path: Path) 
 def test_few_examples_are_left_out_and_each_says_why() -> None:
     left_out = [block for path in DOCUMENTS if path.exists() for block in blocks(path) if block.left_out]
     assert all(len(block.note) > len("not run: ") + 5 for block in left_out)
-    assert len(left_out) <= 12, [block.where for block in left_out]
+    assert len(left_out) <= 14, [block.where for block in left_out]
 
 
 def test_a_block_whose_output_differs_is_noticed(tmp_path: Path) -> None:

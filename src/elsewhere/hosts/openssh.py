@@ -25,6 +25,7 @@ from elsewhere.hosts import Ran, private_directory
 
 OWN_FAILURE = 255
 """What ssh itself exits with; so may a command, but then its first line has come."""
+_LOST = re.compile(rb"closed|reset by peer|broken pipe|mux_client|timed out", re.IGNORECASE)
 CONNECT, ALIVE, KEPT, ASKED = 10, 5, 120, 3600
 """Seconds: to connect in, between two signs of life (three may be missed), that an idle connection is kept, and one for
 which somebody was asked."""
@@ -95,7 +96,7 @@ class OpenSsh:
             raise NotFound(f"there is no {argv[0]} on {self.name}")
         if status == 126 and str(argv[0]) in last:
             raise AccessDenied(f"{argv[0]} may not be run on {self.name}")
-        if status == OWN_FAILURE and b"closed" in err:
+        if status == OWN_FAILURE and (not last or _LOST.search(err)):  # a master that goes tells its clients nothing
             raise Unreachable(f"the connection to {self.name} was lost; {argv[0]} may have run")
         return Ran(-(status - 128) if 128 < status < OWN_FAILURE else status, out, err)
 
