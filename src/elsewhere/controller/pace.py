@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from elsewhere.pool.capacity import State
 
-LOOK, CALL, SELDOM, TIMES = 1.0, 2.5, 60.0, 20
+LOOK, CALL, SELDOM, TIMES = 1.0, 2.5, 30.0, 20
 """Seconds between two looks at the place, and where a look is a call to a cloud, which counts them; so many TIMES as
 long as the place took to answer, if that is more, but no longer than SELDOM: what must be stopped, and terms that end,
 do not wait for a slow place. What is asked for besides does not count: a launch takes seconds."""
