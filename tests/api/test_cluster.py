@@ -35,6 +35,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("c")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ELSEWHERE_HOME", str(folder / "s"))
+        patch.delenv("PYTHONUNBUFFERED", raising=False)  # prints are in a worker's log without it
         patch.chdir(folder)
         yield folder
 
@@ -301,9 +302,8 @@ def boxed_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An image with this Python, Dask, and a package that nobody else has."""
     from ship import rootfs
 
-    path = f"usr/local/lib/python3.{sys.version_info[1]}/site-packages/standin.py"
     image = tmp_path_factory.mktemp("i") / "model.tar"
-    return rootfs.archive(image, packages=["distributed"], files={path: b"__version__ = '5.4'"})
+    return rootfs.archive(image, packages=["distributed"], files={f"{rootfs.SITE}/standin.py": b"__version__ = '5.4'"})
 
 
 @pytest.mark.needs("busybox")

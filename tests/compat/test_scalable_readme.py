@@ -111,7 +111,7 @@ def test_the_python_of_the_readme_runs_as_it_stands_there_but_for_the_import(tmp
 
     (tmp_path / "containers").mkdir()
     for tag, version in (("gcam", "7.0"), ("stitches", "0.12"), ("osiris", "0.1")):
-        package = f"usr/local/lib/python3.{sys.version_info[1]}/site-packages/{tag}.py"
+        package = f"{rootfs.SITE}/{tag}.py"
         rootfs.archive(tmp_path / f"{tag}.tar", packages=["distributed"],
                        files={package: f"__version__ = '{version}'".encode()})  # fmt: skip
     (tmp_path / "config_dict.yaml").write_text(

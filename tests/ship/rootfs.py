@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import re
+import site
 import subprocess
 import sys
 import sysconfig
@@ -33,6 +34,8 @@ _NEVER = re.compile(
     r"test|tests|idlelib|lib2to3|tkinter|ensurepip|turtledemo|distutils|pydoc_data|(site|dist)-packages|config-.*"
     r"|.*\.opt-\d\.pyc|_tkinter.*"
 )
+SITE = site.getsitepackages(["/usr/local"])[-1].lstrip("/")
+"""Where an image's Python finds packages: Debian's does not look into site-packages."""
 PLATFORM = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
 
@@ -175,8 +178,7 @@ def _add_packages(tar: tarfile.TarFile, names: Sequence[str]) -> list[Path]:
         for file in distribution(name).files or ():
             path = Path(str(file.locate()))
             if ".." not in file.parts and not any(map(_NEVER.fullmatch, file.parts)) and path.is_file():
-                home = f"usr/local/lib/{Path(sysconfig.get_path('stdlib')).name}/site-packages"
-                _put(tar, f"{home}/{file}", path.read_bytes(), mtime=path.stat().st_mtime)
+                _put(tar, f"{SITE}/{file}", path.read_bytes(), mtime=path.stat().st_mtime)
                 linked += [path] if path.suffix == ".so" else []
     return linked
 

@@ -1,6 +1,7 @@
 """Loaded by a Dask worker (--preload): once the worker has closed, its process goes too, and all that it started.
 
 Dask waits for functions that run; one that never returns, or a program that it started, would stay for ever.
+What functions print is in the worker's log line by line: its process may end in ways that lose what is held back.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import signal
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -23,6 +25,7 @@ _OVER = ("closing", "closed", "failed")
 
 def dask_setup(worker: Any) -> None:
     """Called by Dask before the worker begins."""
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     atexit.register(end_all)
     threading.Thread(target=_watch, args=(worker,), name="leash", daemon=True).start()
 
