@@ -243,6 +243,20 @@ class TestTakingBack:
             here.turn(0)
             assert here.ended[n].outcome is Outcome.CANCELLED and here.slots.queued() == 0
 
+    def test_a_task_that_drops_out_of_sight_while_it_is_cancelled_never_begins(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with floor(tmp_path, SLEEPY, count=1) as here:
+            here.one()
+            (child,) = here.slots._children
+            (n,) = here.put({"seconds": 0.2})
+            here.until_running(n)
+            shown = [child.at_work()]  # once, and then no more, as if it had only been shown
+            monkeypatch.setattr(child, "at_work", lambda: shown.pop() if shown else None)
+            here.slots.cancel([n])
+            here.turn(0)
+            assert here.ended[n].outcome is Outcome.CANCELLED and here.slots.queued() == 0
+
     def test_withdraw_gives_back_all_that_has_not_begun_and_begins_nothing(self, tmp_path: Path) -> None:
         with floor(tmp_path, SLEEPY, count=1) as here:
             here.run(*[{}] * 50)

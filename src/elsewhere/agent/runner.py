@@ -107,9 +107,9 @@ class Slots:
         for child in self._children:
             if any(key[0] in wanted for key in child.given):
                 self._requeue(self._reclaim(child))
-                work = child.at_work()
-                if work is not None and work[0] in child.given and work[0][0] in wanted:
-                    self._stop(child, work[0], Outcome.CANCELLED)
+                # Not what it shows by now: what was dropped in between would come back, and be run.
+                if child.doubt is not None and child.doubt[0] in wanted:
+                    self._stop(child, child.doubt, Outcome.CANCELLED)
         for delivery in self._queue.take_out(wanted):
             self._say(verdicts.ended(delivery[:2], Outcome.CANCELLED))
         self._feed()

@@ -6,11 +6,13 @@ import selectors
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 
+from elsewhere.agent import verdicts
 from elsewhere.agent.loop import Agent
 from elsewhere.agent.runner import Slots
 from elsewhere.channels.base import Receipt, Room
 from elsewhere.channels.calls import Calls
 from elsewhere.controller.share import Share
+from elsewhere.model.states import Outcome
 from elsewhere.model.task import Delivery, NewTask
 
 
@@ -57,14 +59,22 @@ class Here:
         """Who has what is known here anyway."""
 
     def cancel(self, ns: Collection[int]) -> None:
+        # What was sent and not yet claimed is meant too: the agent does not know of it, and would run it.
+        sent, wanted = self._unclaimed(), frozenset(ns)
+        self.channel.send([one for one in sent if one.n not in wanted])
+        self.channel.report([verdicts.ended(one[:2], Outcome.CANCELLED) for one in sent if one.n in wanted])
         self.agent.cancel(ns)
 
     def drain(self) -> Sequence[Delivery]:
         # What was sent and not yet claimed goes back too: the agent claims nothing more, so it would wait for ever.
+        return [*self._unclaimed(), *self.agent.drain()]
+
+    def _unclaimed(self) -> list[Delivery]:
+        """What was sent and not yet claimed; it is in the channel no more."""
         sent: list[Delivery] = []
         while claims := self.channel.claim(self.agent.name, Room(1 << 30, alone=True), timedelta(0)):
             sent += [claim.delivery for claim in claims]
-        return [*sent, *self.agent.drain()]
+        return sent
 
     def settled(self) -> None:
         self.slots.settled()
