@@ -6,6 +6,7 @@ import os
 import selectors
 import time
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -21,7 +22,9 @@ from elsewhere.errors import AccessDenied, Unreachable
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import Entry, JobSpec
 from elsewhere.model.orders import EVERY_TASK, Orders
+from elsewhere.model.place import Allocation
 from elsewhere.model.reports import Claimed
+from elsewhere.model.states import AllocationState
 from elsewhere.model.task import NewTask
 from elsewhere.pool.capacity import Bounds
 from elsewhere.pool.pool import Pool
@@ -172,3 +175,15 @@ def test_the_machine_of_a_task_that_is_cancelled_is_told_without_delay_and_calle
     assert scene.home.urgent and scene.told[-1].ended_task(1)
     scene.turn()
     assert scene.rang == [{"i-1"}]
+
+
+def test_a_machine_that_has_spoken_before_the_place_has_shown_it_is_called(scene: Scene) -> None:
+    pool, allocated = scene.crew.pool, Allocation("a-1", "l-1", AllocationState.PENDING, "i-1")
+    pool.state = replace(pool.state, allocations={"a-1": allocated})
+    assert pool.expected == {"i-1"} and not pool.there
+    pool.heard(["i-1"])
+    scene.readers.read(1)
+    scene.clock.advance(ATTEND)
+    scene.crew._attend(pool.there)
+    scene.crew.bell.turn(pool.there)
+    assert not pool.state.alive and scene.rang == [{"i-1"}]

@@ -30,11 +30,11 @@ class Bell:
         if self._ring is not None:
             self._due.update(machine for machine in machines if machine)
 
-    def turn(self, alive: Collection[NativeId]) -> None:
+    def turn(self, there: Collection[NativeId]) -> None:
         """Make the call that is due. Waits for the place's answer."""
         if not self._due or self._ring is None or self._clock() - self._rang < PAUSE:
             return
-        due, self._due, self._rang = self._due & set(alive), set(), self._clock()
+        due, self._due, self._rang = self._due & set(there), set(), self._clock()
         if due:
             try:
                 self._ring(due)

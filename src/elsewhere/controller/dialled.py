@@ -177,7 +177,7 @@ class Dialling(Afar):
         end, some = self.clock() + seconds, bool(self.pipe.connected())
         while (left := end - self.clock()) > 0 and (self.pipe.connected() or not some):
             self._connect()
-            self.line.collect(1)
+            self.line.collect(self.line.unrecorded + 1)  # else the first word here would be the last that is heard
             self.selector.select(min(left, 0.05))
 
     def _are_there(self, natives: list[NativeId]) -> bool:

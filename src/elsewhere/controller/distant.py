@@ -143,12 +143,12 @@ class Crowd(Afar):
 
     def turn(self, wait: float) -> None:
         self.home.hold = held_back(self.clock() - self._opened)
-        expected, alive = self.pool.expected, self.pool.state.alive
+        expected, there = self.pool.expected, self.pool.there
         if expected:
             self.line.attempt(lambda: self._let_in(expected))
-            self._attend(alive)
+            self._attend(there)
             self._bring()
-            self.bell.turn(alive)
+            self.bell.turn(there)
         self.compaction.turn()
         super().turn(wait)
 
@@ -161,10 +161,10 @@ class Crowd(Afar):
 
     def drain(self) -> Sequence[Delivery]:
         withdrawn = super().drain()
-        self.bell.call(self.pool.state.alive)
+        self.bell.call(self.pool.there)
         return withdrawn
 
-    def _attend(self, alive: Collection[str]) -> None:
+    def _attend(self, there: Collection[str]) -> None:
         """Machines that do what somebody has begun to follow are told at once, and so are those that take it later."""
         if self.clock() - self._attended < ATTEND:
             return
@@ -172,7 +172,7 @@ class Crowd(Afar):
         if followed != self._followed:
             self._followed = followed
             self._tell()
-        reading = {(n, who) for n in followed for who in (alive if n == EVERY_TASK else self._muster.holders([n]))}
+        reading = {(n, who) for n in followed for who in (there if n == EVERY_TASK else self._muster.holders([n]))}
         self.bell.call(who for _, who in reading - self._reading)
         held = {n for n, _ in reading}
         last = {(n, who) for n, who in self._reading if n in followed and n not in held}
@@ -252,7 +252,7 @@ class Crowd(Afar):
         deadline, pause = self.clock() + LEAVE, ENDING[0]
         self.bell.call(agent for _, _, agent in self.pool.holdings.held())
         while self.clock() < deadline and self.line.attempt(self._tell) and self._are_there():
-            self.bell.turn(self.pool.state.alive)
+            self.bell.turn(self.pool.there)
             self._bring(ending=True)  # whoever reads along need not wait for the last machine's end
             self.pause(pause)
             pause = min(pause * 1.5, ENDING[1])

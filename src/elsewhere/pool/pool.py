@@ -128,6 +128,11 @@ class Pool:
         return self.state.alive | {a.native for a in held if a.native and a.state is AllocationState.PENDING}
 
     @property
+    def there(self) -> frozenset[NativeId]:
+        """Machines that were in the last answer, and those that have spoken since."""
+        return self.state.alive | (self.expected & self.state.heard)
+
+    @property
     def ready(self) -> int:
         """Slots of the machines among them whose agents have spoken."""
         return sum(a.slots for a in self._working() if a.spoke is not None or a.native in self.state.heard)
