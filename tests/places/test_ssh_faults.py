@@ -122,6 +122,7 @@ def test_a_task_that_left_its_session_is_gone_after_cancel(lab: Lab) -> None:
     assert lab.agents() == []
 
 
+@pytest.mark.soak
 def test_what_is_cut_half_way_up_or_home_comes_whole_in_the_end(lab: Lab) -> None:
     wires = [lab.hosts.wire(name) for name in ("node1", "node2")]
     (lab.folder / "big.bin").write_bytes(os.urandom(4_000_000))

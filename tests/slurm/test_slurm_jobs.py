@@ -139,7 +139,7 @@ def test_work_outlives_a_killed_controller_and_is_heard_of(lab: Lab) -> None:
     os.kill(running.pid, signal.SIGKILL)
     running.communicate()
     before = len(lab.attempts())
-    until(lambda: len(lab.attempts()) > before + 30, "it goes on without a controller")
+    until(lambda: len(lab.attempts()) > before, "it goes on without a controller, with what was handed out")
     lab.cluster.run("scancel", lab.cluster.queue()[0])  # and an admin ends a pilot: it hands back what it has
     lab.run("resume", "--quiet")
     assert lab.cluster.queue() == []
