@@ -335,11 +335,8 @@ def sweep(files: JobFiles) -> None:
 
     Whoever runs it does so itself. PlaceError: the place cannot be asked, and something may be left there.
     """
-    ledger = files.open()
-    try:
+    with contextlib.closing(files.open()) as ledger:
         left = ledger.count().over and bool(ledger.spec.machines)
-    finally:
-        ledger.close()
     if left:
         with contextlib.suppress(JobHeld):
             run_here(files)
@@ -380,11 +377,8 @@ def remove(files: JobFiles) -> None:
 
 def is_over(files: JobFiles) -> bool:
     """Has every task of it ended, as far as can be read here?"""
-    ledger = files.open()
-    try:
+    with contextlib.closing(files.open()) as ledger:
         return ledger.count().over
-    finally:
-        ledger.close()
 
 
 def is_put_away(files: JobFiles) -> bool:
