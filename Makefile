@@ -11,7 +11,7 @@ SHELL := /bin/bash
 
 PYTHON ?= $(shell .ci/python)
 BIN := .venv/bin
-WORKERS ?= 2
+WORKERS ?= 3
 PINS := constraints/dev.txt
 PACKAGE_STAMP := .venv/.installed
 DEV_STAMP := .venv/.installed-dev

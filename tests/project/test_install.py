@@ -36,7 +36,7 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("kind", ["*.whl", "*.tar.gz"])
+@pytest.mark.parametrize("kind", ["*.whl", pytest.param("*.tar.gz", marks=pytest.mark.soak)])
 def test_an_archive_installs_into_a_bare_environment_and_runs(archives: Path, kind: str, tmp_path: Path) -> None:
     [archive] = archives.glob(kind)
     bare = tmp_path / "bare"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import threading
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -34,6 +35,7 @@ class Moto:
 
     def __init__(self) -> None:
         self._loaded = threading.Event()
+        self._conditional = threading.Lock()
         self._app: Any = None
         self._error: BaseException | None = None
 
@@ -69,12 +71,15 @@ class Moto:
         def start(status: str, headers: list[tuple[str, str]], *_: object) -> None:
             said["status"], said["headers"] = int(status.split(" ", 1)[0]), headers
 
-        parts = self._app(_environ(request), start)
-        try:
-            body = b"".join(parts)
-        finally:
-            if hasattr(parts, "close"):
-                parts.close()
+        # moto looks whether an object is there and then writes it: two who create at once would both be told so.
+        alone = "if-none-match" in request.headers or "if-match" in request.headers
+        with self._conditional if alone and request.method == "PUT" else nullcontext():
+            parts = self._app(_environ(request), start)
+            try:
+                body = b"".join(parts)
+            finally:
+                if hasattr(parts, "close"):
+                    parts.close()
         return Response(said["status"], body, {name.lower(): value for name, value in said["headers"]})
 
     def close(self) -> None:
