@@ -5,6 +5,7 @@
 #   make bench   the figures of docs/performance.md      make soak   the long form of the fault tests
 #   make docs    the documentation as HTML               make pins   renew the versions used for development
 
+unexport PYTHONDONTWRITEBYTECODE   # each command would compile the package anew
 SHELL := /bin/bash
 .DEFAULT_GOAL := check
 .DELETE_ON_ERROR:

@@ -52,7 +52,7 @@ def measure(
     wrapped = [sys.executable, "-I", "-S", str(WRAPPER), str(writer), str(int(memory)), *map(str, command)]
     try:
         process = subprocess.Popen(
-            wrapped, env={**os.environ, **BYTECODE, **(env or {})}, cwd=cwd, pass_fds=(writer,),
+            wrapped, env={**os.environ, **(env or {})}, cwd=cwd, pass_fds=(writer,),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
     finally:

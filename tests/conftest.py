@@ -7,6 +7,9 @@ import shutil
 
 import pytest
 
+# Commands that tests start find compiled what those before them compiled, as they do where it is installed.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("needs"):

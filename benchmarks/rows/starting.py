@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.ground import ELSEWHERE, HERE, PROGRAMS, PYTHON, Ground
-from benchmarks.meter import BYTECODE, Failed, measure
+from benchmarks.meter import Failed, measure
 from benchmarks.table import LIMIT, Contestant, Row, Sample, Target
 
 STARTS = 10
@@ -70,7 +70,7 @@ def _seconds_to_first(ground: Ground) -> float:
     """Until the first task of the demo is recorded, as another process sees it."""
     from elsewhere.ledger.questions import Questions
 
-    env = {**os.environ, **BYTECODE, **ground.env()}
+    env = {**os.environ, **ground.env()}
     began = time.monotonic()
     with subprocess.Popen(["bash", DEMO], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         took = None
