@@ -383,8 +383,8 @@ def is_over(files: JobFiles) -> bool:
 
 def is_put_away(files: JobFiles) -> bool:
     """Is nothing of the job left at its place? Its ledger says so once all was seen gone."""
-    from elsewhere.controller.afar import PUT_AWAY
     from elsewhere.controller.drive import is_far
+    from elsewhere.controller.ending import PUT_AWAY
 
     ledger = files.open()
     try:

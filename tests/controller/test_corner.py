@@ -15,7 +15,7 @@ from elsewhere.backends.local import LocalSettings
 from elsewhere.channels import registry as channels
 from elsewhere.controller import corner as corners
 from elsewhere.controller import drive
-from elsewhere.controller.afar import TURN
+from elsewhere.controller.ending import TURN
 from elsewhere.controller.files import JobFiles
 from elsewhere.errors import JobHeld
 from elsewhere.ledger.ledger import Ledger

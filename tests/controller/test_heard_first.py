@@ -43,15 +43,37 @@ class Place:
         return b""
 
 
+class Line(Place):
+    """One machine after the other: `m1`, `m2` and so on, of which the last is there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.launches: list[str] = []
+
+    def owned(self) -> list[Sighting]:
+        self.looks += 1
+        last = len(self.launches)
+        return [
+            Sighting(f"m{k}", Condition.FAILED if self.gone or k < last else Condition.RUNNING,
+                     {"job": "job-1", "launch": launch}, started=datetime.now(UTC))
+            for k, launch in enumerate(self.launches, 1)
+        ]  # fmt: skip
+
+    def submit(self, launch: Any) -> list[str]:
+        self.gone = False
+        self.launches.append(launch.launch)
+        return [f"m{len(self.launches)}"]
+
+
 class Scene:
-    def __init__(self, tasks: bool = True) -> None:
+    def __init__(self, tasks: bool = True, place: Place | None = None) -> None:
         self.ledger = Ledger.create(":memory:", JobSpec("job-1", "fit", Entry("function", "a:b")))
         with self.ledger.moving():
             if tasks:
                 self.ledger.add([NewTask("t1", b"{}")])
                 self.ledger.complete()
                 self.ledger.take(1)
-        self.place, self.agents, self.selector = Place(), Calls(), selectors.DefaultSelector()
+        self.place, self.agents, self.selector = place or Place(), Calls(), selectors.DefaultSelector()
         bounds = Bounds("job-1", pause=timedelta(0))
         self.pool = Pool(self.place, self.ledger, bounds, 1, lambda ask: ask)  # type: ignore[arg-type, return-value]
         self.now = 0.0
@@ -120,3 +142,23 @@ def test_a_machine_that_is_gone_and_speaks_shall_take_nothing_more(scene: Scene)
     with scene.ledger.moving():
         scene.crew.hear([Receipt(Heartbeat("m1", datetime.now(UTC), (), 1))])
     assert scene.crew._word().drain == ("m1",)
+
+
+def test_what_lies_with_a_machine_that_is_gone_does_not_wait_for_the_next_look() -> None:
+    scene = Scene(place=(line := Line()))
+
+    def speaks(name: str) -> None:
+        with scene.ledger.moving():
+            scene.crew.hear([Receipt(Heartbeat(name, datetime.now(UTC), (), 1))])
+
+    scene.turn()
+    scene.turn()
+    speaks("m1")
+    line.gone = True  # and with it the delivery that it never began
+    scene.turn()
+    scene.turn()
+    speaks("m2")
+    scene.pool.took = timedelta(seconds=1.5)  # of a place that is so slow the next look is half a minute away
+    assert scene.turn() == 0 and scene.ledger.counts.handed_out == 1, "who is new has only begun to ask"
+    assert scene.turn() == 0 and scene.ledger.counts.ready == 1
+    scene.selector.close()

@@ -14,6 +14,7 @@ from unittest import mock
 from elsewhere.backends.base import Launch
 from elsewhere.controller import afar as afar_module
 from elsewhere.controller import controller as controller_module
+from elsewhere.controller import ending
 from elsewhere.controller import pace as pace_module
 from elsewhere.controller import stuck as stuck_module
 from elsewhere.ledger import bases
@@ -196,12 +197,13 @@ class World:
     def play(self) -> World:
         """From the first tick to the last. Broken: an invariant does not hold."""
         clock = Clock(self)
-        patient = mock.patch.multiple(afar_module, PATIENCE=1e9, OVERDUE=5 * TICK, HEARING=8 * TICK)
+        heard = mock.patch.multiple(afar_module, OVERDUE=5 * TICK, HEARING=8 * TICK)
+        patient = mock.patch.object(ending, "PATIENCE", 1e9)
         seldom = mock.patch.object(pace_module, "SELDOM", 5 * TICK)
         stuck = mock.patch.object(stuck_module, "STUCK", 10 * TICK)
         late = mock.patch.object(pool_module, "LATE", SLOW)
         small = mock.patch.multiple(bases, PART=16 << 10, INLINE=0, LEAST=COPY, SEGMENT=1 << 20)
-        with mock.patch.object(controller_module, "time", clock), patient, seldom, stuck, late, small:
+        with mock.patch.object(controller_module, "time", clock), heard, patient, seldom, stuck, late, small:
             try:
                 while self.now < LIMIT and not (self.closed and self.judge.still()):
                     self._tick()

@@ -164,10 +164,15 @@ class Child:
         found: int = wire.BODY.unpack_from(self.page, wire.BODY_AT)[0]
         return self.pid if found in (0, wire.AWAY, wire.TIDYING) or self.pid < 0 else found
 
+    @property
+    def tidying(self) -> bool:
+        """Is a container found, or put away, by its runtime? Its keeper sees to it that this ends."""
+        return bool(wire.BODY.unpack_from(self.page, wire.BODY_AT)[0] == wire.TIDYING)
+
     def end(self) -> None:
         """SIGKILL to all of it. The keeper of a container ends by itself once the runtime has put that away: ended
         before, it would leave half of it behind."""
-        if wire.BODY.unpack_from(self.page, wire.BODY_AT)[0] != wire.TIDYING:
+        if not self.tidying:
             processes.end_tree(self.body)
 
     def clear(self) -> None:

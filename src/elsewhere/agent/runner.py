@@ -352,6 +352,8 @@ class Slots:
             self._share_out(now)
 
     def _hold_to_grace(self, child: Child, now: float) -> None:
+        if child.tidying:
+            child.deadline = now + self.boot.grace.total_seconds()
         if now < child.deadline:
             self._due(child.deadline)
             return

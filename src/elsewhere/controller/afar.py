@@ -8,17 +8,16 @@ from __future__ import annotations
 import selectors
 import time
 from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 
 from elsewhere.channels.base import Channel, Receipt
+from elsewhere.controller.ending import Ending
 from elsewhere.controller.line import Line
 from elsewhere.controller.muster import Muster
 from elsewhere.controller.pace import Pace
 from elsewhere.controller.rate import Rate
 from elsewhere.controller.stuck import Stuck
-from elsewhere.errors import PlaceError
 from elsewhere.ledger.allocations import Failures
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.orders import Orders
@@ -43,19 +42,15 @@ OVERDUE = 30.0
 """Seconds for which a look that is due is put off while reports keep coming in."""
 TELL = 10.0
 """Seconds after which orders are published again though nothing changed."""
-PATIENCE = 1200.0
-"""Seconds that are waited for machines to be seen gone, after their stop was asked for; their terms end them anyway."""
 COMPANY = 0.010
 """Seconds that reports wait for company: a commit costs much the same for 1 or 500."""
-INSIST = 60.0
-"""Seconds for which what a job leaves at its place is removed: a busy place is no reason to leave it there."""
-PUT_AWAY, TURN = "put away", "turn"
-"""Facts of a ledger: that nothing of its job is left at its place, and how often that has been so."""
+JUDGE = 1.0
+"""Seconds between two looks at what lies with machines that are gone: the ledger is asked, no place is."""
 QUIET = (0.005, 0.2)
 """Seconds between two looks at a channel that does not call: at first, and when nothing has come for long."""
 
 
-class Afar:
+class Afar(Ending):
     """What a controller sees of them. One thread; `open` it once before the first turn."""
 
     sync = True
@@ -77,7 +72,7 @@ class Afar:
         self.line = Line(channel, clock)
         self.draining = self.over = False
         self._publish, self._told, self._orders = publish, float("-inf"), Orders("", -1)
-        self._looked = float("-inf")
+        self._looked = self._judged = float("-inf")
         self._pace = Pace()
         self._put_off: float | None = None
         """Since when a look is due."""
@@ -86,7 +81,6 @@ class Afar:
         self._quiet = self.quiet[0]
         self._floor = 0
         self._money = self._paid()
-        self._closed = False
         self._opened, self._orphans = clock(), set[tuple[int, int]]()
         self._drained: float | None = None
         """Since when agents can read that they shall take nothing more."""
@@ -104,26 +98,13 @@ class Afar:
         if self.ledger.counts.over:
             self.line.silent = True
         else:
-            if self.ledger.get(PUT_AWAY, False):
-                with self.ledger.moving():
-                    self.ledger.set(PUT_AWAY, False)
-            self._create()
+            self._begin()
         now = self._opened = self.clock()
         for n, attempt, agent in self.pool.holdings.held():
             self._muster.took(agent, [(n, attempt)], now)
         self._orphans = {d[:2] for page in self.pool.holdings.unclaimed() for d in page}
         if self.line.watch is not None:
             self.selector.register(self.line.watch, selectors.EVENT_READ, _nothing)
-
-    def _create(self) -> None:
-        """Whole or, as long as no machine knows it, not at all."""
-        try:
-            self.line.create()
-        except PlaceError:
-            if not self.pool.ever:
-                with suppress(PlaceError):
-                    self.line.destroy()
-            raise
 
     # --- what a controller sees -----------------------------------------------------------------------------------
 
@@ -170,6 +151,8 @@ class Afar:
         if self._drained is not None and not self._taken_back and self._all_is_heard(self.clock() - self._drained):
             self._take_back()
         self._tend()
+        if self.clock() - self._judged >= JUDGE and self._is_quiet:
+            self._judge()
         if self.line.watch is None:
             self._quiet = self.quiet[0] if self._is_busy() else min(self._quiet * 1.5, self.quiet[1])
             wait = min(wait, self._quiet)
@@ -234,67 +217,10 @@ class Afar:
     def size(self) -> int:
         return self.pool.slots
 
-    def close(self, now: bool = False) -> None:
-        """Stop every machine and wait, within bounds, until each is seen gone. Twice: harmless."""
-        if self._closed:
-            return
-        self._closed = self.over = True
-        try:
-            self._end()
-        finally:
-            self.line.close()
-
-    def _end(self) -> None:
-        with self.ledger.moving():  # who was overtaken finds out here, and stops nothing
-            self.ledger.note("closing", machines=len(self.pool.state.allocations))
-        deadline = self.clock() + PATIENCE
-        self.pool.need(0, over=True)
-        self._note_failures()
-        self._tell()
-        wait = 0.1
-        while self.clock() < deadline:
-            self.pool.look()
-            if self.pool.settled or self.pool.rests or self.pool.barred:
-                break
-            self.pause(wait)
-            wait = self._pace.end(self.pool.state, wait)
-        self.fetch()
-        left = 0 if self.pool.settled else max(len(self.pool.state.allocations), len(self.pool.state.alive))
-        with self.ledger.moving():
-            self.ledger.note("settled" if self.pool.settled else "left running", machines=left)
-        if not left and (self.ledger.counts.over or not self.pool.ever):
-            self._tidy()
-
-    def _put_away(self) -> bool:
-        """The channel goes: all has ended, and no machine is left that would ask it. Whether it is gone."""
-        return self._insist(self.line.destroy, INSIST)
-
-    def _insist(self, call: Callable[[], object], length: float) -> bool:
-        """Make a call again, for so many seconds, until it has been made. Whether it was."""
-        deadline = self.clock() + length
-        while not self.line.attempt(call):
-            if self.clock() >= deadline:
-                return False
-            self.pause(0.5)
-        return True
-
-    def _tidy(self) -> None:
-        """Whoever resumes a job of which something is left has that to do, though it is over."""
-        done = self._put_away()
-        with self.ledger.moving():
-            if done:
-                self.ledger.set(PUT_AWAY, True)
-                self.ledger.set(TURN, int(self.ledger.get(TURN, 0)) + 1)
-            else:
-                self.ledger.note("left behind", why=self.line.trouble)
-
     @property
     def pace(self) -> float:
         """Seconds between two looks."""
         return self._pace.seconds(self.pool.state, self.pool.took)
-
-    def fetch(self) -> None:
-        """What lies with the machines' store and is wanted here comes now: it may go the next moment."""
 
     def _send_again(self) -> None:
         """What a controller before us handed out and nobody has, now that what agents had to say has been heard."""
@@ -343,8 +269,7 @@ class Afar:
             self._note_failures()
             self._look()
             self._muster.keep(self._slots())
-            self._stuck.seen(self.pool.state.alive, self.pool.ready, self.clock())
-            self._free_the_stuck(now)
+            self._judge()
             if self._word() != self._orders or now - self._told >= TELL:
                 self._tell()
             self._money = self._paid()
@@ -380,6 +305,12 @@ class Afar:
     def _look(self) -> None:
         self.pool.look()
 
+    def _judge(self) -> None:
+        """What nobody has begun, and nobody is known to have: not with each look alone, which may be far between."""
+        self._judged = self.clock()
+        self._stuck.seen(self.pool.state.alive, self.pool.ready, self._judged)
+        self._free_the_stuck(self._judged)
+
     def _free_the_stuck(self, now: float) -> None:
         """A machine went, and what it had not begun is in nobody's hands: handed out again, under its next number."""
         if self.draining or not self._stuck.due(now):
@@ -392,6 +323,7 @@ class Afar:
         if stuck := [d.n for d in found if not d.alone or not held]:
             with self.ledger.moving():
                 self.ledger.note("taken back", tasks=self.ledger.interrupt(stuck))
+            self._tell()
 
     def _paid(self) -> Spending | None:
         state, now = self.pool.state, self.pool.now()

@@ -14,7 +14,7 @@ from elsewhere.agent.join import OwnKey
 from elsewhere.backends.base import Backend, Deposit
 from elsewhere.channels import registry as channels
 from elsewhere.controller import keeping
-from elsewhere.controller.afar import TURN
+from elsewhere.controller.ending import TURN
 from elsewhere.controller.files import JobFiles
 from elsewhere.errors import JobHeld, PlaceError, Refused, UsageError
 from elsewhere.ledger.bases import BASE, DEED, LOG

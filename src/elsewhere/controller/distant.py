@@ -24,10 +24,11 @@ from elsewhere.channels.output import BOOTS
 from elsewhere.channels.outputs import Outputs
 from elsewhere.config import secret
 from elsewhere.controller import freight, keeping
-from elsewhere.controller.afar import AGAIN, COMPANY, INSIST, TURN, Afar
+from elsewhere.controller.afar import AGAIN, COMPANY, Afar
 from elsewhere.controller.bell import Bell
 from elsewhere.controller.compaction import Compaction
 from elsewhere.controller.corner import Corner, earlier, kind_of, sweep
+from elsewhere.controller.ending import INSIST, TURN
 from elsewhere.controller.files import JobFiles
 from elsewhere.controller.guests import Guests
 from elsewhere.controller.printed import Printed

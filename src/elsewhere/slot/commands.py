@@ -90,7 +90,8 @@ class Commands:
             # What the runtime itself holds is not the task's.
             wire.BASELINE.pack_into(self._slot.page, wire.BASELINE_AT, kernel.statm()[0] + _RUNTIME)
         main = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
-        plan = {**self._slot.words["box"], "names": sorted(set(names)), "memory": memory, "inside": command}
+        words = self._slot.words
+        plan = {**words["box"], "names": sorted(set(names)), "memory": memory, "inside": command, "page": words["page"]}
         return [sys.executable, main, "keep", json.dumps(plan), "-1", "-1"]
 
     def _spawn(self, command: list[str], env: dict[bytes, bytes], memory: int) -> tuple[int, int, bytes]:

@@ -110,14 +110,13 @@ class Keeper:
     def watch(self, down: int, wake: int) -> int:
         """The wait status of the runtime's process."""
         if self.door is not None and self._met(down, wake):
-            self._until_gone()
+            self._until_gone(self.body)
             if self.plan["ask"] and not self._ends_within(GONE):
                 self._remove()
         status = os.waitpid(self.pid, 0)[1]
         self.pid = 0
         self._until_tidy()
-        if "page" in self.plan:
-            self._show(wire.AWAY)
+        self._show(wire.AWAY if "socket" in self.plan else 0)
         return status
 
     def _met(self, down: int, wake: int) -> bool:
@@ -140,16 +139,16 @@ class Keeper:
         os.close(wake)
         return True
 
-    def _until_gone(self) -> None:
+    def _until_gone(self, pid: int) -> None:
         import select
 
         try:
-            slot = os.pidfd_open(self.body)
+            process = os.pidfd_open(pid)
         except OSError:
-            slot = -1
-        if slot >= 0:
-            select.select([slot], [], [])
-            os.close(slot)
+            process = -1
+        if process >= 0:
+            select.select([process], [], [])
+            os.close(process)
         self.body = 0
         self._show(wire.TIDYING if self.plan["ask"] else 0)
 
@@ -171,7 +170,9 @@ class Keeper:
         return self.name.encode() in words or b"cleanup" in words
 
     def _show(self, pid: int) -> None:
-        """To the agent, which looks how large it is."""
+        """To the agent, which looks how large it is, and gives what is tidied the time that this takes."""
+        if "page" not in self.plan:
+            return
         with open(self.plan["page"], "r+b") as page:
             page.seek(wire.BODY_AT)
             page.write(wire.BODY.pack(pid))
@@ -200,11 +201,22 @@ class Keeper:
                 self._end()
         elif not self.plan["ask"]:
             children.tell(self.pid, signal.SIGTERM)
-        elif body := self._first():
-            # A container's first process is spared what it does not ask for; outside one, SIGTERM would end it.
-            _tell(body, signal.SIGTERM if _heeds(body) else signal.SIGKILL)
         else:
-            self._end()
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            self._put_down()
+
+    def _put_down(self) -> None:
+        """What runs in a container of its own is told to end. To find it, and to put it away, takes a runtime seconds,
+        which are none of the grace."""
+        self._show(wire.TIDYING)
+        body = self._begun()
+        if _heeds(body):  # a container's first process is spared what it does not ask for: outside, SIGTERM ends it
+            _tell(body, signal.SIGTERM)
+            self._show(0)
+            self._until_gone(body)
+        _tell(body, signal.SIGKILL)
+        if not self._ends_within(GONE):
+            self._remove()
 
     def _on_orphaned(self, _signal: int, _frame: object) -> None:
         for number in (signal.SIGHUP, signal.SIGTERM):  # it comes more than once
@@ -220,7 +232,7 @@ class Keeper:
         if not self.plan["ask"]:
             children.tell(self.pid, signal.SIGKILL)
             return
-        _tell(self.body or self._first(), signal.SIGKILL)
+        _tell(self.body or self._begun(), signal.SIGKILL)
         self._ends_within(GONE)
         self._remove()
 
@@ -247,6 +259,15 @@ class Keeper:
                 return
             sleep(0.2)
 
+    def _begun(self) -> int:
+        """The first process in the container, as soon as there is one; 0: it has ended, or none comes."""
+        from time import monotonic
+
+        end = monotonic() + GONE
+        while not (body := self._first()) and not self._ends_within(0.1) and monotonic() < end:
+            pass
+        return body
+
     def _first(self) -> int:
         """The first process in the container, as it is called out here; 0: there is none."""
         said = self._asked("ask").stdout
@@ -256,7 +277,10 @@ class Keeper:
         import subprocess
 
         words = [*self.plan[what], self.name]
-        return subprocess.run(words, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+        try:
+            return subprocess.run(words, capture_output=True, check=False, stdin=subprocess.DEVNULL, timeout=GONE)
+        except subprocess.TimeoutExpired:
+            return subprocess.CompletedProcess(words, 1, b"", b"")
 
 
 def _tell(pid: int, number: int) -> None:

@@ -50,7 +50,7 @@ BODY_AT = 80
 AWAY = 0xFFFFFFFF
 """In place of a process: the container has ended, and its runtime has put it away."""
 TIDYING = 0xFFFFFFFE
-"""In place of a process: what was in the container has ended, and its runtime puts it away."""
+"""In place of a process: what is in the container has ended, or is about to, and its runtime puts it away."""
 PAGE_SIZE = 128
 
 SUCCEEDED, ERRORED, TIMED_OUT, OUT_OF_MEMORY, INTERRUPTED, ASKED_AGAIN, CANCELLED, REJECTED = range(8)
