@@ -8,12 +8,14 @@ import signal
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from elsewhere.agent import failing
-from elsewhere.agent.join import Joining, Process
-from elsewhere.agent.serve import serve
+from elsewhere.agent.meeting import Joining, knock
 from elsewhere.errors import ElsewhereError
 from elsewhere.hosts import private_directory
+
+if TYPE_CHECKING:
+    from elsewhere.agent.join import Process
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -24,9 +26,14 @@ def main(argv: list[str] | None = None) -> int:
     try:
         private_directory(joining.directory)
         if given.failed is not None:
+            from elsewhere.agent import failing
+
             failing.tell(joining, given.failed, given.log)
             return 0
-        why = serve(joining, _heed)
+        knocked = knock(joining)
+        from elsewhere.agent.serve import serve  # whoever dials comes in meanwhile
+
+        why = serve(joining, _heed, knocked=knocked)
     except ElsewhereError as error:
         print(f"elsewhere agent: {error.message}", file=sys.stderr)  # noqa: T201
         return error.exit_status

@@ -21,6 +21,8 @@ from elsewhere.hosts import write_whole
 
 BRIDGE = "bridge"
 """A script in the agent's directory: its standard streams become the connection."""
+_HANDING = 2.0
+"""Seconds in which whoever came in has handed its streams over; it does so with its first breath."""
 _SOCKET = 100
 """Bytes that the path of a socket may have, a few less than the kernel's limit."""
 
@@ -49,17 +51,40 @@ class Door:
     def waiting(self) -> bool:
         return bool(select.select([self.socket], [], [], 0)[0])
 
-    def __call__(self) -> tuple[int, int] | None:
+    def __call__(self) -> tuple[int, ...] | None:
+        """What to read from, what to write to, and what the bridge waits at while these are used."""
         found = None
         while self.waiting():
             try:
                 connection, _ = self.socket.accept()
             except OSError:
                 break
-            if found is not None:
-                os.close(found)  # they were given up for the one behind them
-            found = connection.detach()
-        return None if found is None else (found, found)
+            came = _handed(connection)
+            for fd in found or () if came is not None else ():
+                os.close(fd)  # they were given up for the one behind them
+            found = came or found
+        return found
+
+    def close(self) -> None:
+        """Nobody comes in any more. Twice: harmless."""
+        self.socket.close()
+
+
+def _handed(connection: socket.socket) -> tuple[int, ...] | None:
+    """The streams that somebody at the socket hands over; None: it does not."""
+    connection.settimeout(_HANDING)
+    try:
+        _, streams, _, _ = socket.recv_fds(connection, 1, 2)
+    except OSError:
+        streams = []
+    for fd in streams:
+        os.set_inheritable(fd, False)
+    if len(streams) == 2:
+        return (*streams, connection.detach())
+    for fd in streams:
+        os.close(fd)
+    connection.close()
+    return None
 
 
 class Asks(Protocol):

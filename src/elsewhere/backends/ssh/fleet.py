@@ -45,15 +45,15 @@ T = TypeVar("T")
 # The first words of every text: where everything of ours is on that host. `$1` is never a user's word.
 _BASE = 'umask 077; base=${HOME:-/root}/$1; shift; mkdir -p "$base/machines" "$base/cache" || exit 73\n'
 # As in local.py: the name `pid` decides who starts it, whoever stops it first leaves word. If something lacks that it
-# fetches nothing is started; that is told.
+# fetches nothing is started; that is told. `$5`: the job whose agent is dialled by the same command, or empty.
 _START = """\
-here=$base/machines/$1 labels=$2 lacks=
-export ELSEWHERE_MACHINE=$1 ELSEWHERE_AHEAD=$(($(date +%s) - $3)); shift 3
+here=$base/machines/$1 labels=$2 boot=$4 job=$5 lacks=
+export ELSEWHERE_MACHINE=$1 ELSEWHERE_AHEAD=$(($(date +%s) - $3)); shift 5
 for key do [ -e "$base/cache/$key" ] || lacks="$lacks $key"; done
 [ -z "$lacks" ] || { echo "$base"; printf '%s\n' $lacks; exit 66; }
 mkdir -p "$here" && cd "$here" || exit 73
-[ -e pid ] || [ -e cancelled ] && exit 0
-cat >boot.$$ && mv -f boot.$$ boot && printf %s "$labels" >labels.$$ && mv -f labels.$$ labels || exit 73
+if [ ! -e pid ] && [ ! -e cancelled ]; then
+printf %s "$boot" >boot.$$ && mv -f boot.$$ boot && printf %s "$labels" >labels.$$ && mv -f labels.$$ labels || exit 73
 set=; command -v setsid >/dev/null 2>&1 && set=setsid
 $set sh -c '
   echo $$ >pid.$$; ln pid.$$ pid 2>/dev/null; first=$?; rm -f pid.$$; [ $first -eq 0 ] || exit 0
@@ -61,7 +61,10 @@ $set sh -c '
   trap : TERM INT HUP
   sh -c "[ -e cancelled ] && exit 143; exec sh ./boot" </dev/null >>log 2>&1; echo $? >ended; date +%s >stopped
 ' </dev/null >/dev/null 2>&1 &
-exit 0"""
+fi
+[ -n "$job" ] || exit 0
+set -- "$job"; cd "$base" && echo begun
+"""
 _LIST = """\
 date +%s; cd "$base/machines" && life=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
 for name in *; do
@@ -96,11 +99,15 @@ _FORGET = """\
 for name do [ -s "$base/machines/$name/ended" ] && rm -rf -- "$base/machines/$name"; done
 for job in "$base"/jobs/*; do
   [ -d "$job" ] && ! grep -qsF "\\"${job##*/}\\"" "$base"/machines/*/labels && rm -rf -- "$job"; done; exit 0"""
-_FACTS = """\
+# What a task may need of a host. As few commands as can be: a first call waits for them.
+_HAS_FOR_TASKS = """\
 echo "system $(uname -sm)"
 echo "cpus $(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)"
-[ -r /proc/meminfo ] && sed -n 's/^MemTotal: *\\([0-9]*\\) kB/memory \\1/p' /proc/meminfo
+[ -r /proc/meminfo ] && while read -r name size unit; do
+  [ "$name" = MemTotal: ] && echo "memory $size" && break; done </proc/meminfo
 command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi --query-gpu=name --format=csv,noheader | sed 's/^/gpu /'
+"""
+_FACTS = _HAS_FOR_TASKS + """\
 echo "room $(df -Pk "$base" | sed -n '2s/^[^ ]* *[0-9]* *[0-9]* *\\([0-9]*\\).*/\\1/p')"
 printf '#!/bin/sh\\nexit 0\\n' >"$base/try.$$" && chmod 700 "$base/try.$$" && "$base/try.$$" && echo "runs yes"
 rm -f "$base/try.$$"
@@ -139,13 +146,15 @@ class Ssh:
         self.settings = given
         self.hosts = {mark(name): OpenSsh(name, given.config) for name in names}
         self._known: dict[str, dict[NativeId, Sighting]] = {}
+        self._open: dict[NativeId, Connection] = {}
+        """To machines that were dialled as they were started, until they are asked for."""
 
     def offers(self, need: Resources) -> Sequence[Offer]:
         """Each host that has what a task needs is an offer. PlaceError: not one can be used, as the first says."""
         return [shape.offer for shape in self.shapes(need)]
 
     def shapes(self, need: Resources, slots: int = 0) -> Sequence[Shape]:
-        told = self._each(lambda host: facts(self._run(host, _FACTS)))
+        told = self._each(lambda host: facts(self._run(host, _HAS_FOR_TASKS + "exit 0")))
         good = {key: found for key, found in told.items() if not isinstance(found, PlaceError)}
         if not good:
             raise self._none(told)
@@ -167,15 +176,30 @@ class Ssh:
             raise Refused(f"{launch.id!r} cannot be the id of a launch")
         labels = {"launch": launch.id, **launch.labels}
         for native in natives:
-            words = (native, json.dumps(labels), str(int(time.time())), *launch.freight)
-            given = launch.script.encode()
-            if (asked := self._run(host, _START, *words, given=given)).status == 66:
+            words = (native, json.dumps(labels), str(int(time.time())), launch.script,
+                     launch.labels.get("job", "") if launch.dialled else "", *launch.freight)  # fmt: skip
+            if isinstance(asked := self._begun(host, native, words), Ran) and asked.status == 66:
                 self._bring(host, launch.freight, asked)
-                asked = self._run(host, _START, *words, given=given)
-            _checked(host, asked)
+                asked = self._begun(host, native, words)
+            if isinstance(asked, Ran):
+                _checked(host, asked)
         fresh = {native: Sighting(native, Condition.PENDING, labels) for native in natives}
         self._remember(key, {**self._recalled(key), **fresh})
         return natives
+
+    def _begun(self, host: OpenSsh, native: NativeId, words: Sequence[str]) -> Ran | None:
+        """Start a machine; None: it is being dialled, too, and whoever dials it finds that."""
+        if not words[4]:
+            return self._run(host, _START, *words)
+        told = ["sh", "-c", _BASE + _START + _DIAL, "sh", self.settings.directory, *words]
+        asked = host.begin(told, "begun", LIMIT)
+        if isinstance(asked, Ran):
+            return asked
+        if (before := self._open.pop(native, None)) is not None:
+            before.process.kill()
+            before.process.wait()
+        self._open[native] = Connection(asked, b"")
+        return None
 
     def bring(self, host: str, freight: Mapping[str, Path]) -> None:
         """What that host has not, into the cache that all jobs there share."""
@@ -245,6 +269,8 @@ class Ssh:
 
     def dial(self, native: NativeId) -> Connection:
         host = self._host(native)
+        if (found := self._open.pop(native, None)) is not None:
+            return found
         words = ["sh", "-c", _BASE + _DIAL, "sh", self.settings.directory, self._job(native)]
         return Connection(*host.stream(words))
 
