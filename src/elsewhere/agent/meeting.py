@@ -1,6 +1,6 @@
 """How an agent and its controller come together: what it was started with, its end of the channel, the job's words.
 
-Little is imported here: the way in stands, and whoever dials comes in, while the rest of the agent is loaded.
+Nothing of what runs tasks is imported here.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from elsewhere.channels.base import Channel
+from elsewhere.channels.door import Door
 from elsewhere.channels.registry import join
 from elsewhere.model.orders import Orders
 from elsewhere.ship import seal
@@ -74,14 +75,14 @@ class Knock:
     keys: Any = None
 
 
-def knock(joining: Joining) -> Knock:
-    """Open the channel's end; nobody is waited for. ElsewhereError if that cannot be."""
+def knock(joining: Joining, door: Door | None = None) -> Knock:
+    """Open the channel's end; nobody is waited for. ElsewhereError if that cannot be. `door`: if it stands already."""
     keys = None
     if "proof=" in joining.address:  # it must prove which machine it is, and signs what it says
         from elsewhere.ship.letters import Keys
 
         keys = Keys()
-    return Knock(join(joining.address, joining.agent, joining.directory, joining.lease, JobKey, keys), keys)
+    return Knock(join(joining.address, joining.agent, joining.directory, joining.lease, JobKey, keys, door), keys)
 
 
 def meet(joining: Joining, knocked: Knock | None = None) -> tuple[FarChannel, Charter]:

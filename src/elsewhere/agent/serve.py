@@ -16,7 +16,7 @@ from elsewhere.agent.meeting import FarChannel, Joining, Knock, meet
 from elsewhere.agent.outflow import InTurns, Outflow
 from elsewhere.agent.runner import Boot, Slots, recover
 from elsewhere.agent.steps import CannotFurnish
-from elsewhere.channels.door import Lent
+from elsewhere.channels.lent import Lent
 from elsewhere.errors import ElsewhereError
 from elsewhere.hosts import write_whole
 from elsewhere.model.reports import BootStep, Ended

@@ -16,9 +16,10 @@ from pathlib import Path
 
 from elsewhere.channels import words
 from elsewhere.channels.base import Claim, Receipt, Room
-from elsewhere.channels.door import Door, Lent
+from elsewhere.channels.door import Door
 from elsewhere.channels.frames import pack_reports, unpack_deliveries, unpack_orders
 from elsewhere.channels.journal import Journal
+from elsewhere.channels.lent import Lent
 from elsewhere.channels.streams import MOST, Stream
 from elsewhere.channels.words import Pair
 from elsewhere.errors import InternalError, NotFound, Refused, Unreachable

@@ -43,12 +43,16 @@ _NATIVE = re.compile(r"[A-Za-z0-9_=-][A-Za-z0-9._=-]*")
 T = TypeVar("T")
 
 # The first words of every text: where everything of ours is on that host. `$1` is never a user's word.
-_BASE = 'umask 077; base=${HOME:-/root}/$1; shift; mkdir -p "$base/machines" "$base/cache" || exit 73\n'
+# Each command that is spared in these is one less to wait for: a first call waits for all of them.
+_BASE = (
+    "umask 077; base=${HOME:-/root}/$1; shift; "
+    '[ -d "$base/machines" ] && [ -d "$base/cache" ] || mkdir -p "$base/machines" "$base/cache" || exit 73\n'
+)
 # As in local.py: the name `pid` decides who starts it, whoever stops it first leaves word. If something lacks that it
 # fetches nothing is started; that is told. `$5`: the job whose agent is dialled by the same command, or empty.
 _START = """\
-here=$base/machines/$1 labels=$2 boot=$4 job=$5 lacks=
-export ELSEWHERE_MACHINE=$1 ELSEWHERE_AHEAD=$(($(date +%s) - $3)); shift 5
+here=$base/machines/$1 labels=$2 boot=$4 job=$5 lacks= now=$(date +%s)
+export ELSEWHERE_MACHINE=$1 ELSEWHERE_AHEAD=$((now - $3)) now; shift 5
 for key do [ -e "$base/cache/$key" ] || lacks="$lacks $key"; done
 [ -z "$lacks" ] || { echo "$base"; printf '%s\n' $lacks; exit 66; }
 mkdir -p "$here" && cd "$here" || exit 73
@@ -56,10 +60,10 @@ if [ ! -e pid ] && [ ! -e cancelled ]; then
 printf %s "$boot" >boot.$$ && mv -f boot.$$ boot && printf %s "$labels" >labels.$$ && mv -f labels.$$ labels || exit 73
 set=; command -v setsid >/dev/null 2>&1 && set=setsid
 $set sh -c '
-  echo $$ >pid.$$; ln pid.$$ pid 2>/dev/null; first=$?; rm -f pid.$$; [ $first -eq 0 ] || exit 0
-  cat /proc/sys/kernel/random/boot_id >life 2>/dev/null; date +%s >started
+  set -C; echo $$ 2>/dev/null >pid || exit 0
+  set +C; read -r life 2>/dev/null </proc/sys/kernel/random/boot_id && echo "$life" >life; echo "$now" >started; unset now
   trap : TERM INT HUP
-  sh -c "[ -e cancelled ] && exit 143; exec sh ./boot" </dev/null >>log 2>&1; echo $? >ended; date +%s >stopped
+  ( [ -e cancelled ] && exit 143; exec sh ./boot ) </dev/null >>log 2>&1; echo $? >ended; date +%s >stopped
 ' </dev/null >/dev/null 2>&1 &
 fi
 [ -n "$job" ] || exit 0
