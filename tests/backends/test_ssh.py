@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -170,7 +171,7 @@ def test_one_command_starts_a_machine_and_dials_its_agent_and_a_second_start_fin
     suite.shape = Resources()
     boots = (
         'cd "$HOME/.elsewhere" && mkdir -p jobs/job-8 && cd jobs/job-8 && echo boots >>said || exit 1\n'
-        "echo 'cat said; read -r word; echo $word' >new; mv new bridge; sleep 60\n"
+        "echo 'cat $HOME/.elsewhere/jobs/job-8/said; read -r word; echo $word' >new; mv new bridge; sleep 60\n"
     )
     launch = replace(suite.launch(script=boots, job="job-8"), offer=Offer("node1", Resources()), dialled=True)
     begun: list[str] = []
@@ -184,6 +185,21 @@ def test_one_command_starts_a_machine_and_dials_its_agent_and_a_second_start_fin
     with backend.dial(native).process as anew:
         assert begun == ["node1"] * 3, "and from then on it is dialled anew"
         anew.kill()
+
+
+def test_at_a_programs_exit_when_no_thread_begins_any_more_all_hosts_are_still_asked(
+    backend: Ssh, hosts: sshd.Hosts
+) -> None:
+    suite = TestSsh()
+    suite.shape = Resources()
+    [native] = backend.submit(replace(suite.launch(), offer=Offer("node2", Resources())))
+    program = (
+        "import atexit, sys\nfrom elsewhere.backends.ssh import Ssh, SshSettings\n"
+        "place = Ssh(SshSettings(['node1', 'node2'], config=sys.argv[1]))\n"
+        "atexit.register(lambda: print(*[one.native for one in place.owned()]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, hosts.config], capture_output=True, text=True, check=True)
+    assert (native in done.stdout, done.stderr) == (True, "")
 
 
 def test_a_machine_that_cannot_be_started_says_why_though_it_was_to_be_dialled(backend: Ssh, hosts: sshd.Hosts) -> None:

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -70,7 +71,8 @@ fi
 set -- "$job"; cd "$base" && echo begun
 """
 _LIST = """\
-date +%s; cd "$base/machines" && life=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
+boot_id=/proc/sys/kernel/random/boot_id
+date +%s; cd "$base/machines" && life= && [ ! -r $boot_id ] || read -r life <$boot_id
 for name in *; do
   [ -e "$name/labels" ] || continue
   state=pending status=- started=- stopped=-
@@ -79,10 +81,11 @@ for name in *; do
   if [ -s "$name/ended" ]; then state=ended; read -r status <"$name/ended"
   elif [ -s "$name/pid" ]; then
     read -r pid <"$name/pid"; state=running
-    [ ! -s "$name/life" ] || [ "$life" = "$(cat "$name/life")" ] || state=lost
+    [ ! -s "$name/life" ] || ! read -r its <"$name/life" || [ "$life" = "$its" ] || state=lost
     [ $state = lost ] || kill -0 "$pid" 2>/dev/null || kill -s 0 -- "-$pid" 2>/dev/null || state=lost
   elif [ -e "$name/cancelled" ]; then state=ended; fi
-  printf '%s %s %s %s %s %s\n' "$name" $state $status $started $stopped "$(cat "$name/labels")"
+  read -r labels <"$name/labels" || [ -n "$labels" ] || continue
+  printf '%s %s %s %s %s %s\n' "$name" $state $status $started $stopped "$labels"
 done"""
 _STOP = """\
 for name do
@@ -335,10 +338,10 @@ class Ssh:
                 return error
 
         wanted = [key for key in self.hosts if keys is None or key in keys]
-        if not wanted:
-            return {}
-        with ThreadPoolExecutor(min(16, len(wanted)), "ssh") as pool:
-            return dict(zip(wanted, pool.map(one, wanted), strict=True))
+        if len(wanted) > 1:
+            with suppress(RuntimeError), ThreadPoolExecutor(min(16, len(wanted)), "ssh") as pool:
+                return dict(zip(wanted, pool.map(one, wanted), strict=True))
+        return {key: one(key) for key in wanted}  # so also at a program's exit, when no thread can be begun any more
 
     def _answers(self, call: Callable[[OpenSsh], T], keys: Collection[str] | None = None) -> list[T]:
         """The same, where each of them must answer. PlaceError: the first that did not."""
