@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from elsewhere.agent.join import JobKey, OwnKey
+from elsewhere.agent.meeting import JobKey, OwnKey
 from elsewhere.backends.base import Condition, Launch
 from elsewhere.backends.local import Local, LocalSettings
 from elsewhere.channels.pipe import Pipe

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from elsewhere.agent.join import Joining
+from elsewhere.agent.meeting import Joining
 from elsewhere.api import hosting, worker_flags
 from elsewhere.api.tasks import INVITED, Worker
 from elsewhere.errors import Unreachable, UsageError

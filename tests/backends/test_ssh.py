@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from elsewhere.backends.base import Condition
 from elsewhere.backends.ssh import Ssh, SshSettings
 from elsewhere.backends.ssh.said import mark, sightings, spread
-from elsewhere.errors import ConfigError, NotFound, PlaceError, UsageError
+from elsewhere.errors import ConfigError, NotFound, PlaceError, Refused, UsageError
 from elsewhere.hosts import Ran
 from elsewhere.hosts.openssh import OpenSsh
 from elsewhere.model.place import Offer
@@ -161,6 +162,54 @@ def test_a_dial_waits_there_for_an_agent_that_boots(backend: Ssh) -> None:
     connection = backend.dial(native)
     out, _ = connection.process.communicate(timeout=60)
     assert out.partition(connection.begins)[2] == b"come in\n"
+
+
+def test_one_command_starts_a_machine_and_dials_its_agent_and_a_second_start_finds_it_running(
+    backend: Ssh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = TestSsh()
+    suite.shape = Resources()
+    boots = (
+        'cd "$HOME/.elsewhere" && mkdir -p jobs/job-8 && cd jobs/job-8 && echo boots >>said || exit 1\n'
+        "echo 'cat $HOME/.elsewhere/jobs/job-8/said; read -r word; echo $word' >new; mv new bridge; sleep 60\n"
+    )
+    launch = replace(suite.launch(script=boots, job="job-8"), offer=Offer("node1", Resources()), dialled=True)
+    begun: list[str] = []
+    start = OpenSsh._start
+    monkeypatch.setattr(OpenSsh, "_start", lambda host, *words: (begun.append(host.name), start(host, *words))[1])
+    for _ in range(2):
+        [native] = backend.submit(launch)
+        connection = backend.dial(native)
+        assert connection.process.communicate(b"come in\n", timeout=60)[0] == b"boots\ncome in\n"
+    assert begun == ["node1", "node1"], "one command each time"
+    with backend.dial(native).process as anew:
+        assert begun == ["node1"] * 3, "and from then on it is dialled anew"
+        anew.kill()
+
+
+def test_at_a_programs_exit_when_no_thread_begins_any_more_all_hosts_are_still_asked(
+    backend: Ssh, hosts: sshd.Hosts
+) -> None:
+    suite = TestSsh()
+    suite.shape = Resources()
+    [native] = backend.submit(replace(suite.launch(), offer=Offer("node2", Resources())))
+    program = (
+        "import atexit, sys\nfrom elsewhere.backends.ssh import Ssh, SshSettings\n"
+        "place = Ssh(SshSettings(['node1', 'node2'], config=sys.argv[1]))\n"
+        "atexit.register(lambda: print(*[one.native for one in place.owned()]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, hosts.config], capture_output=True, text=True, check=True)
+    assert (native in done.stdout, done.stderr) == (True, "")
+
+
+def test_a_machine_that_cannot_be_started_says_why_though_it_was_to_be_dialled(backend: Ssh, hosts: sshd.Hosts) -> None:
+    suite = TestSsh()
+    suite.shape = Resources()
+    launch = replace(suite.launch(job="job-9"), id="l9", offer=Offer("node1", Resources()), dialled=True)
+    (hosts.folder / "node1" / ".elsewhere" / "machines").mkdir(parents=True, exist_ok=True)
+    (hosts.folder / "node1" / ".elsewhere" / "machines" / f"l9-0.{mark('node1')}").write_text("no directory")
+    with pytest.raises(Refused, match="node1: "):
+        backend.submit(launch)
 
 
 @pytest.mark.parametrize("ahead", [0, 3600, -3600, 20])

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from elsewhere.agent.arrival import ANSWER, arrive
-from elsewhere.agent.join import JobKey, OwnKey
+from elsewhere.agent.meeting import JobKey, OwnKey
 from elsewhere.channels.frames import Verifies
 from elsewhere.controller.guests import Guests
 from elsewhere.errors import Refused, Unreachable

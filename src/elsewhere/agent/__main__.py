@@ -8,25 +8,34 @@ import signal
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from elsewhere.agent import failing
-from elsewhere.agent.join import Joining, Process
-from elsewhere.agent.serve import serve
+from elsewhere.channels.door import Door
 from elsewhere.errors import ElsewhereError
-from elsewhere.hosts import private_directory
+
+if TYPE_CHECKING:
+    from elsewhere.agent.join import Process
+    from elsewhere.agent.meeting import Joining
 
 
 def main(argv: list[str] | None = None) -> int:
     """0 when there was no more work or its time was over, 1 if it could not join, 2 for a wrong call."""
     given = _parse(argv)
-    joining = _joining(given)
     os.environ.pop("PYTHONPATH", None)  # what our own interpreter was told to search is not for those of tasks
     try:
-        private_directory(joining.directory)
+        door = _door(given)  # whoever dials is on the way while the rest of us is loaded
+        from elsewhere.agent.meeting import knock
+
+        joining = _joining(given)
         if given.failed is not None:
+            from elsewhere.agent import failing
+
             failing.tell(joining, given.failed, given.log)
             return 0
-        why = serve(joining, _heed)
+        knocked = knock(joining, door)
+        from elsewhere.agent.serve import serve
+
+        why = serve(joining, _heed, knocked=knocked)
     except ElsewhereError as error:
         print(f"elsewhere agent: {error.message}", file=sys.stderr)  # noqa: T201
         return error.exit_status
@@ -54,7 +63,19 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def _door(given: argparse.Namespace) -> Door | None:
+    """The agent's directory, and its door if it is dialled there."""
+    directory = given.directory.absolute()
+    if not directory.is_dir():
+        from elsewhere.hosts import private_directory
+
+        private_directory(directory)
+    return Door(directory) if given.address == "door:" and given.failed is None else None
+
+
 def _joining(given: argparse.Namespace) -> Joining:
+    from elsewhere.agent.meeting import Joining
+
     return Joining(
         given.address,
         given.agent,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from elsewhere.agent.join import Joining
-from elsewhere.agent.serve import leave, meet
+from elsewhere.agent.meeting import Joining, meet
+from elsewhere.agent.serve import leave
 from elsewhere.model.reports import BootStep
 
 STEP = "startup script"

@@ -10,21 +10,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from pathlib import Path
-from typing import Protocol
 
 from elsewhere.agent.claims import Hands, Steps, Ways
+from elsewhere.agent.meeting import FarChannel
 from elsewhere.agent.outflow import InTurns, Outflow
 from elsewhere.agent.runner import Slots
-from elsewhere.channels.base import Channel, Claim
+from elsewhere.channels.base import Claim
 from elsewhere.errors import PlaceError, StateError
 from elsewhere.hosts import write_whole
 from elsewhere.model.orders import Orders
 from elsewhere.model.reports import BootStep, Ended, Heartbeat, Notice, Report
-from elsewhere.ship import seal
 from elsewhere.ship.script import KEPT, SWITCH
 
 GATHER = 0.1
@@ -44,53 +41,6 @@ LAST = 15.0
 """Seconds before a machine is taken away at which what still runs is given up, so that its report is not late."""
 GRACE = 4.0
 """Seconds that running tasks are given after SIGTERM: less than a place waits before it kills."""
-
-
-class FarChannel(Channel, Protocol):
-    """A channel's agent end: besides its verbs, what the controller told everybody."""
-
-    def read_charter(self) -> bytes: ...
-
-    def told(self) -> Orders: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Joining:
-    """How the boot text starts an agent."""
-
-    address: str
-    agent: str
-    directory: Path
-    slots: int
-    term: timedelta
-    lease: timedelta
-    idle: timedelta
-    share: int = 1
-    """So many agents share its machine."""
-    age: timedelta = timedelta(0)
-    """Of the machine, when its agent begins: what it did before counts against the term."""
-    final: bool = False
-    """Its term will not grow."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobKey:
-    """Checks what the job's owner signed, by the public key that stands in the address."""
-
-    public: bytes
-
-    def verify(self, data: bytes, signature: bytes) -> bool:
-        return seal.verify_by([self.public], [sha256(data).digest()], signature)
-
-
-class OwnKey:
-    """Signs with the user's own key what `JobKey` checks."""
-
-    def sign(self, data: bytes) -> bytes:
-        return seal.sign([sha256(data).digest()])
-
-    def verify(self, data: bytes, signature: bytes) -> bool:
-        return seal.verify([sha256(data).digest()], signature)
 
 
 class Process:

@@ -212,6 +212,17 @@ def kernel_kills() -> int:
     return 0
 
 
+class Kills:
+    """Of the kernel, for want of memory: have there been more since this was last asked?"""
+
+    def __init__(self) -> None:
+        self._seen = kernel_kills()
+
+    def more(self) -> bool:
+        before, self._seen = self._seen, kernel_kills()
+        return self._seen > before
+
+
 def alive(pids: Collection[int]) -> list[int]:
     """Those of `pids` that still run."""
     return [pid for pid in pids if (seen := _stat(pid)) is not None and seen[2] not in "ZX"]

@@ -56,7 +56,7 @@ class Slots:
         self._ended: list[Ended] = []
         self._next = 0.0
         self._boots = 0
-        self._kernel_kills = processes.kernel_kills()
+        self._kills = processes.Kills()
 
     # -- what the agent asks
 
@@ -303,7 +303,7 @@ class Slots:
             child.clear()
         work = child.at_work()
         if work is not None and work[0] in child.given:
-            self._say(verdicts.on_death(child, status, *work, self._closed, self._kernel_killed()))
+            self._say(verdicts.on_death(child, status, *work, self._closed, self._kills.more()))
             del child.given[work[0]]
         rest, child.given = list(child.given.values()), {}
         child.forget()
@@ -316,11 +316,6 @@ class Slots:
                 self.broken = verdicts.cannot_boot(child, status)
         self._take_back(child, rest)
         self._feed()
-
-    def _kernel_killed(self) -> bool:
-        kills, before = processes.kernel_kills(), self._kernel_kills
-        self._kernel_kills = kills
-        return kills > before
 
     def _in_trouble(self, number: int) -> None:
         self._disk.failed(number)

@@ -3,36 +3,37 @@
 from __future__ import annotations
 
 import selectors
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
 
 from elsewhere.agent.claims import Ways
 from elsewhere.agent.furnish import furnish
-from elsewhere.agent.join import FarChannel, JobKey, Joining, Process
+from elsewhere.agent.join import Process
+from elsewhere.agent.meeting import FarChannel, Joining, Knock, meet
 from elsewhere.agent.outflow import InTurns, Outflow
 from elsewhere.agent.runner import Boot, Slots, recover
 from elsewhere.agent.steps import CannotFurnish
-from elsewhere.channels.door import Lent
-from elsewhere.channels.registry import join
+from elsewhere.channels.lent import Lent
 from elsewhere.errors import ElsewhereError
 from elsewhere.hosts import write_whole
 from elsewhere.model.reports import BootStep, Ended
-from elsewhere.ship.charter import Charter, unpack
+from elsewhere.ship.charter import Charter
 from elsewhere.ship.script import KEPT, LOG
 from elsewhere.slot import masking
 
 
 def serve(
-    joining: Joining, ready: Callable[[Process], None] | None = None, own: Callable[[Charter], Charter] | None = None
-) -> str:  # fmt: skip
+    joining: Joining,
+    ready: Callable[[Process], None] | None = None,
+    own: Callable[[Charter], Charter] | None = None,
+    knocked: Knock | None = None,
+) -> str:
     """Join, work, leave; why it left. ElsewhereError if it could not join. `own`: the job as this machine does it."""
     born = time.monotonic() - joining.age.total_seconds()
-    channel, charter = meet(joining)
+    channel, charter = meet(joining, knocked)
     if own is not None:
         charter = own(charter)
     try:
@@ -120,35 +121,6 @@ def _beside(
         watch = Watch(asker(words["notice"]), process.notice, process.call)
         watch.start()
         exits.callback(watch.close)
-
-
-def meet(joining: Joining) -> tuple[FarChannel, Charter]:
-    """The channel's end, and the job as it reads on this machine."""
-    keys = None
-    if "proof=" in joining.address:  # it must prove which machine it is, and signs what it says
-        from elsewhere.ship.letters import Keys
-
-        keys = Keys()
-    channel: Any = join(joining.address, joining.agent, joining.directory, joining.lease, JobKey, keys)
-    charter = unpack(channel.read_charter())
-    from elsewhere.channels.carried import Taking
-
-    if keys is not None:
-        from elsewhere.agent.arrival import arrive
-
-        charter = arrive(channel, keys, charter, joining.agent, joining.directory, sys.executable)
-    elif getattr(channel, "store", None) is not None:  # the connection, or the directory, says who is at its ends
-        spec = charter.there(joining.directory, sys.executable)
-        charter = replace(charter, spec=spec, directory=str(joining.directory))
-    else:
-        return channel, charter
-    store, outputs = joining.directory / "store", None
-    if charter.spec.outputs:
-        from elsewhere.channels.outputs import Outputs
-
-        outputs = Outputs(channel.store, joining.directory / "outputs")
-    taking = Taking(channel, channel.store, store, charter.spec.entry.kind == "call", outputs)
-    return cast(FarChannel, taking), charter
 
 
 def _boot(charter: Charter) -> Boot:

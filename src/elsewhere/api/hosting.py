@@ -18,7 +18,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from elsewhere.agent.join import Joining, Process
+from elsewhere.agent.join import Process
+from elsewhere.agent.meeting import Joining
 from elsewhere.agent.serve import serve
 from elsewhere.api import worker_flags
 from elsewhere.api.worker_run import say

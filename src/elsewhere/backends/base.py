@@ -64,6 +64,8 @@ class Launch:
     offer: Offer | None = None
     freight: Mapping[str, Path] = field(default_factory=dict)
     """What the boot text fetches, by key: files here, for a place that brings them to its machines by itself."""
+    dialled: bool = False
+    """Whoever asks will dial these machines at once."""
 
 
 class Condition(enum.Enum):

@@ -23,6 +23,7 @@ GROUP = "elsewhere.backends"
 _OURS = {"aws": "elsewhere.backends.aws:Aws", "local": "elsewhere.backends.local:Local",
          "slurm": "elsewhere.backends.slurm:Slurm", "ssh": "elsewhere.backends.ssh:Ssh"}  # fmt: skip
 """What is there even where the package was not installed but only put on the path."""
+_POINTS = {name: EntryPoint(name, value, GROUP) for name, value in _OURS.items()}
 
 
 def names() -> list[str]:
@@ -32,7 +33,7 @@ def names() -> list[str]:
 
 def load(name: str) -> type[Any]:
     """The class of a backend. UnknownPlace names the nearest; MissingExtra says what to install."""
-    points = _points()
+    points = _POINTS if name in _POINTS else _points()  # all distributions are looked through for a name that is not ours
     if name not in points:
         near = difflib.get_close_matches(name, points, 1)
         known = ", ".join(sorted(points))
@@ -105,6 +106,4 @@ def _as_it_was(value: Any, kind: Any) -> Any:
 
 
 def _points() -> dict[str, EntryPoint]:
-    found = {name: EntryPoint(name, value, GROUP) for name, value in _OURS.items()}
-    found.update({point.name: point for point in entry_points(group=GROUP)})
-    return found
+    return {point.name: point for point in entry_points(group=GROUP)} | _POINTS

@@ -16,9 +16,10 @@ from pathlib import Path
 
 from elsewhere.channels import words
 from elsewhere.channels.base import Claim, Receipt, Room
-from elsewhere.channels.door import Door, Lent
+from elsewhere.channels.door import Door
 from elsewhere.channels.frames import pack_reports, unpack_deliveries, unpack_orders
 from elsewhere.channels.journal import Journal
+from elsewhere.channels.lent import Lent
 from elsewhere.channels.streams import MOST, Stream
 from elsewhere.channels.words import Pair
 from elsewhere.errors import InternalError, NotFound, Refused, Unreachable
@@ -34,8 +35,9 @@ _SILENT = 5.0
 """Seconds in which nothing moves on a connection, while an answer is waited for: nobody is there, as long as nothing
 comes. A wire that is cut far away says nothing for hours."""
 
-Connect = Callable[[], tuple[int, int] | None]
-"""A way home: descriptors to read from and to write to (they may be the same), or None if there is none just now."""
+Connect = Callable[[], tuple[int, ...] | None]
+"""A way home: descriptors to read from and to write to (they may be the same), and others that are closed with these;
+or None if there is none just now."""
 
 
 class Away:
@@ -166,6 +168,8 @@ class Away:
             self._stream.close()
         self._journal.close()
         self._selector.close()
+        if isinstance(self._connect, Door):
+            self._connect.close()
 
     @property
     def settled(self) -> bool:
@@ -243,7 +247,8 @@ class Away:
         ends = self._connect()
         if ends is None:
             return
-        self._stream = Stream(*ends, self._selector)
+        reader, writer, *beside = ends
+        self._stream = Stream(reader, writer, self._selector, beside=beside)
         self._stream.most = MOST
         holding = sorted(self._holding | {pair for pairs in self._saying.values() for pair in pairs})
         hello = words.Hello(self._agent, self._process, self._journal.id, self._lease, holding)

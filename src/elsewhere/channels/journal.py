@@ -19,11 +19,13 @@ _HEAD = struct.Struct("<IIQ")
 """Length of the body, CRC-32 of number and body, number. A body of no bytes confirms the number."""
 _NUMBER = struct.Struct("<Q")
 _KEEP = 1 << 20
+_AHEAD = 64
+"""Numbers that may have been said and not be on the disk: a call waits for no more syncs than it must."""
 
 
 class Journal:
-    """`id` names the file's life: numbers are never used twice within it, though the last one may be lost with the
-    machine after it was said."""
+    """`id` names the file's life: numbers are never used twice within it, though the last ones may be lost with the
+    machine after they were said."""
 
     def __init__(self, path: Path) -> None:
         """Open, or make, the file. What it holds unconfirmed is in `pending`."""
@@ -39,22 +41,23 @@ class Journal:
         self.id, self._next = data[:16].hex(), 1
         self._size = self._load(data)
         os.ftruncate(self._fd, self._size)
-        if not new:  # the number that may have been said and lost is left out, whatever is lost from here on
+        if not new:  # the numbers that may have been said and lost are left out, whatever is lost from here on
+            self._next += _AHEAD
             with suppress(OSError):
-                self._append(self._next, b"")
-            self._next += 1
+                self._append(self._next - 1, b"")
         os.fsync(self._fd)
-        self._synced = True
+        self._unsynced = 0
 
     def add(self, body: bytes) -> int:
-        """Keep this until it is confirmed; on disk when `sync` returns, or the next `add`. Its number."""
+        """Keep this until it is confirmed; on disk when `sync` returns. Its number."""
         number = self._next
         try:
-            self._sync()  # so that of numbers that are not there any more after a power cut none but one was said
+            if self._unsynced >= _AHEAD:  # after a power cut no more of those are left out that were said
+                self._sync()
             self._append(number, body)
         except OSError as error:
             raise _cannot(error) from error
-        self._next, self._synced = number + 1, False
+        self._next, self._unsynced = number + 1, self._unsynced + 1
         self.pending[number] = body
         return number
 
@@ -66,9 +69,9 @@ class Journal:
             raise _cannot(error) from error
 
     def _sync(self) -> None:
-        if not self._synced:
+        if self._unsynced:
             os.fsync(self._fd)
-            self._synced = True
+            self._unsynced = 0
 
     def confirm(self, number: int) -> None:
         """Forget it. Twice: harmless. Not synced: what is confirmed and comes again does no harm."""
@@ -80,7 +83,7 @@ class Journal:
             self._size = 16
             os.ftruncate(self._fd, 16)
             self._append(number, b"")
-            self._synced = False
+            self._unsynced = _AHEAD  # without it on the disk numbers would begin anew
 
     def close(self) -> None:
         """Twice: harmless."""

@@ -22,6 +22,7 @@ from elsewhere.errors import UsageError
 
 if TYPE_CHECKING:
     from elsewhere.channels.away import Away
+    from elsewhere.channels.door import Door
     from elsewhere.channels.spool import Spool
     from elsewhere.channels.sqs import Sqs
     from elsewhere.channels.sqs_agent import SqsAgent
@@ -150,11 +151,13 @@ def join(
     lease: timedelta,
     trust: Callable[[bytes], Verifies] | None = None,
     signer: Signs | None = None,
+    door: Door | None = None,
 ) -> Spool | Away | SqsAgent:
     """The agent's end of the channel at this address. UsageError if it names none.
 
     `directory` is the agent's own, for what it must not lose. `trust` makes a verifier of the job's public key; a
     channel whose address has a key is not joined without one. `signer`: the agent's own key, where reports are signed.
+    `door`: the agent's, if it stands already.
     """
     kind, _, rest = address.partition(":")
     if kind == "spool" and rest:
@@ -165,7 +168,7 @@ def join(
         from elsewhere.channels.away import Away
         from elsewhere.channels.door import Door
 
-        return Away(agent, Door(directory), directory / "journal", address=address, lease=lease)
+        return Away(agent, door or Door(directory), directory / "journal", address=address, lease=lease)
     if kind == "pipe" and rest:
         from elsewhere.channels.away import Away, once, to_socket
 

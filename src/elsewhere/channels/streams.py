@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import selectors
 import struct
+from collections.abc import Sequence
 
 from elsewhere.errors import Refused
 
@@ -22,12 +23,15 @@ GREETING = 1 << 26
 class Stream:
     """One connection. `closed` once the far end is gone; it is never opened again."""
 
-    def __init__(self, reader: int, writer: int, watch: selectors.BaseSelector, skip: bytes = b"") -> None:
+    def __init__(
+        self, reader: int, writer: int, watch: selectors.BaseSelector, skip: bytes = b"", beside: Sequence[int] = ()
+    ) -> None:
         """Takes the descriptors over: they are made non-blocking, watched by `watch`, and closed by `close`.
 
-        `skip`: what comes before these bytes, and they themselves, are somebody else's noise.
+        `skip`: what comes before these bytes, and they themselves, are somebody else's noise. `beside`: closed with
+        the others, and nothing else.
         """
-        self._skip = skip
+        self._skip, self._beside = skip, tuple(beside)
         self.reader, self.writer, self.closed, self.most = reader, writer, False, GREETING
         self._watch, self._in, self._out = watch, bytearray(), bytearray()
         self.heard = self.told = 0
@@ -82,6 +86,8 @@ class Stream:
                 self._watch.unregister(fd)
             except (KeyError, ValueError):
                 pass
+            os.close(fd)
+        for fd in self._beside:
             os.close(fd)
 
     def _frames(self) -> list[tuple[int, bytes]]:

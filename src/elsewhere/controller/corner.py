@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from elsewhere.agent.join import OwnKey
+from elsewhere.agent.meeting import OwnKey
 from elsewhere.backends.base import Backend, Deposit
 from elsewhere.channels import registry as channels
 from elsewhere.controller import keeping

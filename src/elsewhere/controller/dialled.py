@@ -117,7 +117,10 @@ class Dialling(Afar):
         super().turn(min(wait, AGAIN[0]) if self._unconnected() else wait)
 
     def _look(self) -> None:
-        super()._look()
+        if self.epoch == 1 and not self.pool.state.looked and not self.pool.ever:
+            self.pool.begins()  # the hosts were asked for what they have a moment ago: one round trip is enough
+        else:
+            super()._look()
         self._connect()  # whoever was just had is dialled while it boots
 
     def _unconnected(self) -> frozenset[NativeId]:
@@ -215,6 +218,6 @@ def _order(
                         lease=LEASE, idle=bounds.linger, end=ground.end, bare=bare, now=ground.now)  # fmt: skip
         labels = reaper.labels(bounds.job, ask.launch, owner, ask.start_by + ask.term)
         return Launch(ask.launch, ask.count, render(text), spec.resources, ask.term, ask.start_by, labels,
-                      ask.offer, files)  # fmt: skip
+                      ask.offer, files, dialled=True)  # fmt: skip
 
     return order

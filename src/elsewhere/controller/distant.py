@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from elsewhere.agent.join import OwnKey
+from elsewhere.agent.meeting import OwnKey
 from elsewhere.backends.base import Backend, Condition, Distant, Launch, Sighting
 from elsewhere.channels import registry as channels
 from elsewhere.channels.carried import Sending

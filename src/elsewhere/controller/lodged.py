@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
-from elsewhere.agent.join import OwnKey
+from elsewhere.agent.meeting import OwnKey
 from elsewhere.backends.base import Backend, Launch, Lodges
 from elsewhere.channels import registry as channels
 from elsewhere.channels.carried import Sending

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from elsewhere import machine
-from elsewhere.agent.join import OwnKey
+from elsewhere.agent.meeting import OwnKey
 from elsewhere.backends import registry as backends
 from elsewhere.backends.base import Backend, Launch, Lodges, Renders, Shares
 from elsewhere.channels import registry as channels

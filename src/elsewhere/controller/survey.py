@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -25,6 +26,7 @@ def survey(spec: JobSpec, slots: int, need: Resources | None) -> JobSpec:
         raise UsageError(f"{spec.place} is not reached by the channel {channel!r}",
                          hint=f"It has: {', '.join(backend.traits.channels)}.")  # fmt: skip
     _check_life(spec, backend.traits.max_walltime)
+    threading.Thread(target=_load, daemon=True).start()
     shapes = backend.shapes(need or spec.resources, slots)
     if not shapes:
         raise UsageError(f"no machine of {spec.place} has what a task needs",
@@ -32,6 +34,13 @@ def survey(spec: JobSpec, slots: int, need: Resources | None) -> JobSpec:
     shapes = _narrowed(shapes, slots) if slots else shapes
     total = sum(shape.slots * (shape.most or 1) for shape in shapes)
     return replace(spec, machines=tuple(shapes), channel=channel, slots=total)
+
+
+def _load() -> None:
+    """What runs the job is imported while its machines are asked."""
+    from elsewhere.controller import dialled, drive, live
+
+    del dialled, drive, live
 
 
 def _narrowed(shapes: Sequence[Shape], slots: int) -> list[Shape]:

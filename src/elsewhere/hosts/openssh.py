@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import selectors
 import shlex
 import shutil
 import subprocess
@@ -60,11 +61,37 @@ class OpenSsh:
                 process.kill()
                 raise
             err.seek(0)
-            said = err.read()
+            return self._answer(argv, process.returncode, mark, out, err.read())
+
+    def begin(self, argv: Sequence[str], word: str, timeout: timedelta) -> subprocess.Popen[bytes] | Ran:
+        """Run a command there that becomes a stream: its process, once it has said this word, on a line of its own; or
+        what it ran to, if it ended without. From then on all that it says is the stream's, and whoever has it ends it.
+
+        Errors and repetition as of `run`.
+        """
+        mark = os.urandom(8).hex().encode()
+        process, err = self._start(_told(argv, {}, mark), subprocess.PIPE)
+        with err:
+            try:
+                out = _up_to(process, mark + b"\n" + word.encode() + b"\n", timeout.total_seconds())
+                if out.endswith(b"\n" + word.encode() + b"\n"):
+                    return process
+                rest, _ = process.communicate(timeout=LAST)
+            except (TimeoutError, subprocess.TimeoutExpired):
+                _drop(process)
+                limit = timeout.total_seconds()
+                raise Unreachable(f"{argv[0]} on {self.name} did not begin within {limit:g} s; it may go on there") from None
+            except BaseException:
+                _drop(process)
+                raise
+            err.seek(0)
+            return self._answer(argv, process.returncode, mark, out + rest, err.read())
+
+    def _answer(self, argv: Sequence[str], status: int, mark: bytes, out: bytes, err: bytes) -> Ran:
         noise, begun, answer = out.partition(mark + b"\n")
         if not begun:
-            raise self._failure(process.returncode, said, noise)
-        return self._ran(argv, process.returncode, answer, said.partition(mark + b"\n")[2])
+            raise self._failure(status, err, noise)
+        return self._ran(argv, status, answer, err.partition(mark + b"\n")[2])
 
     def _end(self, process: subprocess.Popen[bytes], mark: bytes) -> bool:
         """End the command of this mark with all of its process group; sshd, told that nobody listens, leaves it be."""
@@ -264,6 +291,31 @@ umask 077; case $1 in */*) mkdir -p -- "${1%/*}" || exit;; esac
 part=$1.$$; cat >"$part" && [ "$(wc -c <"$part")" -eq "$3" ] && chmod "$2" "$part" \
 && { sync "$part" 2>/dev/null || :; } && mv -f -- "$part" "$1" && exit 0
 rm -f -- "$part"; exit 1"""
+
+
+def _up_to(process: subprocess.Popen[bytes], last: bytes, seconds: float) -> bytes:
+    """What a command says until it has said this, or ended; not a byte of what comes behind. TimeoutError."""
+    if process.stdout is None:
+        raise TypeError("a command has no streams")
+    fd, said, end = process.stdout.fileno(), b"", time.monotonic() + seconds
+    with selectors.DefaultSelector() as selector:
+        selector.register(fd, selectors.EVENT_READ)
+        while not said.endswith(last):
+            if not selector.select(max(0.0, end - time.monotonic())):
+                raise TimeoutError
+            data = os.read(fd, 1)
+            if not data:
+                break
+            said += data
+    return said
+
+
+def _drop(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            stream.close()
 
 
 def _told(argv: Sequence[str], env: Mapping[str, str], mark: bytes) -> str:

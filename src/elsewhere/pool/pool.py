@@ -179,6 +179,10 @@ class Pool:
         """Their agents reported something just now."""
         self._tell(Heard(tuple(natives)))
 
+    def begins(self) -> None:
+        """The first look of a job that has just been made: nothing of it can be at its place, so that is not asked."""
+        self._tell(Listed(self.now(), ()))
+
     def look(self, unheard: bool = False) -> None:
         """Ask the place what there is of ours, decide, write down, act. Waits for the place's answers.
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import elsewhere
 from elsewhere.config.home import home
 from elsewhere.errors import UsageError
 from elsewhere.hosts import private_directory
@@ -26,6 +27,7 @@ COARSE, FINE = 2.5, 0.1
 _NEVER = frozenset({"venv", "node_modules", "__pycache__"})
 """Folders that are no code, whatever is in them; hidden ones are none either."""
 _IGNORE = ".elsewhereignore"
+_OURSELVES = Path(elsewhere.__file__).parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,10 @@ def given(path: Path) -> Bundle:
 
     What has not changed, by size and times, is not read again.
     """
-    files = tree(path, f"{path.name}/") if path.is_dir() else {path.name: path}
+    return _as_it_is("given", tree(path, f"{path.name}/") if path.is_dir() else {path.name: path})
+
+
+def _as_it_is(sort: str, files: Mapping[str, Path]) -> Bundle:
     about = {name: file.stat() for name, file in files.items()}
     facts = [
         f"{n} {s.st_size} {s.st_mode} {s.st_mtime_ns} {s.st_ctime_ns} {s.st_ino}" for n, s in sorted(about.items())
@@ -74,7 +79,7 @@ def given(path: Path) -> Bundle:
     coarse = newest % 1_000_000_000 == 0
     if time.time_ns() - newest < (COARSE if coarse else FINE) * 1e9:
         return pack(files)  # it may be written once more with the same times
-    return kept("given", hashlib.sha256("\n".join(facts).encode("utf-8", "surrogateescape")).hexdigest(),
+    return kept(sort, hashlib.sha256("\n".join(facts).encode("utf-8", "surrogateescape")).hexdigest(),
                 lambda: pack(files))  # fmt: skip
 
 
@@ -96,7 +101,8 @@ def kept(sort: str, mark: str, make: Callable[[], Bundle]) -> Bundle:
 def code(roots: Mapping[str, Path], also: Mapping[str, Path] = {}) -> Bundle:
     """What is the project's own below these directories: what git tracks or would, less `.elsewhereignore`; and `also`.
 
-    Each lies in the archive under its name. UsageError: more than MOST, with the largest named.
+    Each lies in the archive under its name. What has not changed is not read again. UsageError: more than MOST, with
+    the largest named.
     """
     found = {f"{name}/{path.relative_to(root)}": path for name, root in roots.items() for path in project_files(root)}
     found.update(also)
@@ -107,17 +113,18 @@ def code(roots: Mapping[str, Path], also: Mapping[str, Path] = {}) -> Bundle:
             f"the code here is {sum(sizes.values()) >> 20} MiB, of which {large} alone is {sizes[large] >> 20}",
             hint=f"name what shall stay here in {_IGNORE}, as in .gitignore; data belongs into inputs",
         )
-    return pack(found)
+    return _as_it_is("code", found)
 
 
 def project_files(root: Path) -> Iterator[Path]:
     """The files of a project, in a fixed order. In a git checkout: git's notion; elsewhere all but what is hidden.
 
-    Never those of a virtual or conda environment, under whatever name, nor of our own state directory.
+    Never those of a virtual or conda environment, under whatever name, nor of our own state directory, nor of this
+    package itself, which every agent has.
     """
     listed = _by_git(root)
     files = _by_walk(root) if listed is None else listed
-    strange = {folder for folder in (home(), *map(_environment, files)) if folder and root in folder.parents}
+    strange = {folder for folder in (home(), _OURSELVES, *map(_environment, files)) if folder and root in folder.parents}
     files = [path for path in files if strange.isdisjoint(path.parents)]
     left_out = _ignored(root, files) if (root / _IGNORE).is_file() else frozenset()
     for path in sorted(files):
@@ -200,10 +207,21 @@ def _digest(path: Path) -> str:
 
 def tree(folder: Path, under: str = "", skip: Iterable[str] = ()) -> dict[str, Path]:
     """All files of a directory, as `pack` wants them; without compiled ones and those whose path begins with `skip`."""
-    without = tuple(skip)
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        name = str(path.relative_to(folder))
-        if path.is_file() and "__pycache__" not in path.parts and not (without and name.startswith(without)):
-            found[f"{under}{name}"] = path
-    return found
+    return {f"{under}{name}": Path(entry.path) for name, entry in sorted(_entries(str(folder), "", tuple(skip)))}
+
+
+def stamps(folder: Path, skip: Iterable[str] = ()) -> list[str]:
+    """Name, size and time of each of these, which is much quicker than to read them."""
+    found = sorted((name, entry.stat()) for name, entry in _entries(str(folder), "", tuple(skip)))
+    return [f"{name} {about.st_size} {about.st_mtime_ns}" for name, about in found]
+
+
+def _entries(folder: str, under: str, skip: tuple[str, ...]) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = under + entry.name
+            if entry.is_dir(follow_symlinks=False):
+                if entry.name != "__pycache__" and not (skip and f"{name}/".startswith(skip)):
+                    yield from _entries(entry.path, f"{name}/", skip)
+            elif entry.is_file() and not (skip and name.startswith(skip)):
+                yield name, entry

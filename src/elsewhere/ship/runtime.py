@@ -9,6 +9,7 @@ from __future__ import annotations
 import marshal
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from pathlib import Path
 import elsewhere
 from elsewhere.errors import ConfigError, MissingExtra
 from elsewhere.ship import indexes
-from elsewhere.ship.bundle import Bundle, kept, pack, tree
+from elsewhere.ship.bundle import Bundle, kept, pack, stamps, tree
 
 AGENT = ("cffi", "cloudpickle", "cryptography", "msgspec", "platformdirs", "psutil")
 """What an agent imports, whatever its channel."""
@@ -211,9 +212,17 @@ def _wanted(name: str) -> bool:
 
 def _mark(target: Target, names: Sequence[str], without: Sequence[str] = _LEFT_OUT) -> str:
     """Of all that decides what is in the archive."""
-    base = Path(elsewhere.__file__).parent
-    facts = ["compiled", target.python, target.architecture, *(f"{name}=={version(name)}" for name in names)]
-    for name, path in tree(base, skip=without).items():
-        stat = path.stat()
-        facts.append(f"{name} {stat.st_size} {stat.st_mtime_ns}")
+    facts = ["compiled", target.python, target.architecture, *(f"{name}=={_version(name)}" for name in names)]
+    facts += stamps(Path(elsewhere.__file__).parent, without)
     return sha256("\n".join(facts).encode()).hexdigest()
+
+
+def _version(name: str) -> str:
+    """As its directory tells it, where it has one of the usual name: metadata are slow to read."""
+    head = re.sub(r"[-_.]+", "_", name).lower() + "-"
+    for folder in dict.fromkeys(sys.path):
+        with suppress(OSError):
+            for one in os.listdir(folder):  # noqa: PTH208
+                if one.endswith(".dist-info") and one.lower().replace(".", "_").startswith(head):
+                    return one[len(head) : -len(".dist-info")]
+    return version(name)

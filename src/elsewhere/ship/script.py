@@ -159,9 +159,11 @@ def fetching(fetch: str, archives: Sequence[Archive], python: str, uv: Archive |
 
 
 def _agent(text: BootText, python: str) -> str:
+    """On a bare machine it has all of its packages with it, and does not look at those that are installed there."""
     if text.builds:
         return f'{python} -m elsewhere.agent.furnish "$HERE"\nstatus=$?\n'
-    return f"{python} -m elsewhere.agent {shlex.quote(text.address)} {_options(text)}\nstatus=$?\n"
+    alone = "" if text.bare is None else " -S"
+    return f"{python}{alone} -m elsewhere.agent {shlex.quote(text.address)} {_options(text)}\nstatus=$?\n"
 
 
 def _words(text: BootText) -> dict[str, str]:
@@ -198,8 +200,8 @@ def _kept_log(text: BootText) -> str:
     """One line. What copies outlives what ends the others, or their last words would end them."""
     if text.bare is None:
         return ""
-    copy = f"(trap '' TERM INT HUP; exec tee -a {LOG} <said) & exec >said 2>&1; rm -f said"
-    return f"send() {{ :; }}; rm -f said; mkfifo -m 600 said && {{ {copy}; }}\n"
+    copy = f"(trap '' TERM INT HUP; exec <said; rm -f said; exec tee -a {LOG}) & exec >said 2>&1"
+    return f"send() {{ :; }}; [ ! -e said ] || rm -f said; mkfifo -m 600 said && {{ {copy}; }}\n"
 
 
 def _hold(text: BootText) -> str:
@@ -231,13 +233,13 @@ def _here(text: BootText) -> str:
 _TAKE = """\
 take() {
   [ -e "$3/.whole" ] && return 0
-  mkdir -p "$(dirname "$3")"
+  mkdir -p "$3" || return 1
   for try in 1 2 3 4 5; do
     fetch "$1" "$3.tar.gz" && [ "$(sha256sum <"$3.tar.gz")" = "$2  -" ] && break
     [ $try -lt 5 ] || { echo "elsewhere: $1 could not be fetched" >&2; return 1; }
     sleep $try
   done
-  mkdir -p "$3" && tar -xzf "$3.tar.gz" -C "$3" && rm -f "$3.tar.gz" && : >"$3/.whole" && echo "elsewhere: $3 is here"
+  tar -xzf "$3.tar.gz" -C "$3" && rm -f "$3.tar.gz" && : >"$3/.whole" && echo "elsewhere: $3 is here"
 }"""
 
 
@@ -264,7 +266,7 @@ def _brought(directory: str, bare: Bare, archives: Sequence[Archive], stop: str)
     asks = f"import sys; sys.exit(sys.version_info[:2] != ({int(major)}, {int(minor)}))"
     find = (
         f'for python in python{bare.python} python3 python ""; do [ -n "$python" ] || break; '
-        f'"$python" -c {shlex.quote(asks)} 2>/dev/null && break; done'
+        f'"$python" -ISc {shlex.quote(asks)} 2>/dev/null && break; done'
     )
     lines = [*takes, find]
     if bare.uv is not None:

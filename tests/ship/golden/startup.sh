@@ -4,7 +4,7 @@ HERE="${HOME:-/root}"/.elsewhere/job-1; (trap '' TERM INT HUP; left=1200 last=; 
 trap : TERM INT HUP
 umask 077
 mkdir -p "$HERE" && cd "$HERE" || exit 73
-send() { :; }; rm -f said; mkfifo -m 600 said && { (trap '' TERM INT HUP; exec tee -a boot.log <said) & exec >said 2>&1; rm -f said; }
+send() { :; }; [ ! -e said ] || rm -f said; mkfifo -m 600 said && { (trap '' TERM INT HUP; exec <said; rm -f said; exec tee -a boot.log) & exec >said 2>&1; }
 imds() {
   printf 'header = "X-aws-ec2-metadata-token: %s"' "$token" |
     curl -sf -m 5 --retry 4 --retry-connrefused -K - "$metadata/latest/$1"
@@ -27,13 +27,13 @@ fetch() { signed "$1" -o "$2"; }
 send() { signed "$2" -T "$1"; }
 take() {
   [ -e "$3/.whole" ] && return 0
-  mkdir -p "$(dirname "$3")"
+  mkdir -p "$3" || return 1
   for try in 1 2 3 4 5; do
     fetch "$1" "$3.tar.gz" && [ "$(sha256sum <"$3.tar.gz")" = "$2  -" ] && break
     [ $try -lt 5 ] || { echo "elsewhere: $1 could not be fetched" >&2; return 1; }
     sleep $try
   done
-  mkdir -p "$3" && tar -xzf "$3.tar.gz" -C "$3" && rm -f "$3.tar.gz" && : >"$3/.whole" && echo "elsewhere: $3 is here"
+  tar -xzf "$3.tar.gz" -C "$3" && rm -f "$3.tar.gz" && : >"$3/.whole" && echo "elsewhere: $3 is here"
 }
 take jobs/job-1/startup.tar.gz bb startup || { [ "${status:-74}" = 0 ] || { echo 'elsewhere: it ends'; for try in 1 2 3; do grep -qs '^elsewhere: it ends' boot.log && break; sleep 1; done; send boot.log ''"$ELSEWHERE_MACHINE"; }; shutdown -h now; kill -KILL $switch; exit 74; }
 export HOME="${HOME:-/root}"
@@ -54,7 +54,7 @@ while [ $status = 0 ] && [ ! -s worker ] && [ $tries -lt 10 ]; do tries=$((tries
 if [ ! -e switch ]; then
   echo "elsewhere: the startup script ended with status $status and started no worker" >&2
   (take bundles/aa.tar.gz aa runtime || exit 74
-  for python in python3.12 python3 python ""; do [ -n "$python" ] || break; "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null && break; done
+  for python in python3.12 python3 python ""; do [ -n "$python" ] || break; "$python" -ISc 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null && break; done
   [ -n "$python" ] || { echo 'elsewhere: there is no Python 3.12 here' >&2; false; } || exit 74
   echo "elsewhere: the agent begins, with $python"
   export PYTHONPATH="$HERE"/runtime

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -43,27 +44,35 @@ _NATIVE = re.compile(r"[A-Za-z0-9_=-][A-Za-z0-9._=-]*")
 T = TypeVar("T")
 
 # The first words of every text: where everything of ours is on that host. `$1` is never a user's word.
-_BASE = 'umask 077; base=${HOME:-/root}/$1; shift; mkdir -p "$base/machines" "$base/cache" || exit 73\n'
+# Each command that is spared in these is one less to wait for: a first call waits for all of them.
+_BASE = (
+    "umask 077; base=${HOME:-/root}/$1; shift; "
+    '[ -d "$base/machines" ] && [ -d "$base/cache" ] || mkdir -p "$base/machines" "$base/cache" || exit 73\n'
+)
 # As in local.py: the name `pid` decides who starts it, whoever stops it first leaves word. If something lacks that it
-# fetches nothing is started; that is told.
+# fetches nothing is started; that is told. `$5`: the job whose agent is dialled by the same command, or empty.
 _START = """\
-here=$base/machines/$1 labels=$2 lacks=
-export ELSEWHERE_MACHINE=$1 ELSEWHERE_AHEAD=$(($(date +%s) - $3)); shift 3
+here=$base/machines/$1 labels=$2 boot=$4 job=$5 lacks= now=$(date +%s)
+export ELSEWHERE_MACHINE=$1 ELSEWHERE_AHEAD=$((now - $3)) now; shift 5
 for key do [ -e "$base/cache/$key" ] || lacks="$lacks $key"; done
 [ -z "$lacks" ] || { echo "$base"; printf '%s\n' $lacks; exit 66; }
 mkdir -p "$here" && cd "$here" || exit 73
-[ -e pid ] || [ -e cancelled ] && exit 0
-cat >boot.$$ && mv -f boot.$$ boot && printf %s "$labels" >labels.$$ && mv -f labels.$$ labels || exit 73
+if [ ! -e pid ] && [ ! -e cancelled ]; then
+printf %s "$boot" >boot.$$ && mv -f boot.$$ boot && printf %s "$labels" >labels.$$ && mv -f labels.$$ labels || exit 73
 set=; command -v setsid >/dev/null 2>&1 && set=setsid
 $set sh -c '
-  echo $$ >pid.$$; ln pid.$$ pid 2>/dev/null; first=$?; rm -f pid.$$; [ $first -eq 0 ] || exit 0
-  cat /proc/sys/kernel/random/boot_id >life 2>/dev/null; date +%s >started
+  set -C; echo $$ 2>/dev/null >pid || exit 0
+  set +C; read -r life 2>/dev/null </proc/sys/kernel/random/boot_id && echo "$life" >life; echo "$now" >started; unset now
   trap : TERM INT HUP
-  sh -c "[ -e cancelled ] && exit 143; exec sh ./boot" </dev/null >>log 2>&1; echo $? >ended; date +%s >stopped
+  ( [ -e cancelled ] && exit 143; exec sh ./boot ) </dev/null >>log 2>&1; echo $? >ended; date +%s >stopped
 ' </dev/null >/dev/null 2>&1 &
-exit 0"""
+fi
+[ -n "$job" ] || exit 0
+set -- "$job"; cd "$base" && echo begun
+"""
 _LIST = """\
-date +%s; cd "$base/machines" && life=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
+boot_id=/proc/sys/kernel/random/boot_id
+date +%s; cd "$base/machines" && life= && [ ! -r $boot_id ] || read -r life <$boot_id
 for name in *; do
   [ -e "$name/labels" ] || continue
   state=pending status=- started=- stopped=-
@@ -72,10 +81,11 @@ for name in *; do
   if [ -s "$name/ended" ]; then state=ended; read -r status <"$name/ended"
   elif [ -s "$name/pid" ]; then
     read -r pid <"$name/pid"; state=running
-    [ ! -s "$name/life" ] || [ "$life" = "$(cat "$name/life")" ] || state=lost
+    [ ! -s "$name/life" ] || ! read -r its <"$name/life" || [ "$life" = "$its" ] || state=lost
     [ $state = lost ] || kill -0 "$pid" 2>/dev/null || kill -s 0 -- "-$pid" 2>/dev/null || state=lost
   elif [ -e "$name/cancelled" ]; then state=ended; fi
-  printf '%s %s %s %s %s %s\n' "$name" $state $status $started $stopped "$(cat "$name/labels")"
+  read -r labels <"$name/labels" || [ -n "$labels" ] || continue
+  printf '%s %s %s %s %s %s\n' "$name" $state $status $started $stopped "$labels"
 done"""
 _STOP = """\
 for name do
@@ -96,11 +106,15 @@ _FORGET = """\
 for name do [ -s "$base/machines/$name/ended" ] && rm -rf -- "$base/machines/$name"; done
 for job in "$base"/jobs/*; do
   [ -d "$job" ] && ! grep -qsF "\\"${job##*/}\\"" "$base"/machines/*/labels && rm -rf -- "$job"; done; exit 0"""
-_FACTS = """\
+# What a task may need of a host. As few commands as can be: a first call waits for them.
+_HAS_FOR_TASKS = """\
 echo "system $(uname -sm)"
 echo "cpus $(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)"
-[ -r /proc/meminfo ] && sed -n 's/^MemTotal: *\\([0-9]*\\) kB/memory \\1/p' /proc/meminfo
+[ -r /proc/meminfo ] && while read -r name size unit; do
+  [ "$name" = MemTotal: ] && echo "memory $size" && break; done </proc/meminfo
 command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi --query-gpu=name --format=csv,noheader | sed 's/^/gpu /'
+"""
+_FACTS = _HAS_FOR_TASKS + """\
 echo "room $(df -Pk "$base" | sed -n '2s/^[^ ]* *[0-9]* *[0-9]* *\\([0-9]*\\).*/\\1/p')"
 printf '#!/bin/sh\\nexit 0\\n' >"$base/try.$$" && chmod 700 "$base/try.$$" && "$base/try.$$" && echo "runs yes"
 rm -f "$base/try.$$"
@@ -139,13 +153,15 @@ class Ssh:
         self.settings = given
         self.hosts = {mark(name): OpenSsh(name, given.config) for name in names}
         self._known: dict[str, dict[NativeId, Sighting]] = {}
+        self._open: dict[NativeId, Connection] = {}
+        """To machines that were dialled as they were started, until they are asked for."""
 
     def offers(self, need: Resources) -> Sequence[Offer]:
         """Each host that has what a task needs is an offer. PlaceError: not one can be used, as the first says."""
         return [shape.offer for shape in self.shapes(need)]
 
     def shapes(self, need: Resources, slots: int = 0) -> Sequence[Shape]:
-        told = self._each(lambda host: facts(self._run(host, _FACTS)))
+        told = self._each(lambda host: facts(self._run(host, _HAS_FOR_TASKS + "exit 0")))
         good = {key: found for key, found in told.items() if not isinstance(found, PlaceError)}
         if not good:
             raise self._none(told)
@@ -167,15 +183,30 @@ class Ssh:
             raise Refused(f"{launch.id!r} cannot be the id of a launch")
         labels = {"launch": launch.id, **launch.labels}
         for native in natives:
-            words = (native, json.dumps(labels), str(int(time.time())), *launch.freight)
-            given = launch.script.encode()
-            if (asked := self._run(host, _START, *words, given=given)).status == 66:
+            words = (native, json.dumps(labels), str(int(time.time())), launch.script,
+                     launch.labels.get("job", "") if launch.dialled else "", *launch.freight)  # fmt: skip
+            if isinstance(asked := self._begun(host, native, words), Ran) and asked.status == 66:
                 self._bring(host, launch.freight, asked)
-                asked = self._run(host, _START, *words, given=given)
-            _checked(host, asked)
+                asked = self._begun(host, native, words)
+            if isinstance(asked, Ran):
+                _checked(host, asked)
         fresh = {native: Sighting(native, Condition.PENDING, labels) for native in natives}
         self._remember(key, {**self._recalled(key), **fresh})
         return natives
+
+    def _begun(self, host: OpenSsh, native: NativeId, words: Sequence[str]) -> Ran | None:
+        """Start a machine; None: it is being dialled, too, and whoever dials it finds that."""
+        if not words[4]:
+            return self._run(host, _START, *words)
+        told = ["sh", "-c", _BASE + _START + _DIAL, "sh", self.settings.directory, *words]
+        asked = host.begin(told, "begun", LIMIT)
+        if isinstance(asked, Ran):
+            return asked
+        if (before := self._open.pop(native, None)) is not None:
+            before.process.kill()
+            before.process.wait()
+        self._open[native] = Connection(asked, b"")
+        return None
 
     def bring(self, host: str, freight: Mapping[str, Path]) -> None:
         """What that host has not, into the cache that all jobs there share."""
@@ -245,6 +276,8 @@ class Ssh:
 
     def dial(self, native: NativeId) -> Connection:
         host = self._host(native)
+        if (found := self._open.pop(native, None)) is not None:
+            return found
         words = ["sh", "-c", _BASE + _DIAL, "sh", self.settings.directory, self._job(native)]
         return Connection(*host.stream(words))
 
@@ -305,10 +338,10 @@ class Ssh:
                 return error
 
         wanted = [key for key in self.hosts if keys is None or key in keys]
-        if not wanted:
-            return {}
-        with ThreadPoolExecutor(min(16, len(wanted)), "ssh") as pool:
-            return dict(zip(wanted, pool.map(one, wanted), strict=True))
+        if len(wanted) > 1:
+            with suppress(RuntimeError), ThreadPoolExecutor(min(16, len(wanted)), "ssh") as pool:
+                return dict(zip(wanted, pool.map(one, wanted), strict=True))
+        return {key: one(key) for key in wanted}  # so also at a program's exit, when no thread can be begun any more
 
     def _answers(self, call: Callable[[OpenSsh], T], keys: Collection[str] | None = None) -> list[T]:
         """The same, where each of them must answer. PlaceError: the first that did not."""
