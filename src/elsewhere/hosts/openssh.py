@@ -155,6 +155,12 @@ class OpenSsh:
             raise Unreachable(f"the connection to {self.name} was lost; what was asked may go on there")
         return process.returncode
 
+    def forward(self, target: str) -> list[str]:
+        """The words of a command whose input and output are a connection from there to `target`, HOST:PORT.
+
+        It is the host's own sshd that connects; where that is not allowed, or nobody listens, it ends at once."""
+        return [*self._words(), "-W", target, "--", self.name]
+
     def may_ask(self, said: PlaceError) -> bool:
         """Would ssh, on a terminal, ask its user for what is missing here? Never where a host shows another key."""
         return isinstance(said, AccessDenied) and said.hint != _CHANGED

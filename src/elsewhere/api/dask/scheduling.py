@@ -103,9 +103,20 @@ class Scheduling:
     def alive(self) -> bool:
         return self._thread.is_alive()
 
+    over = ""
+    """Why it is not there any more, while the cluster is: never so."""
+
+    def handle(self, name: str, handler: Callable[..., Coroutine[Any, Any, Any]]) -> None:
+        """What is asked of it by this name, from now on; it answers on its own thread."""
+        self._scheduler.handlers[name] = handler
+
     def facts(self) -> Facts:
         """What is so just now; nothing, once it is closed."""
-        return self._asked(_look(self._scheduler)) or Facts()
+        return self._asked(self.look()) or Facts()
+
+    async def look(self) -> Facts:
+        """The same, for its own thread."""
+        return await _look(self._scheduler)
 
     def retire(self, names: Sequence[str]) -> None:
         """Workers of these names hand on what they keep, and leave. Does not wait."""
