@@ -141,7 +141,7 @@ def test_a_worker_of_another_version_spoils_its_tag_and_is_sent_home() -> None:
     hold: Any = SimpleNamespace(
         arrive=lambda name: one, spoil=lambda kind, why: calls.append(f"{kind}: {why}"), release=lambda *_: None
     )
-    scheduling: Any = SimpleNamespace(turn_away=calls.append)
+    scheduling: Any = SimpleNamespace(turn_away=calls.append, over="")
     keeping = Keeping(hold, scheduling, cast("Any", None))
     keeping._arrived("a/1", {"host": {"python": "3.9.1.final.0"}, "packages": {"distributed": "1"}})
     assert calls[0].startswith("a: the Python of a has Python 3.9")
@@ -160,7 +160,7 @@ class Waits:
             step=lambda *_: None, stir=lambda: None, members=[],
         )  # fmt: skip
         self.facts = {"model": waiting} if waiting else {}
-        scheduling: Any = SimpleNamespace(facts=lambda: Facts(waiting=self.facts, tasks=self.facts))
+        scheduling: Any = SimpleNamespace(facts=lambda: Facts(waiting=self.facts, tasks=self.facts), over="")
         self.keeping = Keeping(hold, scheduling, deque())
         self.keeping.containers["model"] = cast("Any", None)
 
@@ -214,6 +214,7 @@ def test_that_tasks_wait_is_said_once_after_a_while_and_again_when_they_wait_aga
         ({"walltime": "long"}, "walltime: 'long' is not a duration"),
         ({"silence_logs": "loud"}, "silence_logs must be a level"),
         ({"interface": "ib99"}, "the Dask scheduler cannot start: .*ib99"),
+        ({"scheduler": "jobs"}, "scheduler must be one of here, job, login, not 'jobs'"),
     ],
 )
 def test_a_cluster_that_cannot_be_is_refused_and_none_is_up(words: dict[str, str], said: str) -> None:
