@@ -1,4 +1,4 @@
-"""A cluster of ours with three workers, each of which has answered; then calls by its client. Says the seconds of each."""
+"""A cluster of ours with three workers, each of which has answered; then calls by its client. Says how long."""
 
 import os
 import sys

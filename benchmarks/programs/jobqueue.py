@@ -1,4 +1,4 @@
-"""The same by dask-jobqueue: three workers on Slurm, each of which has answered; then calls. Says the seconds of each."""
+"""The same by dask-jobqueue: three workers on Slurm, each of which has answered; then calls. Says how long."""
 
 import os
 import sys

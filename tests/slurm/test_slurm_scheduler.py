@@ -1,4 +1,4 @@
-"""Where the scheduler of a Dask cluster runs: a job of Slurm, or the login node of a cluster that is reached from afar."""
+"""Where the scheduler of a Dask cluster runs: a job of Slurm, or the login node of one that is reached from afar."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """PROVISION on a Dask cluster that is there: an agent is a long call on one of its workers.
 
-What is known of agents lies in a directory that its workers see (`launches/ID/N`); the scheduler is asked only which of them it
-still has. A worker's end is its agents' end, and so is that of its scheduler, which a worker does not outlive.
+What is known of agents lies in a directory that its workers see (`launches/ID/N`); the scheduler is asked only which of
+them it still has. A worker's end is its agents' end, and so is that of its scheduler, which a worker does not outlive.
 """
 
 from __future__ import annotations
@@ -37,12 +37,14 @@ _NATIVE = re.compile(r"([A-Za-z0-9_=-][A-Za-z0-9._=-]*)\.(\d+)")
 _WAITS = {"waiting": "", "queued": "no worker is free", "no-worker": "there is no worker"}
 _HAS = ("processing", *_WAITS)
 
-# Dask runs a call again elsewhere when its worker has died: `mkdir` lets only the first begin. The agent is in a group of its own, and
-# this shell beside it looks whether it is still wanted, and whether the worker above them still lives.
+# Dask runs a call again elsewhere when its worker has died: `mkdir` lets only the first begin. The agent is in a group of
+# its own, and this shell beside it looks whether it is still wanted, and whether the worker above them still lives.
 _RUN = """umask 077; cd "$1" && mkdir begun 2>/dev/null || exit 0
 [ -e cancelled ] && { echo 143 >ended; exit 0; }
 above=$PPID
-orphan() { while read -r key value; do [ "$key" = PPid: ] && { [ "$value" != "$above" ]; return; }; done </proc/$$/status; }
+orphan() {
+  while read -r key value; do [ "$key" = PPid: ] && { [ "$value" != "$above" ]; return; }; done </proc/$$/status
+}
 ELSEWHERE_MACHINE=$2 setsid sh ../boot </dev/null >>log 2>&1 &
 agent=$!; asked=0
 while kill -0 "$agent" 2>/dev/null; do
@@ -58,8 +60,8 @@ wait "$agent"; echo $? >ended"""
 
 @dataclass(frozen=True, slots=True)
 class DaskSettings:
-    """`address`: of the scheduler, HOST:PORT, with tls:// before it where that is spoken. `work_dir`: a directory that its workers
-    see; empty: one below our state directory. `tls_*`: files; empty: as Dask's own configuration has them."""
+    """`address`: of the scheduler, HOST:PORT, with tls:// before it where that is spoken. `work_dir`: a directory that its
+    workers see; empty: one below our state directory. `tls_*`: files; empty: as Dask's own configuration has them."""
 
     address: str = ""
     work_dir: str = ""
@@ -142,8 +144,8 @@ class Dask:
                      if not sees]  # fmt: skip
             if blind:
                 raise Refused(f"the worker {blind[0]} does not see {path}",
-                              hint="Its workers must see this machine's files; set `work-dir:` to a directory that they "
-                              "share with it.")  # fmt: skip
+                              hint="Its workers must see this machine's files; set `work-dir:` to a directory that "
+                              "they share with it.")  # fmt: skip
 
     # --- agents
 

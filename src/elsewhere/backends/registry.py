@@ -54,12 +54,12 @@ def load(name: str) -> type[Any]:
 
 
 def addressed(name: str) -> Place | None:
-    """The place that BACKEND://ADDRESS is, of a backend whose places are told by an address; None: it is no such name."""
+    """The place that BACKEND://ADDRESS is, of a backend whose places have an address; None: it is no such name."""
     backend, slashes, address = name.partition("://")
     if not slashes or backend not in _points():
         return None
     if "address" not in {field.name for field in fields(load(backend).Settings)}:
-        raise UsageError(f"a place of {backend} has no address", hint=f"Write --on {backend}, or name it in the settings.")
+        raise UsageError(f"a place of {backend} has no address", hint=f"Write --on {backend}.")
     return Place(name, backend, {"address": address.rstrip("/")})
 
 

@@ -1,8 +1,8 @@
 """A cluster that sits on a place's own host, and is asked from here through the user's own OpenSSH.
 
 There it is a cluster like any other, with all of us and the project beside it (controller/seat.py): containers,
-environments and paths are those of that host. Here is a record of it, and its certificates, by which clients of this machine are
-let in. It ends when we have not been heard for a while, unless it was put up to stay.
+environments and paths are those of that host. Here is a record of it, and its certificates, by which clients of this
+machine are let in. It ends when we have not been heard for a while, unless it was put up to stay.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A scheduler that is a launch of its own at the place, such as a job of Slurm; and the words by which we ask it.
 
-There it is the same scheduler as here (`python -m elsewhere.api.dask.apart`), with two more handlers: what it knows, and
-whom to send home. It leaves when its owner has not asked for a while, or at the end of its term; its workers then follow.
+There it is the same scheduler as here (`python -m elsewhere.api.dask.apart`), with more handlers: what it knows, whom to
+send home. It leaves when its owner has not asked for a while, or at the end of its term; its workers then follow.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from shlex import join, quote
 from typing import Any
+from urllib.parse import urlsplit
 
 from distributed.core import rpc
 
 from elsewhere.api.dask.records import Record
+from elsewhere.api.dask.relay import relay
 from elsewhere.api.dask.scheduling import Facts, Scheduling, security
 from elsewhere.errors import Refused
 from elsewhere.hosts import write_whole
@@ -108,7 +110,6 @@ class Apart:
         came: Callable[[str, Mapping[str, Any]], None], went: Callable[[], None],
     ) -> None:  # fmt: skip
         self.address, self._papers, self._hold, self._member = str(told["address"]), papers, hold, member
-        self.dashboard, self._shown = "", str(told["dashboard"])
         self._came, self._went = came, went
         self._known: Facts | None = None
         self._seen = 0
@@ -116,9 +117,16 @@ class Apart:
         self._thread = threading.Thread(target=self._loop.run_forever, name="elsewhere asks", daemon=True)
         self._thread.start()
         self._line = self._begun(self._connected()).result(_PATIENCE)
+        self.dashboard = self._begun(self._shown(told["dashboard"])).result(_PATIENCE) if told["dashboard"] else ""
 
     async def _connected(self) -> Any:
         return rpc(self.address, connection_args=security(self._papers).get_connection_args("client"))
+
+    async def _shown(self, door: tuple[str, int]) -> str:
+        """The dashboard there, as a link for a browser here."""
+        trust = security(self._papers).get_connection_args("client")["ssl_context"]
+        self._relay, port = await relay("127.0.0.1", (door[0], door[1]), connects=trust)
+        return f"http://127.0.0.1:{port}/status"
 
     @property
     def over(self) -> str:
@@ -178,6 +186,14 @@ class Office:
         self.scheduling.handle("elsewhere_look", self._look)
         self.scheduling.handle("elsewhere_turn_away", self._turn_away)
         self.scheduling.handle("elsewhere_close", self._close)
+        self.door = self.scheduling.run(self._opened(papers)) if self.scheduling.dashboard else None
+
+    async def _opened(self, papers: Papers) -> tuple[str, int]:
+        """Where the dashboard is passed on to whoever has the cluster's certificate."""
+        host = str(urlsplit(self.scheduling.address).hostname)
+        trust = security(papers).get_listen_args("scheduler")["ssl_context"]
+        self._relay, port = await relay(host, ("127.0.0.1", int(urlsplit(self.scheduling.dashboard).port or 0)), trust)
+        return host, port
 
     def _came(self, name: str, told: Mapping[str, Any]) -> None:
         self._arrivals.append((name, dict(told)))
@@ -199,7 +215,7 @@ def main(argv: list[str]) -> int:
     """Up until it is told to end, or nobody has asked for a while; then 0."""
     told = json.loads(argv[0])
     office, quiet = Office(told["network"], Papers(**told["papers"])), told["quiet"]
-    answer = {"address": office.scheduling.address, "dashboard": office.scheduling.dashboard}
+    answer = {"address": office.scheduling.address, "dashboard": office.door}
     write_whole(Path(told["file"]), json.dumps(answer).encode())
     while not office.over.wait(1.0) and office.scheduling.alive:
         if quiet and time.monotonic() - office.heard > quiet:

@@ -1,4 +1,4 @@
-"""A cluster of another process of the same user, here or on another host: looked at, scaled, used and ended from here."""
+"""A cluster of another process of the same user, here or on another host: looked at, scaled, used and ended."""
 
 from __future__ import annotations
 

@@ -181,8 +181,8 @@ class Own:
     def usable(self, tag: str) -> str:
         known = self._known(tag)
         if trouble := self._hold.trouble(known):
-            raise UsageError(f"no worker of {known} can be used: {trouble}",
-                             hint=f"`elsewhere logs {self.record.name}/{known}/N` shows what the n-th has said.")  # fmt: skip
+            hint = f"`elsewhere logs {self.record.name}/{known}/N` shows what the n-th has said."
+            raise UsageError(f"no worker of {known} can be used: {trouble}", hint=hint)
         return known
 
     def status(self) -> dict[str, Any]:

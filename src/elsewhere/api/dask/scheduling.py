@@ -110,6 +110,10 @@ class Scheduling:
         """What is asked of it by this name, from now on; it answers on its own thread."""
         self._scheduler.handlers[name] = handler
 
+    def run(self, what: Coroutine[Any, Any, Any]) -> Any:
+        """What comes of it on its own thread."""
+        return self._begun(what).result(_PATIENCE)
+
     def facts(self) -> Facts:
         """What is so just now; nothing, once it is closed."""
         return self._asked(self.look()) or Facts()

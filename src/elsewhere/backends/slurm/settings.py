@@ -37,8 +37,8 @@ SCHEDULERS = ("", "job", "login", "here")
 @dataclass(frozen=True, slots=True)
 class SlurmSettings:
     """`login`: the host where Slurm's commands are, as you would type it behind ssh; empty: here. `config`: a file to
-    use in place of ~/.ssh/config. `work_dir`: a directory that all nodes see. `slurm`: further options of sbatch. `scheduler`: where
-    that of a Dask cluster runs: job, login or here."""
+    use in place of ~/.ssh/config. `work_dir`: a directory that all nodes see. `slurm`: further options of sbatch.
+    `scheduler`: where that of a Dask cluster runs: job, login or here."""
 
     login: str = ""
     config: str = ""
