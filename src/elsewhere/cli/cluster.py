@@ -157,6 +157,12 @@ def _down(asked: SimpleNamespace) -> None:
     from elsewhere.api.dask.attached import Attached
 
     record = records.find(asked.what[0] if asked.what else "@last")
+    if record.seat:
+        from elsewhere.api.dask import afar
+
+        afar.down(record)
+        say(f"The cluster {record.name} has ended.")
+        return
     if record.alive:
         Attached(record.id).down()
         say(f"The cluster {record.name} has ended.")

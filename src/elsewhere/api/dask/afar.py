@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -46,24 +47,22 @@ def is_for(backend: Backend) -> bool:
     return not backend.traits.shared_files and isinstance(backend, Lodges) and isinstance(backend, Seats)
 
 
-@dataclass(frozen=True, slots=True)
 class Seated:
     """How it is asked."""
 
-    away: Away
-
-    def host(self) -> OpenSsh:
+    def __init__(self, away: Away) -> None:
         from elsewhere.backends import registry
 
-        backend = registry.build(Place(self.away.place, self.away.backend, self.away.settings))
-        return cast("OpenSsh", cast("Seats", backend).seat(self.away.host).host)
+        self.away = away
+        backend = cast("Seats", registry.build(Place(away.place, away.backend, away.settings)))
+        self.host = cast("OpenSsh", backend.seat(away.host).host)
 
     def ask(self, do: str, **words: Any) -> Any:
         """Its answer. Errors as they were raised there; Unreachable: it may have been done."""
         from elsewhere.ship import seat
 
         request = json.dumps({"do": do, "work": self.away.work, **words}).encode() + b"\n"
-        done = self.host().run(seat.asking(self.away.directory, self.away.we, MODULE), request, LIMIT)
+        done = self.host.run(seat.asking(self.away.directory, self.away.we, MODULE), request, LIMIT)
         try:
             answer = json.loads(done.out.splitlines()[-1])
         except (ValueError, IndexError):
@@ -73,6 +72,11 @@ class Seated:
             kind = getattr(errors, answer["error"], StateError)
             raise kind(answer["message"], hint=answer["hint"])
         return answer["told"]
+
+    def tunnel(self, address: str) -> Tunnel:
+        """From a port here to this address there."""
+        target = address.rpartition("//")[2].partition("/")[0]
+        return Tunnel(lambda: self.host.forward(target))
 
 
 def begin(
@@ -138,9 +142,15 @@ class Afar(Attached):
         self._beat.start()
 
     def _beats(self) -> None:
+        told: set[str] = set()
+        waited: set[str] = set()
         while not self._over.wait(BEAT):
             with contextlib.suppress(PlaceError, StateError):
-                self._ask({"do": "status"})
+                state = self._ask({"do": "status"})
+                waits = {*state["waiting"], *(found["waiting"] for found in state["tags"].values())} - {""}
+                for line in sorted(waits & waited - told):
+                    sys.stderr.write(f"elsewhere: {line}\n")
+                told, waited = (told | (waits & waited)) & waits, waits
 
     def close(self, before: Callable[[], None] = lambda: None) -> None:
         if self.record.ended:
@@ -158,26 +168,20 @@ class Afar(Attached):
 
 def down(record: records.Record) -> int:
     """End it, or what it has left; how many were left. Twice: harmless."""
-    left: int = Seated(of(record)).ask("sweep", cluster=record.id)
+    left: int = seated(record).ask("sweep", cluster=record.id)
     replace(record, ended=time.time()).write()
     return left
 
 
-def of(record: records.Record) -> Away:
+def seated(record: records.Record) -> Seated:
     from elsewhere.controller.away import Away
 
-    return Away(**record.seat)
-
-
-def tunnel(record: records.Record, address: str) -> Tunnel:
-    """From a port here to this address there."""
-    host, target = Seated(of(record)).host(), address.rpartition("//")[2].partition("/")[0]
-    return Tunnel(lambda: host.forward(target))
+    return Seated(Away(**record.seat))
 
 
 def log(record: records.Record, tag: str, number: str) -> tuple[bytes, list[str]]:
     """What a worker has said, and of which workers there is something. UsageError: there is nothing of that one."""
-    told: Mapping[str, Any] = Seated(of(record)).ask("log", cluster=record.id, tag=tag, number=number)
+    told: Mapping[str, Any] = seated(record).ask("log", cluster=record.id, tag=tag, number=number)
     if told["text"] is None:
         known = ", ".join(told["known"])
         raise UsageError(f"the cluster {record.name} has no output of a worker {tag}/{number}",

@@ -6,7 +6,9 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from elsewhere.api.dask import records
@@ -16,6 +18,7 @@ from elsewhere.errors import StateError, UsageError
 from elsewhere.ship import certificates
 
 if TYPE_CHECKING:
+    from elsewhere.api.dask.afar import Seated
     from elsewhere.api.dask.clients import TaggedClient
     from elsewhere.hosts.tunnel import Tunnel
 
@@ -51,11 +54,9 @@ class Attached:
         return self.dashboard
 
     def _port(self, address: str) -> int:
-        from elsewhere.api.dask import afar
-
         with self._opening:
             if address not in self._tunnels:
-                self._tunnels[address] = afar.tunnel(self.record, address)
+                self._tunnels[address] = self._seated.tunnel(address)
             return self._tunnels[address].port
 
     @property
@@ -147,12 +148,20 @@ class Attached:
             raise StateError(f"the cluster {self.record.name} has ended", hint="`elsewhere cluster list` shows others.")
         return answer
 
+    @cached_property
+    def _seated(self) -> Seated:
+        from elsewhere.api.dask import afar
+
+        return afar.seated(self.record)
+
     def _answer(self, words: dict[str, Any]) -> dict[str, Any] | None:
         if self.record.seat:
-            from elsewhere.api.dask import afar
-
-            told: dict[str, Any] | None = afar.Seated(afar.of(self.record)).ask(
-                "ask", cluster=self.record.id, words=words)  # fmt: skip
-            return told if not self.record.ended else None
+            told: dict[str, Any] | None = None
+            if not self.record.ended:
+                told = self._seated.ask("ask", cluster=self.record.id, words=words)
+            if told is None and not self.record.ended:
+                self.record = replace(self.record, ended=time.time())
+                self.record.write()
+            return told
         self.record.require_here()
         return control.ask(self.record.control, words) if self.record.alive else None
