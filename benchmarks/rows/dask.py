@@ -26,7 +26,8 @@ def rows(ground: Ground, full: bool, beside: bool = False) -> list[Row]:
     return [
         Row("slurm-dask", "From the start of a program to three usable Dask workers on Slurm", up,
             [Target(ours, "seconds", most=1.2, against=theirs)] if beside else [], repeat=3, compare=("seconds",)),
-        Row("slurm-calls", f"{CALLS:,} short calls on Slurm; f.map and dask-jobqueue with their start", calls, [Target(mapped, "rate", least=3, against=queued)] if beside else [],
+        Row("slurm-calls", f"{CALLS:,} short calls on Slurm; f.map and dask-jobqueue with their start", calls,
+            [Target(mapped, "rate", least=3, against=queued)] if beside else [],
             repeat=3, compare=("rate",)),
     ]  # fmt: skip
 

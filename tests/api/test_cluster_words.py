@@ -9,9 +9,10 @@ from typing import Any, cast
 
 import pytest
 
-from elsewhere.api.cluster import Cluster, unknown
+from elsewhere.api.cluster import Cluster
 from elsewhere.api.dask import containers, files, records, versions
 from elsewhere.api.dask.containers import Asked, Site
+from elsewhere.api.dask.engine import unknown
 from elsewhere.api.dask.keeping import Following, leaving
 from elsewhere.api.dask.versions import Versions, differ
 from elsewhere.backends.local import Local

@@ -74,8 +74,10 @@ def test_a_scheduler_that_is_not_there_and_another_python_are_refused(
     dask: Dask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = Dask(DaskSettings("127.0.0.1:1", str(tmp_path)))
+    monkeypatch.setattr("elsewhere.backends.dask.LIMIT", 1.0)
     with pytest.raises(Unreachable, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"):
         gone.shapes(Resources())
+    monkeypatch.undo()
     ask = Dask._ask
 
     def older(self: Dask, op: str, **words: Any) -> Any:

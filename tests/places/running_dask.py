@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -56,19 +55,12 @@ class Running:
         with Client(f"tcp://{self.address}", timeout=BOUND, set_as_default=False) as client:
             client.wait_for_workers(self.count, timeout=BOUND)
 
-    def kill_scheduler(self) -> None:
-        """And its workers leave by themselves; waits until they have."""
-        assert self.scheduler is not None
-        self.scheduler.send_signal(signal.SIGKILL)
-        self.scheduler.wait()
-        for worker in self.workers:
-            worker.wait(BOUND)
-        self.workers.clear()
-
-    def close(self) -> None:
-        for process in [*self.workers, *([self.scheduler] if self.scheduler else [])]:
+    def kill(self) -> None:
+        """The scheduler, and then the workers."""
+        for process in [*([self.scheduler] if self.scheduler else []), *self.workers]:
             process.kill()
             process.wait()
+        self.workers.clear()
 
 
 @contextmanager
@@ -78,4 +70,4 @@ def running(folder: Path, workers: int = 2, threads: int = 1) -> Iterator[Runnin
         found.start()
         yield found
     finally:
-        found.close()
+        found.kill()

@@ -42,8 +42,8 @@ class Cluster:
     walltime      how long each worker may live, as in 2h or 02:00:00; may be set later, for later workers
     interface     the network interface over which the cluster talks, as in ib0; by default the place's own
     silence_logs  what Dask says of less than this level is not shown in this process
-    scheduler     where Dask's scheduler runs: `here`, a thread of this process; `job`, a launch of its own at the place;
-                  `login`, the place's login node. By default here, or where workers cannot reach this machine, login
+    scheduler     where Dask's scheduler runs: `here`, a thread of this process; `job`, a launch of its own at the
+                  place; `login`, its login node. By default here, or where workers cannot reach this machine, login
 
     All of it talks TLS under certificates of its own. When the block is left, or the process ends in whatever way,
     the workers leave.
@@ -213,8 +213,10 @@ class Cluster:
         StateError, PlaceError: some are not seen to be gone, and what to do."""
         try:
             self._engine.close(self._close_clients)
-        finally:
+        except ElsewhereError:
             _open.discard(self)
+            raise
+        _open.discard(self)  # who is interrupted tries again at the end of the process
 
     def _close_clients(self) -> None:
         for client in list(self._clients):

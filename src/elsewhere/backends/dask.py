@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -37,8 +38,8 @@ _NATIVE = re.compile(r"([A-Za-z0-9_=-][A-Za-z0-9._=-]*)\.(\d+)")
 _WAITS = {"waiting": "", "queued": "no worker is free", "no-worker": "there is no worker"}
 _HAS = ("processing", *_WAITS)
 
-# Dask runs a call again elsewhere when its worker has died: `mkdir` lets only the first begin. The agent is in a group of
-# its own, and this shell beside it looks whether it is still wanted, and whether the worker above them still lives.
+# Dask runs a call again elsewhere when its worker has died: `mkdir` lets only the first begin. The agent is in a group
+# of its own, and this shell beside it looks whether it is still wanted, and whether the worker above still lives.
 _RUN = """umask 077; cd "$1" && mkdir begun 2>/dev/null || exit 0
 [ -e cancelled ] && { echo 143 >ended; exit 0; }
 above=$PPID
@@ -50,8 +51,8 @@ agent=$!; asked=0
 while kill -0 "$agent" 2>/dev/null; do
   if [ -e cancelled ] || orphan; then
     asked=$((asked + 1))
-    [ $asked -eq 1 ] && kill -TERM -- "-$agent" 2>/dev/null
-    [ $asked -gt 20 ] && kill -KILL -- "-$agent" 2>/dev/null
+    [ $asked -eq 1 ] && kill -s TERM -- "-$agent" 2>/dev/null
+    [ $asked -gt 20 ] && kill -s KILL -- "-$agent" 2>/dev/null
   fi
   sleep 0.5
 done
@@ -60,8 +61,8 @@ wait "$agent"; echo $? >ended"""
 
 @dataclass(frozen=True, slots=True)
 class DaskSettings:
-    """`address`: of the scheduler, HOST:PORT, with tls:// before it where that is spoken. `work_dir`: a directory that its
-    workers see; empty: one below our state directory. `tls_*`: files; empty: as Dask's own configuration has them."""
+    """`address`: of the scheduler, HOST:PORT, with tls:// before it where that is spoken. `work_dir`: a directory that
+    its workers see; empty: one below our state directory. `tls_*`: files; empty: as Dask itself is configured."""
 
     address: str = ""
     work_dir: str = ""
@@ -140,9 +141,8 @@ class Dask:
         """Refused: its workers do not see our files, or not the Python that runs this."""
         private_directory(self.base / "launches")
         for path in (str(self.base / "launches"), sys.executable):
-            blind = [who for who, sees in self._with(lambda client: client.run(os.path.exists, path)).items()
-                     if not sees]  # fmt: skip
-            if blind:
+            told = self._with(partial(_seen, path))
+            if blind := [who for who, sees in told.items() if not sees]:
                 raise Refused(f"the worker {blind[0]} does not see {path}",
                               hint="Its workers must see this machine's files; set `work-dir:` to a directory that "
                               "they share with it.")  # fmt: skip
@@ -310,6 +310,10 @@ class Dask:
         except (OSError, TimeoutError) as error:
             raise Unreachable(f"no Dask scheduler answers at {self.address}",
                               hint=f"Is it up, and reached from here? ({type(error).__name__})") from error  # fmt: skip
+
+
+def _seen(path: str, client: Any) -> Any:
+    return client.run(os.path.exists, path)
 
 
 def _forgotten(client: Any, keys: Sequence[str]) -> None:

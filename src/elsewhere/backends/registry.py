@@ -60,7 +60,7 @@ def addressed(name: str) -> Place | None:
         return None
     if "address" not in {field.name for field in fields(load(backend).Settings)}:
         raise UsageError(f"a place of {backend} has no address", hint=f"Write --on {backend}.")
-    return Place(name, backend, {"address": address.rstrip("/")})
+    return Place(name.rstrip("/"), backend, {"address": address.rstrip("/")})
 
 
 def build(place: Place) -> Backend:

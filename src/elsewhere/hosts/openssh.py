@@ -161,8 +161,9 @@ class OpenSsh:
     def forward(self, target: str) -> list[str]:
         """The words of a command whose input and output are a connection from there to `target`, HOST:PORT.
 
-        It outlasts a cut of two minutes where it may have an SSH connection of its own. It is the host's own sshd that connects; where that is not allowed, or nobody listens, it ends at once."""
-        words = self._words(ControlPath=f"{os.path.dirname(_control())}/t%C", ServerAliveCountMax=PATIENT // ALIVE)
+        It outlasts a cut of two minutes where it may have an SSH connection of its own. It is the host's own sshd that
+        connects; where that is not allowed, or nobody listens, it ends at once."""
+        words = self._words(ControlPath=f"{Path(_control()).parent}/t%C", ServerAliveCountMax=PATIENT // ALIVE)
         if self._patient is None:  # whoever is asked for a second factor is not asked for it twice
             done = subprocess.run([*words, "--", self.name, "exit 0"], check=False, stdin=subprocess.DEVNULL,
                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip

@@ -35,7 +35,8 @@ class Tunnel:
         self._processes = [one for one in self._processes if one.poll() is None]
         with contextlib.suppress(OSError):  # the caller sees its connection end
             self._processes.append(subprocess.Popen(
-                list(self._begin()), stdin=caller, stdout=caller, stderr=subprocess.DEVNULL, start_new_session=True
+                list(self._begin()), stdin=caller.fileno(), stdout=caller.fileno(), stderr=subprocess.DEVNULL,
+                start_new_session=True,
             ))  # fmt: skip
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """A scheduler that is a launch of its own at the place, such as a job of Slurm; and the words by which we ask it.
 
-There it is the same scheduler as here (`python -m elsewhere.api.dask.apart`), with more handlers: what it knows, whom to
-send home. It leaves when its owner has not asked for a while, or at the end of its term; its workers then follow.
+There it is the same scheduler as here (`python -m elsewhere.api.dask.apart`), with more handlers: what it knows, whom
+to send home. It leaves when its owner has not asked for a while, or at the end of its term; its workers then follow.
 """
 
 from __future__ import annotations
@@ -219,7 +219,7 @@ def main(argv: list[str]) -> int:
     write_whole(Path(told["file"]), json.dumps(answer).encode())
     while not office.over.wait(1.0) and office.scheduling.alive:
         if quiet and time.monotonic() - office.heard > quiet:
-            print(f"nobody has asked for {quiet:g} s: its owner is gone", flush=True)
+            sys.stdout.write(f"nobody has asked for {quiet:g} s: its owner is gone\n")
             break
     office.scheduling.close()
     return 0

@@ -15,7 +15,8 @@ from elsewhere.ship.certificates import Papers
 class Tags(Protocol):
     """What a client must know of its cluster."""
 
-    papers: Papers
+    @property
+    def papers(self) -> Papers: ...
 
     @property
     def door(self) -> str:

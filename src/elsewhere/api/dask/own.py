@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from elsewhere.api.dask import records, scheduling
 from elsewhere.api.dask.containers import Asked, Site, settle
-from elsewhere.api.dask.keeping import Following, Keeping
 from elsewhere.api.dask.engine import count, unknown
+from elsewhere.api.dask.keeping import Following, Keeping
 from elsewhere.errors import PlaceError, StateError, UsageError
 from elsewhere.model.place import Place, life
 

@@ -75,7 +75,7 @@ def main() -> int:
         answer = {"told": ACTS[asked.pop("do")](**asked)}
     except ElsewhereError as error:
         answer = {"error": type(error).__name__, "message": str(error), "hint": error.hint}
-    print(json.dumps(answer), flush=True)
+    sys.stdout.write(json.dumps(answer) + "\n")
     return 0
 
 
