@@ -152,16 +152,17 @@ def test_a_worker_of_another_version_spoils_its_tag_and_is_sent_home() -> None:
 class Waits:
     """A keeping whose scheduler says what waits, and whose hold has what is given."""
 
-    def __init__(self, waiting: int, wanted: int = 0, trouble: str = "", note: str = "") -> None:
+    def __init__(self, waiting: int, wanted: int = 0, trouble: str = "", note: str = "", paused: str = "") -> None:
         from elsewhere.api.dask.keeping import Keeping
         from elsewhere.api.dask.scheduling import Facts
 
         hold: Any = SimpleNamespace(
-            wanted=lambda _: wanted, trouble=lambda _: trouble, note=lambda _: note, staying=lambda _: [],
+            wanted=lambda _: wanted, trouble=lambda _: trouble, note=lambda _: note,
+            staying=lambda _: [member(1, True)] if paused else [],
             step=lambda *_: None, stir=lambda: None, members=[],
         )  # fmt: skip
         self.facts = {"model": waiting} if waiting else {}
-        scheduling: Any = SimpleNamespace(facts=lambda: Facts(waiting=self.facts, tasks=self.facts), over="")
+        scheduling: Any = SimpleNamespace(facts=lambda: Facts({}, self.facts, self.facts, [paused]), over="")
         self.keeping = Keeping(hold, scheduling, deque())
         self.keeping.containers["model"] = cast("Any", None)
 
@@ -173,6 +174,8 @@ class Waits:
         ({"wanted": 2}, "2 asked for, none is here yet"),
         ({"wanted": 1, "note": "Resources"}, "1 asked for, none is here yet (Resources)"),
         ({"wanted": 1, "trouble": "it has no Dask"}, "it has no Dask"),
+        ({"wanted": 1, "paused": "a/1"},
+         "1 of 1 paused near the memory that they have; add_container(memory=...) gives more"),
     ],
 )
 def test_tasks_that_wait_for_a_worker_say_why(fields: dict[str, Any], why: str) -> None:

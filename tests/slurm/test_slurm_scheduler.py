@@ -22,7 +22,10 @@ from slurm.cluster import PROGRAMS, Cluster, until
 from slurm.test_slurm_dask import BOUND, place, waited
 
 pytest.importorskip("distributed")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.needs(*PROGRAMS)]
+pytestmark = [
+    pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.needs(*PROGRAMS),
+    pytest.mark.filterwarnings("ignore:Mismatched versions"),  # the Python found on the login node is of another patch
+]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +50,7 @@ def test_a_scheduler_that_is_a_job_serves_and_its_end_is_the_end_of_the_cluster(
     cluster: Cluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Dask(on=place(), walltime="20m", scheduler="job") as made:
-        made.add_container("gcam", cpus=1)
+        made.add_container("gcam", cpus=1, memory="500M")
         made.add_workers("gcam")
         with made.client() as client:
             job = client.submit(os.getenv, "SLURM_JOB_ID", tag="gcam").result(BOUND)
@@ -131,7 +134,7 @@ def test_from_afar_a_cluster_sits_on_the_login_node_and_its_client_goes_through_
     import model  # type: ignore[import-not-found]  # it travels with the project
 
     with Dask(on=far, walltime="20m", name="mine") as made:
-        made.add_container("GCAM", cpus=1, env={"MODEL": "gcam"})
+        made.add_container("GCAM", cpus=1, memory="500M", env={"MODEL": "gcam"})
         with pytest.raises(UsageError, match="no machine of hpc has what big asks for: 64 CPUs"):
             made.add_container("big", cpus=64)
         made.add_workers("gcam")
@@ -156,7 +159,7 @@ def test_one_that_was_put_up_from_afar_stays_and_is_used_scaled_and_ended_by_its
 ) -> None:
     settings = "".join(f"{key}: {value}, " for key, value in far.settings.items())
     Path("elsewhere.yaml").write_text(f"places:\n  hpc: {{backend: slurm, {settings}scheduler: job}}\n")
-    Path("containers.yaml").write_text("a: {cpus: 1, workers: 1}\n")
+    Path("containers.yaml").write_text("a: {cpus: 1, memory: 500M, workers: 1}\n")
     said = elsewhere("cluster", "up", "containers.yaml", "--on", "hpc", "--name", "stays")
     assert said.startswith("stays on hpc, ")
     waited(lambda: names(cluster) == ["_scheduler", "a"])

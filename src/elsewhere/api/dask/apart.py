@@ -144,7 +144,7 @@ class Apart:
         for name, versions in told["came"]:
             self._came(name, versions)
         self._seen = told["seen"]
-        self._known = Facts(told["busy"], told["waiting"], told["tasks"])
+        self._known = Facts(told["busy"], told["waiting"], told["tasks"], told["paused"])
         return self._known
 
     def retire(self, names: Sequence[str]) -> None:
@@ -202,7 +202,7 @@ class Office:
         self.heard = time.monotonic()
         facts = await self.scheduling.look()
         return {"busy": dict(facts.busy), "waiting": dict(facts.waiting), "tasks": dict(facts.tasks),
-                "came": self._arrivals[seen:], "seen": len(self._arrivals)}  # fmt: skip
+                "paused": list(facts.paused), "came": self._arrivals[seen:], "seen": len(self._arrivals)}  # fmt: skip
 
     async def _turn_away(self, worker: str) -> None:
         self.scheduling.turn_away(worker)

@@ -176,6 +176,9 @@ class Keeping:
         staying = self.hold.staying(tag)
         if not staying and not self.hold.wanted(tag):
             return f"none was asked for; add_workers({tag!r}, n=1) does"
+        if paused := sum(member.name in self.facts.paused for member in staying):
+            there = f"{paused} of {len(staying)} paused near the memory that they have"
+            return f"{there}; add_container(memory=...) gives more"
         said = next((member.reason for member in staying if member.reason), "") or self.hold.note(tag)
         return f"{self.hold.wanted(tag)} asked for, none is here yet" + (f" ({said})" if said else "")
 
