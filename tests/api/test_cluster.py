@@ -170,11 +170,12 @@ def test_workers_follow_the_work_and_what_waits_is_told(cluster: Cluster) -> Non
 @pytest.mark.soak
 def test_a_worker_that_cannot_begin_spoils_its_tag_with_its_last_words(cluster: Cluster) -> None:
     cluster.add_container("broken", env={"PYTHONSTARTUP": "", "DASK_DISTRIBUTED__COMM__DEFAULT_SCHEME": "tcp"})
-    broken = cluster._keeping.containers["broken"]
-    cluster._keeping.containers["broken"] = type(broken)(
+    engine: Any = cluster._engine
+    broken = engine.keeping.containers["broken"]
+    engine.keeping.containers["broken"] = type(broken)(
         broken.tag, broken.shape, broken.threads, "/bin/false", broken.env, "false"
     )
-    cluster._declare("broken")
+    engine._declare("broken")
     cluster.add_workers("broken")
     until(lambda: cluster.status()["tags"]["broken"]["trouble"])
     with cluster.client() as client, pytest.raises(UsageError, match="no worker of broken can be used"):

@@ -9,9 +9,10 @@ from typing import Any, cast
 
 import pytest
 
-from elsewhere.api.cluster import Cluster, unknown
+from elsewhere.api.cluster import Cluster
 from elsewhere.api.dask import containers, files, records, versions
 from elsewhere.api.dask.containers import Asked, Site
+from elsewhere.api.dask.engine import unknown
 from elsewhere.api.dask.keeping import Following, leaving
 from elsewhere.api.dask.versions import Versions, differ
 from elsewhere.backends.local import Local
@@ -141,7 +142,7 @@ def test_a_worker_of_another_version_spoils_its_tag_and_is_sent_home() -> None:
     hold: Any = SimpleNamespace(
         arrive=lambda name: one, spoil=lambda kind, why: calls.append(f"{kind}: {why}"), release=lambda *_: None
     )
-    scheduling: Any = SimpleNamespace(turn_away=calls.append)
+    scheduling: Any = SimpleNamespace(turn_away=calls.append, over="")
     keeping = Keeping(hold, scheduling, cast("Any", None))
     keeping._arrived("a/1", {"host": {"python": "3.9.1.final.0"}, "packages": {"distributed": "1"}})
     assert calls[0].startswith("a: the Python of a has Python 3.9")
@@ -151,16 +152,17 @@ def test_a_worker_of_another_version_spoils_its_tag_and_is_sent_home() -> None:
 class Waits:
     """A keeping whose scheduler says what waits, and whose hold has what is given."""
 
-    def __init__(self, waiting: int, wanted: int = 0, trouble: str = "", note: str = "") -> None:
+    def __init__(self, waiting: int, wanted: int = 0, trouble: str = "", note: str = "", paused: str = "") -> None:
         from elsewhere.api.dask.keeping import Keeping
         from elsewhere.api.dask.scheduling import Facts
 
         hold: Any = SimpleNamespace(
-            wanted=lambda _: wanted, trouble=lambda _: trouble, note=lambda _: note, staying=lambda _: [],
+            wanted=lambda _: wanted, trouble=lambda _: trouble, note=lambda _: note,
+            staying=lambda _: [member(1, True)] if paused else [],
             step=lambda *_: None, stir=lambda: None, members=[],
         )  # fmt: skip
         self.facts = {"model": waiting} if waiting else {}
-        scheduling: Any = SimpleNamespace(facts=lambda: Facts(waiting=self.facts, tasks=self.facts))
+        scheduling: Any = SimpleNamespace(facts=lambda: Facts({}, self.facts, self.facts, [paused]), over="")
         self.keeping = Keeping(hold, scheduling, deque())
         self.keeping.containers["model"] = cast("Any", None)
 
@@ -172,6 +174,8 @@ class Waits:
         ({"wanted": 2}, "2 asked for, none is here yet"),
         ({"wanted": 1, "note": "Resources"}, "1 asked for, none is here yet (Resources)"),
         ({"wanted": 1, "trouble": "it has no Dask"}, "it has no Dask"),
+        ({"wanted": 1, "paused": "a/1"},
+         "1 of 1 paused near the memory that they have; add_container(memory=...) gives more"),
     ],
 )
 def test_tasks_that_wait_for_a_worker_say_why(fields: dict[str, Any], why: str) -> None:
@@ -214,6 +218,7 @@ def test_that_tasks_wait_is_said_once_after_a_while_and_again_when_they_wait_aga
         ({"walltime": "long"}, "walltime: 'long' is not a duration"),
         ({"silence_logs": "loud"}, "silence_logs must be a level"),
         ({"interface": "ib99"}, "the Dask scheduler cannot start: .*ib99"),
+        ({"scheduler": "jobs"}, "scheduler must be one of here, job, login, not 'jobs'"),
     ],
 )
 def test_a_cluster_that_cannot_be_is_refused_and_none_is_up(words: dict[str, str], said: str) -> None:

@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import difflib
 import logging
 import os
-import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from elsewhere.errors import StateError, UsageError
+from elsewhere.errors import ElsewhereError, UsageError
 from elsewhere.model import units
-from elsewhere.model.place import Place, life
+from elsewhere.model.place import Place
 
 if TYPE_CHECKING:
     from elsewhere.api.dask.attached import Attached
     from elsewhere.api.dask.clients import TaggedClient
+    from elsewhere.api.dask.engine import Engine
+    from elsewhere.api.dask.records import Record
     from elsewhere.model.job import Environment
-    from elsewhere.pool.hold import Member
+    from elsewhere.ship.certificates import Papers
 
-TERM = timedelta(days=30)
-"""How long a worker may live where nobody said: it leaves with its scheduler anyway."""
 _LOOK = 0.05
 _open: set[Cluster] = set()
 
@@ -42,78 +37,71 @@ class Cluster:
             client = cluster.client()
             client.submit(f, 1, tag="model").result()
 
-    on            the place where workers run; it must share this machine's files
+    on            the place where workers run; they see our files, or those of a login node that we reach
     name          what `elsewhere cluster status` calls it
     walltime      how long each worker may live, as in 2h or 02:00:00; may be set later, for later workers
     interface     the network interface over which the cluster talks, as in ib0; by default the place's own
     silence_logs  what Dask says of less than this level is not shown in this process
+    scheduler     where Dask's scheduler runs: `here`, a thread of this process; `job`, a launch of its own at the
+                  place; `login`, its login node. By default here, or where workers cannot reach this machine, login
 
-    All of it talks TLS under certificates of its own. The scheduler is a thread of this process: when the block is
-    left, or the process ends in whatever way, the workers leave.
+    All of it talks TLS under certificates of its own. When the block is left, or the process ends in whatever way,
+    the workers leave.
     """
 
     def __init__(
         self, on: str | Place = "local", *, name: str = "", walltime: str | timedelta | None = None,
-        interface: str = "", silence_logs: str = "warning",
+        interface: str = "", silence_logs: str = "warning", scheduler: str = "",
     ) -> None:  # fmt: skip
-        from elsewhere import session
-        from elsewhere.api.dask import records, versions
+        self._begin(on, name, walltime, interface, silence_logs, scheduler, False)
+
+    @classmethod
+    def standing(
+        cls, on: str | Place, *, name: str = "", walltime: str | timedelta | None = None, interface: str = "",
+        scheduler: str = "", quiet: float = 0.0,
+    ) -> Cluster:  # fmt: skip
+        """One that a process of its own has. `quiet`: seconds after which it ends when nobody has asked for anything;
+        0: it stays, and so does a scheduler that is a launch of its own, until the end of its walltime."""
+        made = cls.__new__(cls)
+        made._begin(on, name, walltime, interface, "warning", scheduler, not quiet, quiet)
+        return made
+
+    def _begin(
+        self, on: str | Place, name: str, walltime: str | timedelta | None, interface: str, silence: str,
+        scheduler: str, stays: bool, quiet: float = 0.0,
+    ) -> None:  # fmt: skip
+        from elsewhere.api.dask import engine, versions
         from elsewhere.api.options import job_name, place_of
-        from elsewhere.backends.base import Shares
-        from elsewhere.model import ids
 
         versions.here()
-        self._walltime = _length(walltime)
         if name and job_name(name) != name:
             raise UsageError(f"{name!r} cannot name a cluster: letters, digits, '.', '_' and '-', up to 60")
-        if str(silence_logs).upper() not in logging.getLevelNamesMapping():
-            raise UsageError(f"silence_logs must be a level such as 'warning' or 'info', not {silence_logs!r}")
-        self._place = on if isinstance(on, Place) else place_of(on)
-        self._hold = session.keep(self._place, ids.new("clu"), self._last_words)
-        self._settle_walltime()
-        pid, began = records.of_this_process()
-        shared = self._hold.backend.shared() if isinstance(self._hold.backend, Shares) else None
-        self.record = records.Record(
-            self._hold.job, name or records.free_name("cluster"), self._place.name, self._place.backend, pid, began,
-            dict(self._place.settings), shared=str(shared or ""),
-        )  # fmt: skip
-        self._here = "calls" in self._hold.backend.traits.channels
-        self._interface, self._level = interface, silence_logs
-        self._closing = threading.Lock()
+        if str(silence).upper() not in logging.getLevelNamesMapping():
+            raise UsageError(f"silence_logs must be a level such as 'warning' or 'info', not {silence!r}")
         self._clients: weakref.WeakSet[TaggedClient] = weakref.WeakSet()
-        records.create(self.record)
-        try:
-            self._start()
-        except BaseException:
-            if hasattr(self, "_scheduling"):
-                self._scheduling.close()
-            replace(self.record, ended=time.time()).write()
-            raise
+        self._engine: Engine = engine.begin(
+            on if isinstance(on, Place) else place_of(on), scheduler, name=name, walltime=_length(walltime),
+            interface=interface, level=silence, quiet=quiet, stays=stays,
+        )  # fmt: skip
+        self.process = os.getpid()
         _open.add(self)
 
-    def _start(self) -> None:
-        from elsewhere.api.dask import scheduling
-        from elsewhere.api.dask.keeping import Keeping
-        from elsewhere.controller.control import Control
-        from elsewhere.ship import certificates
-
-        self.papers = certificates.make(self.record.directory)
-        scheduling.quiet(self._level)
-        self._arrivals: deque[tuple[str, Mapping[str, Any]]] = deque()
-        self._scheduling = scheduling.Scheduling(self._network(), self.papers, self._came, self._went)
-        self._keeping = Keeping(self._hold, self._scheduling, self._arrivals)
-        self.record = replace(self.record, address=self._scheduling.address, dashboard=self._scheduling.dashboard)
-        self.record.write()
-        self._control = Control(self.record.control, self._answer)
-        self._keeping.start(self._control)
-
-    def _network(self) -> dict[str, str]:
-        """Where the scheduler, and each worker, listens."""
-        if self._interface:
-            return {"interface": self._interface}
-        return {"host": "127.0.0.1"} if self._here else {}
-
     # --- what there is
+
+    @property
+    def record(self) -> Record:
+        """What is written down of it."""
+        return self._engine.record
+
+    @property
+    def papers(self) -> Papers:
+        """Its certificates."""
+        return self._engine.papers
+
+    @property
+    def door(self) -> str:
+        """By which a client on this machine reaches the scheduler."""
+        return self._engine.door
 
     @property
     def name(self) -> str:
@@ -122,35 +110,22 @@ class Cluster:
 
     @property
     def address(self) -> str:
-        """Of the scheduler: tls://..."""
+        """Of the scheduler, as its workers know it: tls://..."""
         return self.record.address
 
     @property
     def dashboard_link(self) -> str:
         """Dask's dashboard, on this machine only; empty: the package bokeh, which it wants, is not installed."""
-        return self.record.dashboard
+        return self._engine.dashboard
 
     @property
     def walltime(self) -> timedelta | None:
         """How long each worker may live. Setting it holds for workers that are launched from then on."""
-        return self._walltime
+        return self._engine.walltime
 
     @walltime.setter
     def walltime(self, value: str | timedelta | None) -> None:
-        self._walltime = _length(value)
-        with self._keeping.lock:
-            self._settle_walltime()
-            for tag in self._keeping.containers:
-                self._declare(tag)
-
-    def _settle_walltime(self) -> None:
-        """Of a place that gives machines a length of life: what was asked for is a setting of it."""
-        from elsewhere import session
-
-        if self._walltime is not None and self._hold.backend.traits.max_walltime is not None:
-            settings = {**self._place.settings, "walltime": f"{self._walltime.total_seconds():.0f}s"}
-            self._place = replace(self._place, settings=settings)
-            self._hold.backend = session.keep(self._place, self._hold.job, self._last_words).backend
+        self._engine.set_walltime(_length(value))
 
     # --- containers
 
@@ -168,37 +143,14 @@ class Cluster:
         threads      calls that a worker runs at a time
         mounts       of an image: a path here -> where calls find it, /data or /data:ro
 
+        Where the cluster sits on a login node, images, environments and paths are those of that host.
         Tags are written in small letters. UsageError: what is wrong, or that its Python or Dask is not that of here.
         """
-        from elsewhere.api.dask.containers import Asked, Site, settle
-        from elsewhere.ship import codec
-
-        self._check_open()
-        asked = Asked(image, environment, python, cpus, memory, gpus, threads, mounts or {}, env or {}, runtime,
-                      runtime_options)  # fmt: skip
-        path = codec.import_path()
-        site = Site(self._place, self._hold.backend, self.record.directory, Path.cwd(), path)
-        found = settle(tag, asked, site)
-        with self._keeping.lock:
-            self._keeping.containers[found.tag] = found
-            self._declare(found.tag)
-
-    def _declare(self, tag: str) -> None:
-        from functools import partial
-
-        from elsewhere.pool.hold import Text
-        from elsewhere.ship import codec
-        from elsewhere.ship.dask_worker import Workers, render
-
-        found = self._keeping.containers[tag]
-        most = self._hold.backend.traits.max_walltime
-        listens = [word for key, value in self._network().items() for word in (f"--{key}", value)]
-        workers = Workers(
-            self.name, tag, self.address, self.papers, self.record.directory, found.python, found.shape.cpus,
-            found.threads, found.shape.memory, str(Path.cwd()), codec.import_path(), found.env, found.plan, listens,
-            _umask(), life(most).total_seconds() if most else 0.0,
-        )  # fmt: skip
-        self._hold.declare(tag, Text(partial(render, workers), found.shape, self._walltime or most or TERM))
+        self._engine.add_container(tag, {
+            "image": image, "environment": environment, "python": python, "cpus": cpus, "memory": memory, "gpus": gpus,
+            "threads": threads, "mounts": mounts or {}, "env": env or {}, "runtime": runtime,
+            "runtime_options": runtime_options,
+        })  # fmt: skip
 
     # --- workers
 
@@ -207,70 +159,44 @@ class Cluster:
 
         UsageError: there is no such container. PlaceError: the place refuses them, with its own words.
         """
-        with self._changing(tag) as known:
-            self._keeping.set(known, self._hold.wanted(known) + _count(n), time.monotonic())
+        self._engine.add_workers(tag, n)
 
     def remove_workers(self, tag: str, n: int = 1) -> None:
         """Let so many go, idle ones first; what they keep is handed on. UsageError: there are not so many."""
-        with self._changing(tag) as known:
-            wanted = self._hold.wanted(known)
-            if _count(n) > wanted:
-                there = f"{wanted} {'worker' if wanted == 1 else 'workers'}"
-                raise UsageError(f"{known} has {there}; {n} cannot be removed")
-            self._keeping.set(known, wanted - n, time.monotonic())
+        self._engine.remove_workers(tag, n)
 
     def scale(self, workers: Mapping[str, int] | None = None, **tags: int) -> None:
         """So many workers of each of these tags: scale(gcam=3), or scale({"model-2": 3})."""
-        asked = {self._known(tag): _count(n) for tag, n in {**(workers or {}), **tags}.items()}
-        for tag, count in asked.items():
-            with self._changing(tag):
-                self._keeping.set(tag, count, time.monotonic())
+        self._engine.scale({**(workers or {}), **tags})
 
     def adapt(self, tag: str, minimum: int = 0, maximum: int = 1) -> None:
         """From now on workers of this tag follow the work, within these bounds, until their number is set again."""
-        from elsewhere.api.dask.keeping import Following
-
-        if _count(minimum) > _count(maximum):
-            raise UsageError(f"{tag}: the minimum {minimum} is more than the maximum {maximum}")
-        with self._changing(tag) as known:
-            self._keeping.following[known] = Following(minimum, maximum)
-        self._keeping.turn(time.monotonic(), raising=True)
+        self._engine.adapt(tag, minimum, maximum)
 
     def wait_for_workers(self, tag: str, n: int = 1, timeout: float | None = None) -> None:
         """Until so many workers of a tag are there. TimeoutError; UsageError: they cannot come, and why."""
         until = time.monotonic() + (float("inf") if timeout is None else timeout)
-        while True:
-            known = self.usable(tag)
-            with self._keeping.lock:
-                here = sum(member.arrived for member in self._hold.staying(known))
-            if here >= n:
-                return
+        while (here := self._engine.arrived(tag)) < n:
             if time.monotonic() >= until:
-                raise TimeoutError(f"{here} of {n} workers of {known} are there after {timeout:g} s")
+                raise TimeoutError(f"{here} of {n} workers of {tag} are there after {timeout:g} s")
             time.sleep(_LOOK)
 
     def client(self, **words: Any) -> TaggedClient:
         """A `dask.distributed.Client` of this cluster, whose `submit` and `map` take `tag=`. `words`: of that class."""
         from elsewhere.api.dask.clients import TaggedClient
 
-        self._check_open()
+        self._engine.check_open()
         made = TaggedClient(self, **words)
         self._clients.add(made)
         return made
 
     def usable(self, tag: str) -> str:
         """The tag as it is written. UsageError: there is no such container, or its workers cannot be used, and why."""
-        known = self._known(tag)
-        if trouble := self._hold.trouble(known):
-            raise UsageError(f"no worker of {known} can be used: {trouble}",
-                             hint=f"`elsewhere logs {self.name}/{known}/N` shows what the n-th has said.")  # fmt: skip
-        return known
+        return self._engine.usable(tag)
 
     def status(self) -> dict[str, Any]:
         """How it stands, as `elsewhere cluster status --json` has it."""
-        from elsewhere.api.dask.records import shown
-
-        return {**shown(self.record), **self._keeping.state()}
+        return self._engine.status()
 
     @staticmethod
     def attach(name: str = "@last") -> Attached:
@@ -282,27 +208,20 @@ class Cluster:
     # --- its end
 
     def close(self) -> None:
-        """End it: clients, workers, scheduler; waits until they are seen to be gone. Twice: harmless."""
-        from elsewhere.api.dask import scheduling
+        """End it: clients, workers, scheduler; waits until they are seen to be gone. Twice: harmless.
 
-        with self._closing:
-            if self.record.ended:
-                return
-            scheduling.quiet("error")  # that a worker was just coming is not worth a warning
-            self._keeping.end()
-            for client in list(self._clients):
-                with contextlib.suppress(Exception):
-                    client.close(timeout=2)
-            self._scheduling.close()
-            left = self._hold.close()
-            self._control.close()
-            self.record = replace(self.record, ended=time.time())
-            self.record.write()
-            scheduling.quiet(self._level)
+        StateError, PlaceError: some are not seen to be gone, and what to do."""
+        try:
+            self._engine.close(self._close_clients)
+        except ElsewhereError:
             _open.discard(self)
-        if left:
-            hint = f"Look again: elsewhere reap --on {self.record.place} --job {self.record.id}"
-            raise StateError(f"{len(left)} of its workers are not seen to have ended: {', '.join(left)}", hint=hint)
+            raise
+        _open.discard(self)  # who is interrupted tries again at the end of the process
+
+    def _close_clients(self) -> None:
+        for client in list(self._clients):
+            with contextlib.suppress(Exception):
+                client.close(timeout=2)
 
     def __enter__(self) -> Cluster:
         return self
@@ -313,67 +232,6 @@ class Cluster:
     def __repr__(self) -> str:
         return f"<Cluster {self.name} on {self.record.place}: {self.address}>"
 
-    # --- within
-
-    @contextlib.contextmanager
-    def _changing(self, tag: str) -> Any:
-        """For a change of a tag's number; whatever it followed, it follows no more."""
-        self._check_open()
-        with self._keeping.lock:
-            known = self._known(tag)
-            self._keeping.following.pop(known, None)
-            yield known
-
-    def _known(self, tag: str) -> str:
-        found = str(tag).lower()
-        if found not in self._keeping.containers:
-            raise unknown(found, self._keeping.containers)
-        return found
-
-    def _check_open(self) -> None:
-        if self.record.ended:
-            raise StateError(f"the cluster {self.name} is closed")
-
-    def _came(self, name: str, told: Mapping[str, Any]) -> None:
-        self._arrivals.append((name, told))
-        self._went()
-
-    def _went(self) -> None:
-        if hasattr(self, "_keeping"):
-            self._keeping.stop.wake()
-
-    def _last_words(self, member: Member) -> str:
-        from elsewhere.ship.dask_worker import log_of
-
-        try:
-            text = log_of(self.record.directory, member.kind, member.number).read_text("utf-8", "replace")
-        except OSError:
-            return ""
-        return (text.strip().splitlines() or [""])[-1][:300]
-
-    def _answer(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """What another process of the same user asks."""
-        if asked.get("do") == "down":
-            threading.Thread(target=self.close, name="elsewhere cluster down").start()
-            return {}
-        if asked.get("do") == "scale":
-            self.scale(asked["workers"])
-        return self.status()
-
-
-def unknown(tag: str, known: Mapping[str, Any]) -> UsageError:
-    """For a tag without a container."""
-    near = difflib.get_close_matches(tag, known, 1)
-    there = ", ".join(sorted(known)) or "none"
-    return UsageError(f"there is no container {tag!r}" + (f"; did you mean {near[0]}?" if near else ""),
-                      hint=f"Containers that were added: {there}.")  # fmt: skip
-
-
-def _count(n: object) -> int:
-    if type(n) is not int or n < 0:
-        raise UsageError(f"a number of workers is 0 or more, not {n!r}")
-    return n
-
 
 def _length(text: str | timedelta | None) -> timedelta | None:
     try:
@@ -382,16 +240,11 @@ def _length(text: str | timedelta | None) -> timedelta | None:
         raise UsageError(f"walltime: {error}") from None
 
 
-def _umask() -> int:
-    found = os.umask(0o077)
-    os.umask(found)
-    return found
-
-
 def _close_all() -> None:
+    here = os.getpid()
     for cluster in list(_open):
-        if cluster.record.pid == os.getpid():
-            with contextlib.suppress(StateError):
+        if cluster.process == here:
+            with contextlib.suppress(ElsewhereError):
                 cluster.close()
 
 

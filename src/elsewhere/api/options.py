@@ -224,6 +224,8 @@ def place_of(name: str) -> Place:
     from elsewhere.backends import registry
 
     names = [*registry.names(), *found]
+    if (place := registry.addressed(name)) is not None:
+        return place
     if name not in names:
         near = difflib.get_close_matches(name, names, 1)
         raise UnknownPlace(

@@ -341,11 +341,13 @@ class Shells(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """A machine of a place on which a controller may sit. `directory`: ours there, below the home of its user."""
+    """A machine of a place on which a controller may sit. `directory`: ours there, below the home of its user, or a
+    whole path. `settings`: of the same place, as it is seen from there; empty: it is not."""
 
     host: Reached
     directory: str
     architecture: str = ""
+    settings: Mapping[str, object] = field(default_factory=dict)
 
 
 @runtime_checkable

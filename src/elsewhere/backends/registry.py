@@ -20,7 +20,8 @@ from elsewhere.model import units
 from elsewhere.model.place import Place
 
 GROUP = "elsewhere.backends"
-_OURS = {"aws": "elsewhere.backends.aws:Aws", "local": "elsewhere.backends.local:Local",
+_OURS = {"aws": "elsewhere.backends.aws:Aws", "dask": "elsewhere.backends.dask:Dask",
+         "local": "elsewhere.backends.local:Local",
          "slurm": "elsewhere.backends.slurm:Slurm", "ssh": "elsewhere.backends.ssh:Ssh"}  # fmt: skip
 """What is there even where the package was not installed but only put on the path."""
 _POINTS = {name: EntryPoint(name, value, GROUP) for name, value in _OURS.items()}
@@ -51,6 +52,16 @@ def load(name: str) -> type[Any]:
             hint=f"pip install 'elsewhere[{name}]'",
         ) from error
     return found
+
+
+def addressed(name: str) -> Place | None:
+    """The place that BACKEND://ADDRESS is, of a backend whose places have an address; None: it is no such name."""
+    backend, slashes, address = name.partition("://")
+    if not slashes or backend not in _points():
+        return None
+    if "address" not in {field.name for field in fields(load(backend).Settings)}:
+        raise UsageError(f"a place of {backend} has no address", hint=f"Write --on {backend}.")
+    return Place(name.rstrip("/"), backend, {"address": address.rstrip("/")})
 
 
 def build(place: Place) -> Backend:

@@ -32,13 +32,16 @@ COMMAND = Command(
         Option("--walltime", value="TIME", help="How long each worker may live, such as 2h.", group="Of up"),
         Option("--interface", value="NAME", help="The network interface it talks over, such as ib0.", default="",
                group="Of up"),
+        Option("--scheduler", value="WHERE", help="Where its scheduler runs: here, job or login.", default="",
+               choices=("here", "job", "login"), group="Of up"),
         Option("--cluster", value="NAME", help="The cluster to scale, if not the newest.", default="@last",
                group="Of scale"),
         which.JSON,
     ],
     usage=[
         "elsewhere cluster [list] [--json]",
-        "elsewhere cluster up [FILE] [--on PLACE] [--name NAME] [--walltime TIME] [--interface NAME]",
+        "elsewhere cluster up [FILE] [--on PLACE] [--name NAME] [--walltime TIME] [--interface NAME]\n"
+        "                     [--scheduler WHERE]",
         "elsewhere cluster status [CLUSTER] [--json]",
         "elsewhere cluster scale TAG=N... [--cluster NAME]",
         "elsewhere cluster down [CLUSTER]",
@@ -72,6 +75,10 @@ def log_of(reference: str) -> tuple[Path, Record]:
     name, tag, number = reference.split("/")
     record = records.find(name)
     path = path_of(record.directory, tag.lower(), number)
+    if record.seat:
+        from elsewhere.api.dask import afar
+
+        path.write_bytes(afar.log(record, tag.lower(), number)[0])
     if not path.is_file():
         known = sorted(each.stem.replace("-", "/", 1) for each in path.parent.glob("*.log"))
         raise UsageError(f"the cluster {record.name} has no output of a worker {tag}/{number}",
@@ -101,15 +108,15 @@ def _word(record: Record) -> str:
 def _up(asked: SimpleNamespace) -> None:
     from pathlib import Path
 
-    from elsewhere.api.dask import detached, files, versions
+    from elsewhere.api.dask import engine, files, versions
+    from elsewhere.cli import places
 
     versions.here()
-    file = ""
-    if asked.what:
+    file = Path(asked.what[0]).absolute() if asked.what else None
+    if file is not None:
         files.read(Path(asked.what[0]))
-        file = str(Path(asked.what[0]).absolute())
-    words = {"walltime": asked.walltime} if asked.walltime else {}
-    record = detached.up(file=file, on=asked.on, name=asked.name, interface=asked.interface, **words)
+    words = {"name": asked.name, "interface": asked.interface, "walltime": asked.walltime or None}
+    record = engine.up(places.find(asked.on), asked.scheduler, file, **words)
     _show(record.id, asked)
     tell(f"`elsewhere cluster down {record.name}` ends it.")
 
@@ -150,6 +157,12 @@ def _down(asked: SimpleNamespace) -> None:
     from elsewhere.api.dask.attached import Attached
 
     record = records.find(asked.what[0] if asked.what else "@last")
+    if record.seat:
+        from elsewhere.api.dask import afar
+
+        afar.down(record)
+        say(f"The cluster {record.name} has ended.")
+        return
     if record.alive:
         Attached(record.id).down()
         say(f"The cluster {record.name} has ended.")

@@ -48,8 +48,7 @@ def main(asked: SimpleNamespace) -> int:
                          hint="Write `elsewhere places` or `elsewhere places check [PLACE...]`.")  # fmt: skip
     places = known()
     wanted = asked.place or list(places)
-    for name in wanted:
-        find(name, places)
+    places |= {name: find(name, places) for name in wanted}
     if asked.policy:
         return _policy(wanted, places, asked)
     if asked.action == "check" and not asked.place:
@@ -81,7 +80,11 @@ def greet(place: Place) -> None:
 
 def find(name: str, places: dict[str, Place] | None = None) -> Place:
     """The place of that name; UnknownPlace names the nearest."""
+    from elsewhere.backends import registry
+
     places = known() if places is None else places
+    if name not in places and (addressed := registry.addressed(name)) is not None:
+        return addressed
     if name not in places:
         raise UnknownPlace(
             f"there is no place {name!r}" + nearest(name, list(places)), hint="`elsewhere places` lists them."

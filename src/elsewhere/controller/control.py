@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from elsewhere.errors import ElsewhereError, InvalidTask, StateError
+from elsewhere import errors
+from elsewhere.errors import ElsewhereError, StateError
 from elsewhere.model.task import NewTask
 
 _PATIENCE = 10.0
@@ -106,13 +107,13 @@ def tasks(found: Iterable[Any]) -> list[NewTask]:
     return [NewTask(name, body.encode(), own and own.encode(), priority) for name, body, own, priority in found]
 
 
-def ask(path: Path, request: dict[str, Any]) -> dict[str, Any] | None:
-    """Ask the controller behind `path`; None: there is none. Waits up to ten seconds for its answer.
+def ask(path: Path, request: dict[str, Any], patience: float = _PATIENCE) -> dict[str, Any] | None:
+    """Ask the controller behind `path`; None: there is none. Waits so many seconds for its answer, or raises its error.
 
-    May be repeated when the request may. StateError: no answer came.
+    May be repeated when the request may. StateError: no answer came, or an error came that is of no public kind.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-        line.settimeout(_PATIENCE)
+        line.settimeout(patience)
         try:
             with _near(path) as address:
                 line.connect(address)
@@ -127,6 +128,5 @@ def ask(path: Path, request: dict[str, Any]) -> dict[str, Any] | None:
         return None
     answer: dict[str, Any] = json.loads(reply)
     if "error" in answer:
-        kind = InvalidTask if answer["error"] == "InvalidTask" else StateError
-        raise kind(answer["message"], hint=answer.get("hint", ""))
+        raise getattr(errors, answer["error"], StateError)(answer["message"], hint=answer.get("hint", ""))
     return answer

@@ -30,6 +30,8 @@ _LOST = re.compile(rb"closed|reset by peer|broken pipe|mux_client|timed out", re
 CONNECT, ALIVE, KEPT, ASKED = 10, 5, 120, 3600
 """Seconds: to connect in, between two signs of life (three may be missed), that an idle connection is kept, and one for
 which somebody was asked."""
+PATIENT = 120
+"""Seconds without a sign of life, for connections whose end would lose something."""
 LAST = 5.0
 """Seconds in which what was printed comes to its end, once the command has."""
 _PLAIN = re.compile(rb"[A-Za-z0-9 ,./:=@_-]")
@@ -42,6 +44,7 @@ class OpenSsh:
         if not name or name.startswith("-") or any(c.isspace() or c == "\0" for c in name):
             raise UsageError(f"{name!r} is not the name of a host", hint="as you would type it behind ssh: alice@node1")
         self.name, self._config = name, config
+        self._patient: bool | None = None
 
     def run(
         self, argv: Sequence[str], input: bytes = b"", timeout: timedelta | None = None, env: Mapping[str, str] = {}
@@ -181,6 +184,18 @@ class OpenSsh:
         if process.returncode == OWN_FAILURE or process.returncode < 0:
             raise Unreachable(f"the connection to {self.name} was lost; what was asked may go on there")
         return process.returncode
+
+    def forward(self, target: str) -> list[str]:
+        """The words of a command whose input and output are a connection from there to `target`, HOST:PORT.
+
+        It outlasts a cut of two minutes where it may have an SSH connection of its own. It is the host's own sshd that
+        connects; where that is not allowed, or nobody listens, it ends at once."""
+        words = self._words(ControlPath=f"{Path(_control()).parent}/t%C", ServerAliveCountMax=PATIENT // ALIVE)
+        if self._patient is None:  # whoever is asked for a second factor is not asked for it twice
+            done = subprocess.run([*words, "--", self.name, "exit 0"], check=False, stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+            self._patient = done.returncode == 0
+        return [*(words if self._patient else self._words()), "-W", target, "--", self.name]
 
     def may_ask(self, said: PlaceError) -> bool:
         """Would ssh, on a terminal, ask its user for what is missing here? Never where a host shows another key."""

@@ -27,7 +27,7 @@ def text(directory: str, fetch: str, archives: Sequence[Archive], python: str) -
     link = f'ln -s "$HERE/{uv.folder}/bin/uv" {we}.env/bin/uv' if uv else ":"
     return f"""\
 umask 077
-HERE="${{HOME:-/root}}"/{shlex.quote(directory)}/{HERE}; mkdir -p "$HERE/work" && cd "$HERE" || exit 73
+HERE={_home(directory)}/{HERE}; mkdir -p "$HERE/work" && cd "$HERE" || exit 73
 {fetching(fetch, archives, python, uv, "exit 74")}unset PYTHONPATH
 [ -e {we}.env/.whole ] && exit 0
 rm -rf {we}.env
@@ -37,7 +37,12 @@ for site in {we}.env/lib/python*/site-packages; do echo "$HERE/{we}" >"$site/els
 """
 
 
-def asking(directory: str, we: str) -> list[str]:
+def asking(directory: str, we: str, module: str = "elsewhere.cli.there") -> list[str]:
     """The words that start what answers there; what is asked stands in the first line of its input."""
-    run = f'exec "${{HOME:-/root}}/$1/{HERE}/$2.env/bin/python" -m elsewhere.cli.there'
-    return ["sh", "-c", run, "sh", directory, we]
+    run = f'exec {_home(directory)}/{HERE}/"$1".env/bin/python -m "$2"'
+    return ["sh", "-c", run, "sh", we, module]
+
+
+def _home(directory: str) -> str:
+    """For the shell: below the home of its user, unless it is a whole path."""
+    return shlex.quote(directory) if directory.startswith("/") else f'"${{HOME:-/root}}"/{shlex.quote(directory)}'

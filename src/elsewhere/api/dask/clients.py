@@ -15,11 +15,12 @@ from elsewhere.ship.certificates import Papers
 class Tags(Protocol):
     """What a client must know of its cluster."""
 
-    papers: Papers
+    @property
+    def papers(self) -> Papers: ...
 
     @property
-    def address(self) -> str:
-        """Of its scheduler."""
+    def door(self) -> str:
+        """By which its scheduler is reached from here."""
         ...
 
     def usable(self, tag: str) -> str:
@@ -35,7 +36,7 @@ class TaggedClient(Client):  # type: ignore[misc]
 
     def __init__(self, cluster: Tags, **words: Any) -> None:
         self._tags = cluster
-        super().__init__(cluster.address, security=security(cluster.papers), **words)
+        super().__init__(cluster.door, security=security(cluster.papers), **words)
 
     def submit(
         self, func: Callable[..., Any], *args: Any, tag: str | None = None, cache: bool = False, **words: Any

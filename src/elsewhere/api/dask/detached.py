@@ -19,7 +19,7 @@ from elsewhere.hosts import private_directory
 def up(**asked: Any) -> records.Record:
     """The record of a cluster that is up, with its workers asked for. Errors as of Cluster, and of files.
 
-    `file`: of containers; the rest: of Cluster.
+    `file`: of containers; `place`: its name, backend and settings; the rest: of engine.begin.
     """
     reader, writer = os.pipe()
     private_directory(home() / "clusters")
@@ -32,7 +32,7 @@ def up(**asked: Any) -> records.Record:
     os.close(writer)
     assert process.stdin is not None
     with process.stdin as words:
-        json.dump(asked, words)
+        json.dump(asked, words, default=list)
     with os.fdopen(reader) as news:
         answer = json.loads(news.read() or "{}")
     if "id" in answer:

@@ -10,11 +10,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from elsewhere.api.dask import versions
 from elsewhere.api.dask.containers import Container
-from elsewhere.api.dask.scheduling import Facts, Scheduling
+from elsewhere.api.dask.scheduling import Facts
 from elsewhere.controller.control import Control
 from elsewhere.controller.stop import Stop
 from elsewhere.pool.hold import Hold, Member
@@ -46,10 +46,23 @@ def leaving(staying: Sequence[Member], busy: Mapping[str, int], count: int) -> l
     return order[: max(count, 0)]
 
 
+class Schedules(Protocol):
+    """A scheduler, wherever it runs: as Scheduling has it."""
+
+    @property
+    def over(self) -> str: ...
+
+    def facts(self) -> Facts: ...
+
+    def retire(self, names: Sequence[str]) -> None: ...
+
+    def turn_away(self, name: str) -> None: ...
+
+
 class Keeping:
     """Of one cluster. Whoever changes something holds `lock`; the scheduler's own thread never does."""
 
-    def __init__(self, hold: Hold, scheduling: Scheduling, arrivals: deque[tuple[str, Mapping[str, Any]]]) -> None:
+    def __init__(self, hold: Hold, scheduling: Schedules, arrivals: deque[tuple[str, Mapping[str, Any]]]) -> None:
         self.hold, self.scheduling, self.arrivals = hold, scheduling, arrivals
         self.lock = threading.RLock()
         self.containers: dict[str, Container] = {}
@@ -62,11 +75,12 @@ class Keeping:
 
     # --- the thread
 
-    def start(self, control: Control) -> None:
-        self._thread = threading.Thread(target=self._run, args=(control,), name="elsewhere cluster", daemon=True)
+    def start(self, control: Control, after: Callable[[float], None] = lambda _: None) -> None:
+        """`after`: what is done after each turn."""
+        self._thread = threading.Thread(target=self._run, args=(control, after), name="elsewhere cluster", daemon=True)
         self._thread.start()
 
-    def _run(self, control: Control) -> None:
+    def _run(self, control: Control, after: Callable[[float], None]) -> None:
         while not self.stop.asked:
             door = control.socket.fileno()
             ready = select.select([self.stop.reader, door], [], [], LOOK)[0]
@@ -75,6 +89,7 @@ class Keeping:
                 control.turn()
             if not self.stop.asked:
                 self.turn(time.monotonic())
+                after(time.monotonic())
 
     def end(self) -> None:
         """No more is kept. Twice: harmless."""
@@ -93,9 +108,21 @@ class Keeping:
             for tag, following in self.following.items():
                 self._follow(tag, following, now)
             self.hold.step(now, raising)
+            if why := self.scheduling.over:
+                self._give_up(why, now)
             for name in set(self.facts.busy) - {member.name for member in self.hold.members}:
                 self.scheduling.turn_away(name)  # its launch has ended, and something of it lives on
             self._notice(now)
+
+    def _give_up(self, why: str, now: float) -> None:
+        """Without its scheduler nothing of a cluster is of use."""
+        self.following.clear()
+        for tag in self.containers:
+            self.hold.spoil(tag, why)
+            self.hold.release(self.hold.staying(tag), now)
+        if why not in self._told:
+            self._told.add(why)
+            sys.stderr.write(f"elsewhere: {why}\n")
 
     def _arrived(self, name: str, told: Mapping[str, Any]) -> None:
         member = self.hold.arrive(name)
@@ -149,6 +176,9 @@ class Keeping:
         staying = self.hold.staying(tag)
         if not staying and not self.hold.wanted(tag):
             return f"none was asked for; add_workers({tag!r}, n=1) does"
+        if paused := sum(member.name in self.facts.paused for member in staying):
+            there = f"{paused} of {len(staying)} paused near the memory that they have"
+            return f"{there}; add_container(memory=...) gives more"
         said = next((member.reason for member in staying if member.reason), "") or self.hold.note(tag)
         return f"{self.hold.wanted(tag)} asked for, none is here yet" + (f" ({said})" if said else "")
 
@@ -185,7 +215,3 @@ class Keeping:
         word = "leaving" if member.leaves is not None else "here" if member.arrived else member.condition.value
         return {"name": member.name, "machine": member.native, "is": word, "reason": member.reason,
                 "busy": self.facts.busy.get(member.name, 0)}  # fmt: skip
-
-
-Asked = Callable[[dict[str, Any]], dict[str, Any]]
-"""What answers whoever asks over the control socket."""

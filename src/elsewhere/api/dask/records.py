@@ -39,6 +39,8 @@ class Record:
     shared: str = ""
     """Where its workers see our files, if not everywhere."""
     host: str = field(default_factory=socket.gethostname)
+    seat: dict[str, Any] = field(default_factory=dict)
+    """Of one that sits on a host of its place: how it is asked there (controller/away.py)."""
 
     @property
     def directory(self) -> Path:
@@ -62,7 +64,7 @@ class Record:
     @property
     def alive(self) -> bool:
         """As far as it can be known on this host."""
-        return not self.ended and (not self.is_here or began(self.pid) == self.began)
+        return not self.ended and (bool(self.seat) or not self.is_here or began(self.pid) == self.began)
 
     def require_here(self) -> None:
         """StateError: another host has it."""
@@ -90,7 +92,8 @@ def create(record: Record) -> None:
     for other in listing():
         if other.name == record.name and other.alive:
             hint = f"Give this one a name, or end that: elsewhere cluster down {record.name}"
-            raise UsageError(f"a cluster {record.name!r} is up already (process {other.pid})", hint=hint)
+            whose = f"on {other.host}" if other.seat else f"process {other.pid}"
+            raise UsageError(f"a cluster {record.name!r} is up already ({whose})", hint=hint)
         if not other.alive and time.time() - _last(other) > KEEP:
             for folder in (other.directory, other.own):
                 shutil.rmtree(folder, ignore_errors=True)

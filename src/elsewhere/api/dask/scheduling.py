@@ -7,7 +7,7 @@ import contextlib
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -24,11 +24,13 @@ _PATIENCE = 30.0
 @dataclass(frozen=True, slots=True)
 class Facts:
     """One look. `busy`: for each worker by its name, the tasks it has in hand. `waiting`, `tasks`: for each tag those
-    that no worker can take, and all that are ready to run or run."""
+    that no worker can take, and all that are ready to run or run. `paused`: workers that begin nothing, for want of
+    memory."""
 
     busy: Mapping[str, int] = field(default_factory=dict)
     waiting: Mapping[str, int] = field(default_factory=dict)
     tasks: Mapping[str, int] = field(default_factory=dict)
+    paused: Collection[str] = ()
 
 
 def security(papers: Papers) -> Security:
@@ -103,9 +105,24 @@ class Scheduling:
     def alive(self) -> bool:
         return self._thread.is_alive()
 
+    over = ""
+    """Why it is not there any more, while the cluster is: never so."""
+
+    def handle(self, name: str, handler: Callable[..., Coroutine[Any, Any, Any]]) -> None:
+        """What is asked of it by this name, from now on; it answers on its own thread."""
+        self._scheduler.handlers[name] = handler
+
+    def run(self, what: Coroutine[Any, Any, Any]) -> Any:
+        """What comes of it on its own thread."""
+        return self._begun(what).result(_PATIENCE)
+
     def facts(self) -> Facts:
         """What is so just now; nothing, once it is closed."""
-        return self._asked(_look(self._scheduler)) or Facts()
+        return self._asked(self.look()) or Facts()
+
+    async def look(self) -> Facts:
+        """The same, for its own thread."""
+        return await _look(self._scheduler)
 
     def retire(self, names: Sequence[str]) -> None:
         """Workers of these names hand on what they keep, and leave. Does not wait."""
@@ -146,7 +163,8 @@ async def _look(scheduler: Any) -> Facts:
     tasks = Counter(waiting)
     for state in scheduler.workers.values():
         tasks.update(tag for task in state.processing for tag in task.resource_restrictions or ())
-    return Facts(busy, dict(waiting), dict(tasks))
+    paused = [str(state.name) for state in scheduler.workers.values() if state.status.name == "paused"]
+    return Facts(busy, dict(waiting), dict(tasks), paused)
 
 
 def quiet(level: str) -> None:

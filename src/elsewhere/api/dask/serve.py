@@ -43,9 +43,11 @@ def main(argv: list[str]) -> int:
 
 def _begun(asked: dict[str, Any]) -> Cluster:
     from elsewhere.api.dask import files
+    from elsewhere.model.place import Place
 
-    tags = files.read(Path(asked.pop("file"))) if asked.get("file") else []
-    cluster = Cluster(**asked)
+    file = asked.pop("file", "")
+    tags = files.read(Path(file)) if file else []
+    cluster = Cluster.standing(Place(*asked.pop("place")), **asked)
     try:
         for tag in tags:
             tag.add(cluster)

@@ -7,13 +7,13 @@ import re
 import shlex
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import ClassVar
 
-from elsewhere.backends.base import Finding, Ground, Launch, NativeId, Sighting, Traits
+from elsewhere.backends.base import Finding, Ground, Launch, NativeId, Seat, Sighting, Traits
 from elsewhere.backends.slurm import fitting, request, text
 from elsewhere.backends.slurm.refusals import refusal
 from elsewhere.backends.slurm.settings import SlurmSettings
@@ -172,6 +172,16 @@ class Slurm:
 
     def lodging(self) -> tuple[Host, str] | None:
         return (self.host, self.base) if self.settings.login else None
+
+    def seat(self, host: str = "") -> Seat:
+        if not isinstance(self.host, OpenSsh):
+            raise NotFound("this machine is the login node", hint="leave out what names another")
+        there = {**asdict(self.settings), "login": "", "config": "", "work_dir": self.base}
+        machine = self._said(["uname", "-m"], "say what machine it is").strip()
+        return Seat(self.host, self.base, {"aarch64": "arm64"}.get(machine, machine), there)
+
+    def bring(self, host: str, freight: Mapping[str, Path]) -> None:
+        self._bring(freight)
 
     def ground(self) -> Ground:
         fetch = f'fetch() {{ cp {shlex.quote(self.base)}/cache/"$1" "$2"; }}'

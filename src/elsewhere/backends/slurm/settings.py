@@ -31,11 +31,14 @@ def _walltime(value: Any) -> str:
 
 WALLTIME = Kind("a duration", _walltime, kinds.DURATION.schema)
 
+SCHEDULERS = ("", "job", "login", "here")
+
 
 @dataclass(frozen=True, slots=True)
 class SlurmSettings:
     """`login`: the host where Slurm's commands are, as you would type it behind ssh; empty: here. `config`: a file to
-    use in place of ~/.ssh/config. `work_dir`: a directory that all nodes see. `slurm`: further options of sbatch."""
+    use in place of ~/.ssh/config. `work_dir`: a directory that all nodes see. `slurm`: further options of sbatch.
+    `scheduler`: where that of a Dask cluster runs: job, login or here."""
 
     login: str = ""
     config: str = ""
@@ -49,6 +52,7 @@ class SlurmSettings:
     slurm: Mapping[str, Any] = field(default_factory=dict)
     modules: tuple[str, ...] = ()
     prologue: tuple[str, ...] = field(default=(), metadata={"kind": kinds.LINES})
+    scheduler: str = ""
 
     def __post_init__(self) -> None:
         for name, kind in kinds.of_fields(type(self)).items():
@@ -61,6 +65,8 @@ class SlurmSettings:
                 raise ConfigError(f"{name.replace('_', '-')} must be 1 or more, not {value}")
         if self.work_dir and not self.work_dir.startswith("/"):
             raise ConfigError(f"work-dir must be a whole path, which begins with /, not {self.work_dir!r}")
+        if self.scheduler not in SCHEDULERS:
+            raise ConfigError(f"scheduler must be job, login or here, not {self.scheduler!r}")
         options(self.slurm)
 
     @property
