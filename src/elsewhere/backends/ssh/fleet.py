@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -114,7 +114,7 @@ class SshSettings:
     or `cpus`. `config`: a file to use in place of ~/.ssh/config. `directory`: ours there, below the home directory.
     `keep_days`: archives and environments that nothing has used for so long are removed there when a job ends."""
 
-    hosts: Sequence[str] | str = ()
+    hosts: Sequence[str] | str = field(default=(), metadata={"ask": "hosts, as you would type them behind ssh: a,b"})
     slots: int | str = "cpus"
     config: str = ""
     directory: str = ".elsewhere"
