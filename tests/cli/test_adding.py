@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import pty
 import select
+import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -64,7 +66,7 @@ def test_at_a_terminal_questions_are_answered_and_a_wrong_answer_is_asked_again(
         (shim / name).write_text(f"#!/bin/sh\n{text}\n")
         (shim / name).chmod(0o700)
     work = shell.directory.parent / "scratch"
-    answers = {"login to": "\n", "partition": "shrot\n", "no shrot; did you mean short?": "short\n",
+    answers = {"log in to": "\n", "partition": "shrot\n", "no shrot; did you mean short?": "short\n",
                "account": "\n", "may live": "9h\n", "all nodes see": f"{work}\n"}  # fmt: skip
     said = _typed(shell, ["places", "add", "hpc", "--backend", "slurm"], answers, str(shim))
     assert "up to 2h00m a job" in said and "accounts of yours: gcims" in said
@@ -73,12 +75,17 @@ def test_at_a_terminal_questions_are_answered_and_a_wrong_answer_is_asked_again(
     said = _typed(shell, ["places", "add", "hpc", "--walltime", "90m"], {}, str(shim))
     assert f"{work} is made" in said, said
     found = yaml.safe_load((shell.directory / "elsewhere.yaml").read_text())
-    assert found["places"]["hpc"] == {"backend": "slurm", "partition": "short", "work-dir": str(work), "walltime": "90m"}
+    assert found["places"]["hpc"] == {
+        "backend": "slurm",
+        "partition": "short",
+        "work-dir": str(work),
+        "walltime": "90m",
+    }
 
 
 SLURM = {
-    "sinfo": 'case "$*" in *version*) echo slurm 23.11.1;; *) '
-    "echo 'main*|up|infinite|4|idle|64|256000|(null)|(null)'; echo 'short|up|2:00:00|2|idle|64|256000|(null)|(null)';; esac",
+    "sinfo": """case "$*" in *version*) echo slurm 23.11.1; exit;; esac
+echo 'main*|up|infinite|4|idle|64|256000|(null)|(null)'; echo 'short|up|2:00:00|2|idle|64|256000|(null)|(null)'""",
     "sacctmgr": "echo 'gcims|normal'",
     "sbatch": "exit 0",
     "srun": 'while [ "$1" != sh ]; do shift; done; exec "$@"',
@@ -105,7 +112,11 @@ def _typed(shell: Shell, words: list[str], answers: dict[str, str], path: str) -
             text = next(iter(left))
             seen = at + len(text)
             os.write(fd, left.pop(text).encode())
-    os.waitpid(pid, 0)
+    ended = bool(os.waitpid(pid, os.WNOHANG)[0]) or time.monotonic() < end
+    if not ended:
+        os.kill(pid, signal.SIGKILL)
+    with suppress(ChildProcessError):
+        os.waitpid(pid, 0)
     os.close(fd)
-    assert not left, (left, shown)
+    assert ended and not left, (left, shown)
     return shown

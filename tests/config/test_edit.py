@@ -34,7 +34,7 @@ LINE = "hpc: {backend: slurm, partition: short, work-dir: /scratch/alice}"
             f"  {LINE}\n\njobs: {{}}\n",
         ),
         ("places: {lab: {hosts: a}}  # x\n", f"places: {{lab: {{hosts: a}}, {LINE}}}  # x\n"),
-        ("places: {}\n", f"places: {{ {LINE}}}\n"),
+        ("places: {}\n", f"places: {{{LINE}}}\n"),
         ("places:\n# none yet\nslots: 1\n", f"places:\n  {LINE}\n# none yet\nslots: 1\n"),
         ("places:\r\n  lab: {hosts: a}\r\n", f"places:\r\n  lab: {{hosts: a}}\r\n  {LINE}\r\n"),
     ],

@@ -89,7 +89,9 @@ def test_a_place_is_made_written_and_used_and_made_again_without_a_word(desk: De
         "partition": "short", "walltime": "2m",
     }  # fmt: skip
 
-    assert desk.run("run", "--on", "hpc", "--", "sh", "-c", "echo on $SLURM_JOB_PARTITION").strip().startswith("on short")
+    assert (
+        desk.run("run", "--on", "hpc", "--", "sh", "-c", "echo on $SLURM_JOB_PARTITION").strip().startswith("on short")
+    )
     again = desk.run("places", "add", "hpc")
     assert "stands in the settings already" in again and (desk.folder / "elsewhere.yaml").read_text() == text
     assert "its partition is short" in desk.run("places", "add", "hpc", "--partition", "main", status=2)
@@ -112,6 +114,7 @@ def test_without_a_terminal_what_was_not_answered_is_named_and_nothing_is_made(d
     assert "what kind of place" in desk.run("places", "add", "hpc2", status=2)
 
 
+@pytest.mark.soak
 @pytest.mark.needs("busybox", "ch-run")
 def test_a_prompt_in_a_container_has_its_python_stdin_and_exit_status(desk: Desk) -> None:
     from ship import rootfs
@@ -122,7 +125,9 @@ def test_a_prompt_in_a_container_has_its_python_stdin_and_exit_status(desk: Desk
     said = desk.add("--container", "gcam=oci-archive:gcam.tar", "--yes")
     assert "container gcam" in said and "Python 3" in said
     assert (desk.folder / "elsewhere.yaml").read_text().startswith(SETTINGS + own)
-    (desk.scratch / "file.py").write_text("import os, sys; print(os.environ['OF_THE_IMAGE'], os.getcwd()); sys.exit(5)\n")
+    (desk.scratch / "file.py").write_text(
+        "import os, sys; print(os.environ['OF_THE_IMAGE'], os.getcwd()); sys.exit(5)\n"
+    )
     assert desk.shell("--tag", "gcam", "--", "python3", "file.py")[:2] == (5, f"yes {desk.scratch}\n")
     code = b"import os, sys\nprint(os.environ['OF_THE_IMAGE'])\nsys.exit(6)\n"
     assert desk.shell("--tag", "gcam", "--job", "--", "python3", "-", given=code)[:2] == (6, "yes\n")
@@ -131,6 +136,25 @@ def test_a_prompt_in_a_container_has_its_python_stdin_and_exit_status(desk: Desk
     assert desk.shell("--tag", "gcma")[0] == 2
     listed = desk.run("run", "--on", "hpc", "--environment", "gcam", "--", "sh", "-c", "echo $OF_THE_IMAGE")
     assert "yes" in listed
+
+
+@pytest.mark.needs("busybox", "ch-run")
+def test_on_a_login_node_a_command_runs_in_a_container_where_we_are_and_in_a_job(
+    tmp_path: Path, cluster: Cluster
+) -> None:
+    from ship import rootfs
+
+    lab = Lab(tmp_path, cluster)
+    rootfs.archive(lab.folder / "plain.tar")
+    environments = {"plain": {"image": "oci-archive:plain.tar", "runtime": "charliecloud"}}
+    whole = yaml.safe_load((lab.folder / "elsewhere.yaml").read_text())
+    (lab.folder / "elsewhere.yaml").write_text(yaml.safe_dump({**whole, "environments": environments}))
+    script = "echo $OF_THE_IMAGE $PWD $SLURMD_NODENAME; cat; exit 6"
+    for more in ([], ["--job"]):
+        done = subprocess.run([sys.executable, "-m", "elsewhere", "shell", "hpc", "--tag", "plain", *more, "--", "sh",
+                               "-c", script], cwd=lab.folder, input=b"carried", env=lab.env(),
+                              capture_output=True, timeout=120)  # fmt: skip
+        assert (done.returncode, done.stdout.decode()) == (6, f"yes {lab.folder} \ncarried"), done.stderr
 
 
 def test_secrets_reach_tasks_by_letter_and_lie_nowhere(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +180,9 @@ sys.exit(len(word))
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a node that sees other files")
 @pytest.mark.needs("unshare")
-def test_a_work_dir_that_the_nodes_do_not_see_is_found_by_a_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_work_dir_that_the_nodes_do_not_see_is_found_by_a_probe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     work = tmp_path / "work"
     with running(tmp_path / "s", nodes=1) as cluster:
         work.mkdir()
@@ -171,6 +197,7 @@ def test_a_work_dir_that_the_nodes_do_not_see_is_found_by_a_probe(tmp_path: Path
         assert list(work.iterdir()) == []
 
 
+@pytest.mark.soak
 @pytest.mark.needs("busybox", "ch-run", "podman")
 def test_the_bootstrap_of_scalable_builds_brings_and_ends_in_the_container(
     desk: Desk,

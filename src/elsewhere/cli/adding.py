@@ -43,20 +43,20 @@ def command() -> Command:
         for key, names in sorted(groups.items(), key=lambda item: item[1])
     ]  # fmt: skip
     own = [
-        Option("--backend", value="BACKEND", help="What kind of place it is; by default that to which the other options "
+        Option("--backend", value="BACKEND", help="What kind of place it is; by default that to which the others "
                "belong: --login is slurm, --hosts is ssh."),
         Option("--container", value="NAME=IMAGE", parse=container, many=True,
-               help="A container for its tasks: an entry of `environments:` is written for it, and the image is brought. "
-               "IMAGE: a name that is pulled there, an archive of one, Dockerfile:TARGET, which is built here by Podman "
-               "or Docker, or docker-daemon:NAME, which one of these has."),
-        Option("--file", value="FILE", parse=Path, help="The settings file to write into; by default the nearest "
-               "elsewhere.yaml, else one here."),
+               help="A container for its tasks: its entry of `environments:` is written, and the image is brought. "
+               "IMAGE: a name that is pulled there, an archive of one, Dockerfile:TARGET, which is built here by "
+               "Podman or Docker, or docker-daemon:NAME, which one of these has."),
+        Option("--file", value="FILE", parse=Path, help="The settings file to write into; by default the "
+               "nearest elsewhere.yaml, else one here."),
         Option("--yes", "-y", help="Ask nothing: what has no option is as it is suggested."),
     ]  # fmt: skip
     return Command(
         "places add",
         about="Sets up a place: asks what it must know, checks that it may be used, makes what must be there once (a\n"
-        "directory, Python, containers), and writes it into elsewhere.yaml. Without a terminal every answer is an option.\n"
+        "directory, Python, containers), and writes it into elsewhere.yaml. Each answer may be an option.\n"
         "Run again it goes on where it stopped. Exit status: 0 it may be used, 3 the place said no.",
         arguments=[Argument("NAME", "What the place is to be called.", required=True)],
         options=[*own, *keys],
@@ -140,8 +140,8 @@ class _Place:
             plain = _plain(key, value, kinds)
             if key not in kinds or key not in stands or kinds[key].read(plain) != kinds[key].read(stands[key]):
                 raise UsageError(f"{self.name} is a place already, and its {key.replace('_', '-')} is "
-                                 f"{stands.get(key, 'not set')}", hint="Change it in the settings file, or set up a place "
-                                 "of another name.")  # fmt: skip
+                                 f"{stands.get(key, 'not set')}", hint="Change it in the settings file, or set up "
+                                 "a place of another name.")  # fmt: skip
         tell(f"{self.name} stands in the settings already: going on with what must be there.")
 
     def _of_file(self) -> Any:
@@ -156,7 +156,7 @@ class _Place:
         if len(fit) == 1:
             return fit[0]
         if self.name in all_of:
-            return self.name
+            return str(self.name)
         raise UsageError(f"what kind of place is {self.name}?", hint=f"Say --backend {'|'.join(fit or all_of)}.")
 
     # --- asking
@@ -247,7 +247,9 @@ class _Place:
         from elsewhere.hosts import private_directory, write_whole
 
         private_directory(self.draft.parent)
-        write_whole(self.draft, json.dumps({"backend": self.backend, "settings": self.answers, "passed": self.passed}).encode())
+        write_whole(
+            self.draft, json.dumps({"backend": self.backend, "settings": self.answers, "passed": self.passed}).encode()
+        )
 
 
 def _until_bad(found: Iterable[Finding]) -> Iterable[Finding]:

@@ -20,16 +20,17 @@ OWN = "scalable"
 
 COMMAND = Command(
     "compat scalable bootstrap",
-    about="Sets up a cluster and ends in a prompt there, as Scalable's bootstrap script does: asks host and user, makes\n"
-    "the work directory, builds the targets of the Dockerfile that is here, brings their containers, and opens a shell in\n"
-    "the one called scalable. It is `elsewhere places add` and `elsewhere shell`; run again it goes on where it stopped.",
+    about="Sets up a cluster and ends in a prompt there, as Scalable's bootstrap script does: asks host and user,\n"
+    "makes the work directory, builds the targets of the Dockerfile that is here, brings their containers, and opens\n"
+    "a shell in the one called scalable. It is `elsewhere places add` and `elsewhere shell`; run again it goes on\n"
+    "where it stopped.",
     options=[
         Option("--name", value="NAME", default="hpc", help="What the place is to be called."),
         Option("--host", value="HOST", help="The login node."),
         Option("--user", value="USER", help="Who you are there; by default as ssh has it."),
         Option("--config", value="FILE", help="A file to use in place of ~/.ssh/config."),
         Option("--work-dir", value="DIR", help="A directory there that all nodes see."),
-        Option("--targets", value="A,B|none", help="Which targets of the Dockerfile to build and bring; by default all."),
+        Option("--targets", value="A,B|none", help="Which targets of the Dockerfile to build; by default all."),
         Option("--tag", value="NAME", help="The container for the prompt; by default scalable, if there is such."),
         Option("--yes", "-y", help="Ask nothing: what has no option is as it is suggested."),
         Option("-i", value="IDENTITY", help="Not used: name the key as IdentityFile in ~/.ssh/config."),
@@ -91,7 +92,9 @@ def _login(asked: SimpleNamespace) -> str:
     host = asked.host or _prompt("hostname of the login node", asked)
     if not host:
         raise UsageError("which host is the login node?", hint="Say --host login.cluster.")
-    user = asked.user if asked.user is not None or asked.yes else _prompt("username there (empty: as ssh has it)", asked)
+    user = (
+        asked.user if asked.user is not None or asked.yes else _prompt("username there (empty: as ssh has it)", asked)
+    )
     return f"{user}@{host}" if user else str(host)
 
 

@@ -65,7 +65,9 @@ def _write(file: Path, tag: str, image: str) -> None:
                              "differently.")  # fmt: skip
         return
     entry = {"image": image}
-    write_whole(file, edit.added(file.read_text("utf-8"), "environments", tag, entry).encode(), file.stat().st_mode & 0o777)
+    write_whole(
+        file, edit.added(file.read_text("utf-8"), "environments", tag, entry).encode(), file.stat().st_mode & 0o777
+    )
     tell(f"{file}: environments: {tag}: {edit.flow(entry)}")
 
 
@@ -83,8 +85,8 @@ def _had(name: str, file: Path, tag: str) -> bool:
         return finding.show(name, Finding(f"container {tag}", True, "each machine has it before its first task"))
     box, said = box_of(tag, file.parent), ""
     for shape in (None, Resources()):
-        done = subprocess.run(entering.having(place, box, shape), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, text=True, errors="replace", check=False)  # fmt: skip
+        done = subprocess.run(entering.having(place, box, shape), stdin=subprocess.DEVNULL, capture_output=True,
+                              text=True, errors="replace", check=False)  # fmt: skip
         if done.returncode == 0:
             where = "" if shape is None else ", on a node"
             return finding.show(name, Finding(f"container {tag}", True, f"{done.stdout.strip()}{where}"))

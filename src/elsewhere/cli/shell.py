@@ -21,17 +21,21 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     "shell",
-    about="Opens a terminal on the machine where a task runs, on that of a job which has one, or at a place; behind --\n"
-    "stands a command to run there instead. What opens it is the place's own: ssh, srun, or at AWS the aws command with\n"
-    "its session-manager-plugin, through SSM, so that no port is open there. Standard input is passed on, and the exit\n"
-    "status is that program's.",
+    about="Opens a terminal on the machine where a task runs, on that of a job which has one, or at a place; behind\n"
+    "-- stands a command to run there instead. What opens it is the place's own: ssh, srun, or at AWS the aws command\n"
+    "with its session-manager-plugin, through SSM, so that no port is open there. Standard input is passed on, and\n"
+    "the exit status is that program's.",
     arguments=[
         Argument("JOB|PLACE", "JOB/TASK, a job, or a place.", default="@last", completes="jobs"),
         Argument("MACHINE", "With a place of several, or a job of several: which. A beginning of its id will do."),
     ],
     options=[
-        Option("--tag", value="NAME", help="At a place: in the container of this environment, an entry of "
-               "`environments:` with an image. Its directory of work, or this one, is mounted in it."),
+        Option(
+            "--tag",
+            value="NAME",
+            help="At a place: in the container of this environment, an entry of "
+            "`environments:` with an image. Its directory of work, or this one, is mounted in it.",
+        ),
         Option("--image", value="IMAGE", help="At a place: in this container, as `run --image` names it."),
         Option("--job", help="At a place with a batch system: in a job of its own, not where people log in."),
         Option("--cpus", value="N", parse=cpus, help="Such a job has so many CPUs."),
@@ -39,8 +43,11 @@ COMMAND = Command(
         Option("--gpus", value="[TYPE:]N", parse=gpus, help="Such a job has so many GPUs."),
     ],
     rest="COMMAND [ARGUMENT...]",
-    usage=["elsewhere shell [JOB/TASK]", "elsewhere shell JOB|PLACE MACHINE",
-           "elsewhere shell PLACE [--tag NAME] [--job] [-- COMMAND [ARGUMENT...]]"],
+    usage=[
+        "elsewhere shell [JOB/TASK]",
+        "elsewhere shell JOB|PLACE MACHINE",
+        "elsewhere shell PLACE [--tag NAME] [--job] [-- COMMAND [ARGUMENT...]]",
+    ],
     examples=[
         ("elsewhere shell fit/3", ""),
         ("elsewhere shell lab node2", ""),

@@ -61,7 +61,8 @@ def _put(text: str, root: Any, section: str, line: str) -> str:
         if isinstance(value, yaml.MappingNode):  # {a: b}
             at = value.end_mark.index - 1
             head = text[:at].rstrip()
-            return f"{head}{'' if not value.value or head.endswith(',') else ','} {line}".replace("{ ", "{") + text[at:]
+            gap = "" if not value.value else " " if head.endswith(",") else ", "
+            return f"{head}{gap}{line}{text[at:]}"
         return _after(text, key.end_mark.index, " " * (key.start_mark.column + 2) + line, end)
     if isinstance(root, yaml.MappingNode) and root.flow_style:
         return text  # a file of one line: what reads it back refuses it

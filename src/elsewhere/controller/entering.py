@@ -31,7 +31,7 @@ _PLAIN = '[ -n "$1" ] && { cd -- "$1" || exit 125; }; shift; [ $# -gt 0 ] || set
 def words(
     place: Enters, box: Box | None, command: Sequence[str], terminal: bool, shape: Resources | None = None
 ) -> Sequence[str]:
-    """The words to run here, so that `command` (none: a shell) runs there; in a container, once all that needs is there.
+    """The words to run here, so that `command` (none: a shell) runs there; in a container, once it is there.
 
     PlaceError: it cannot be reached. UsageError: the container cannot be had.
     """
@@ -51,7 +51,7 @@ def having(place: Enters, box: Box, shape: Resources | None = None) -> Sequence[
 
 
 def python(place: Enters) -> str:
-    """The interpreter there by which our own programs run; brought, if there is none of our version. Twice: harmless."""
+    """The interpreter there by which our own programs run; brought, if there is none of ours. Twice: harmless."""
     there = place.threshold()
     if there.python or there.host is None:
         return there.python
@@ -67,7 +67,7 @@ def _check_files(there: Threshold, command: Sequence[str]) -> None:
     lacks = there.host.run(["sh", "-c", looks, "sh", there.work, *files]).out.decode("utf-8", "replace").splitlines()
     if lacks:
         raise UsageError(f"{lacks[0]} lies here, and not in {there.work} on {there.host.name}",
-                         hint="Copy it there; or `elsewhere run` in place of `shell`, which takes your files along.")  # fmt: skip
+                         hint="Copy it there; or use `elsewhere run`, which takes your files along.")  # fmt: skip
 
 
 def _settled(place: Enters, there: Threshold, box: Box) -> tuple[list[str], Box]:
@@ -85,9 +85,7 @@ def _settled(place: Enters, there: Threshold, box: Box) -> tuple[list[str], Box]
 
 _ROOM = "inside"
 """Below the place's directory there."""
-_BEGIN = (
-    'read -r python <"$0.python"; PYTHONPATH="${{0%/*}}/{agent}" exec "$python" -m elsewhere.agent.inside "$@"'
-)
+_BEGIN = 'read -r python <"$0.python"; PYTHONPATH="${{0%/*}}/{agent}" exec "$python" -m elsewhere.agent.inside "$@"'
 
 
 def _sent(box: Box) -> dict[str, Bundle]:
@@ -132,5 +130,5 @@ cat {begin}.python
     if not done.ok:
         last = (done.err.decode("utf-8", "replace").strip() or said).splitlines()[-1:]
         raise Refused(f"{host.name}: our program cannot be put there: {last[0] if last else done.status}",
-                      hint="There must be room in its work directory, and a Python of this minor version or a way to it.")  # fmt: skip
+                      hint="It needs room there, and a Python of this minor version or a way to one.")  # fmt: skip
     return said.rpartition("\n")[2]

@@ -67,7 +67,7 @@ def _build(program: str, source: str, name: str) -> None:
     known = targets(file)
     if target and target not in known:
         raise UsageError(f"{file} has no target {target!r}",
-                         hint=f"It has: {', '.join(known)}." if known else "None of its stages has a name.")  # fmt: skip
+                         hint=f"It has: {', '.join(known) or 'none with a name'}.")  # fmt: skip
     words = [program, "build", "--file", str(file), "--tag", name, *(["--target", target] if target else [])]
     _run([*words, str(file.parent)], f"the image cannot be built of {source}")
 
@@ -77,7 +77,7 @@ def _engine() -> str:
         if found := shutil.which(name):
             return found
     raise UsageError("images are built by Podman or Docker, and neither is installed here",
-                     hint="Name an image that can be pulled there, or an archive of one: docker-archive:FILE.")  # fmt: skip
+                     hint="Name an image that can be pulled there, or an archive: docker-archive:FILE.")  # fmt: skip
 
 
 def _run(words: Sequence[str], failed: str) -> None:

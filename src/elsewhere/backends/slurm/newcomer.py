@@ -97,7 +97,7 @@ class Newcomer:
         return Finding("work-dir", True, base if there else f"{base} is made")
 
     def probed(self) -> Finding:
-        """Whether a node sees it: a job of a second asks, unless one has. A cluster that has no node free is no fault."""
+        """Whether a node sees it: a job of a second asks, unless one has. That no node is free is no fault."""
         base = self.base()
         if before := seen(self.run(["cat", f"{base}/{SEEN}"])):
             return before
@@ -156,4 +156,3 @@ def _is_busy(said: str) -> bool:
     low = said.lower()
     return any(word in low for word in ("nodes are busy", "unable to allocate resources: requested nodes",
                                         "immediate execution impossible", "timed out", "resources busy"))  # fmt: skip
-

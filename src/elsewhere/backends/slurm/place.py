@@ -237,8 +237,8 @@ class Slurm:
         return self._newcomer().suggest(key)
 
     def ready(self) -> Iterable[Finding]:
+        new = self._newcomer()
         for step in (self._asked_about, lambda: [self._a_job()], lambda: [new.made()], lambda: [new.probed()]):
-            new = self._newcomer()
             for finding in step():
                 yield finding
                 if not finding.ok:

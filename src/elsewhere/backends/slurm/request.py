@@ -49,6 +49,7 @@ def script(settings: SlurmSettings, launch: Launch, base: str) -> str:
     """The boot text behind what a job of Slurm says first: who it is, that it is the only one of its launch, and the
     lines that were asked for."""
     own = settings.modules or settings.prologue
+    folder = shlex.quote(f"{base}/launches/{launch.id}")
     begun = shlex.quote(f"{base}/launches/{launch.id}/begun")
     return "".join(
         f"{line}\n"
@@ -56,7 +57,7 @@ def script(settings: SlurmSettings, launch: Launch, base: str) -> str:
             "#!/bin/bash" if own else "#!/bin/sh",
             "job=${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}",
             "export ELSEWHERE_MACHINE=$job${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}",
-            f"[ -d {shlex.quote(f'{base}/launches/{launch.id}')} ] || {{ echo 'this node does not see the work-dir' >&2; exit 72; }}",
+            f"[ -d {folder} ] || {{ echo 'this node does not see the work-dir' >&2; exit 72; }}",
             f'ln -s "$job" {begun} 2>/dev/null; [ "$(readlink {begun})" = "$job" ] || '
             "{ echo 'another job has this launch' >&2; exit 0; }",
             *_modules(settings.modules),
