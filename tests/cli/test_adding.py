@@ -59,6 +59,7 @@ def test_its_page_has_the_keys_of_every_backend(shell: Shell) -> None:
         assert word in page.out
 
 
+@pytest.mark.slow
 def test_at_a_terminal_questions_are_answered_and_a_wrong_answer_is_asked_again(shell: Shell) -> None:
     shim = shell.directory.parent / "bin"
     shim.mkdir()
@@ -100,7 +101,7 @@ def _typed(shell: Shell, words: list[str], answers: dict[str, str], path: str) -
     if pid == 0:
         os.chdir(shell.directory)
         os.execve(sys.executable, [sys.executable, "-m", "elsewhere", *words], env)
-    shown, end, seen = "", time.monotonic() + 60, 0
+    shown, end, seen = "", time.monotonic() + 20, 0
     left = dict(answers)
     while time.monotonic() < end:
         if select.select([fd], [], [], 0.1)[0]:

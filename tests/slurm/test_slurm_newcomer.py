@@ -154,7 +154,7 @@ def test_on_a_login_node_a_command_runs_in_a_container_where_we_are_and_in_a_job
         done = subprocess.run([sys.executable, "-m", "elsewhere", "shell", "hpc", "--tag", "plain", *more, "--", "sh",
                                "-c", script], cwd=lab.folder, input=b"carried", env=lab.env(),
                               capture_output=True, timeout=120)  # fmt: skip
-        assert (done.returncode, done.stdout.decode()) == (6, f"yes {lab.folder} \ncarried"), done.stderr
+        assert (done.returncode, done.stdout.decode()) == (6, f"yes {lab.folder}\ncarried"), done.stderr
 
 
 def test_secrets_reach_tasks_by_letter_and_lie_nowhere(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,8 +77,10 @@ class Slurm:
         return [size]
 
     def _rows(self) -> list[text.Nodes]:
-        rows = text.nodes(self._said(text.SINFO, "say what nodes there are"))
-        return fitting.of_partition(rows, self.settings.partition)
+        return fitting.of_partition(self._all_rows(), self.settings.partition)
+
+    def _all_rows(self) -> list[text.Nodes]:
+        return text.nodes(self._said(text.SINFO, "say what nodes there are"))
 
     def _try(self, shape: Resources) -> None:
         launch = Launch("check", 1, "", shape, self.settings.length, datetime.now(UTC))
@@ -92,7 +94,7 @@ class Slurm:
         if option == "constraint":
             return [word for row in self._rows() for word in row.features]
         if option == "partition":
-            return [row.partition for row in text.nodes(self._said(text.SINFO, "say what nodes there are"))]
+            return [row.partition for row in self._all_rows()]
         return newcomer.known(self._told(newcomer.ACCOUNTS), 1 if option == "qos" else 0)
 
     # --- jobs
@@ -209,7 +211,7 @@ class Slurm:
         """What Slurm says of itself and of its partitions."""
         try:
             version = self._said(["sinfo", "--version"], "say its version").strip()
-            rows = text.nodes(self._said(text.SINFO, "say what nodes there are"))
+            rows = self._all_rows()
         except PlaceError as error:
             yield Finding("Slurm", False, error.message, error.hint)
             return
@@ -245,7 +247,7 @@ class Slurm:
                     return
 
     def _newcomer(self) -> Newcomer:
-        return Newcomer(self.settings, self.host, lambda: self.base, self._rows, self._told)
+        return Newcomer(self.settings, self.host, lambda: self.base, self._all_rows, self._told)
 
     def threshold(self) -> Threshold:
         if not self.settings.login:
