@@ -70,9 +70,10 @@ class Cluster:
         self._start("slurmctld", ["slurmctld", "-D", "-f", str(self.conf)])
         until(lambda: self._listens("slurmctld", self._ports["ctld"]), "slurmctld listens")
 
-    def start_node(self, name: str) -> None:
+    def start_node(self, name: str, *before: str) -> None:
+        """`before`: words that run it, such as those of unshare."""
         (self.folder / "spool" / name).mkdir(exist_ok=True)
-        self._start(name, ["slurmd", "-D", "-N", name, "-f", str(self.conf)])
+        self._start(name, [*before, "slurmd", "-D", "-N", name, "-f", str(self.conf)])
 
     def kill(self, daemon: str) -> None:
         """SIGKILL for `slurmctld`, or a node by its name. What runs on the node lives on, as its slurmstepd does."""

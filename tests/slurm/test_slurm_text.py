@@ -32,6 +32,8 @@ ANSWERS = Path(__file__).with_name("answers")
         ("7|OUT_OF_MEMORY|1700000000|1700000060|n1|OutOfMemory", Condition.FAILED, "it used more memory than it had"),
         ("7|FAILED|1700000000|1700000060|n1|NonZeroExitCode", Condition.FAILED,
          "its script ended badly (NonZeroExitCode)"),
+        ("7|FAILED|1700000000|1700000060|n1|JobLaunchFailure", Condition.FAILED,
+         "Slurm could not start it on n1: does that node see the work-dir?"),
         ("7|A_NEW_STATE|1700000000|1700000060|n1|None", Condition.RUNNING, ""),
     ],
 )  # fmt: skip

@@ -36,10 +36,11 @@ PATIENCE = timedelta(seconds=5)
 _PREFIX = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
 
-def spool_address(directory: Path, job: str, key: bytes = b"", values: str = "") -> str:
+def spool_address(directory: Path, job: str, key: bytes = b"", values: str = "", proof: str = "") -> str:
     """The address of a spool in a directory. `values`: where what is too large for it lies, if agents do not see our
-    files."""
+    files; `proof`: the scheme by which they prove who they are, if they must (ship/proofs.py)."""
     words = {"job": job, **({"key": key.hex()} if key else {}), **({STORE: values} if values else {})}
+    words |= {"proof": proof} if proof else {}
     return f"spool:{quote(str(directory))}?{urlencode(words)}"
 
 
@@ -186,6 +187,7 @@ def _join_spool(address: str, rest: str, trust: Callable[[bytes], Verifies] | No
     spool = Spool(DirectoryStore(root), job, light=DirectoryStore(root, sync=False), address=address, verifier=verifier)
     if STORE in words:
         spool.store, spool.gather = DirectoryStore(Path(words[STORE])), GATHER
+    spool.words, spool.verifier = words, verifier
     return spool
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
+from types import MappingProxyType
 
 import msgspec
 
@@ -47,6 +48,9 @@ class Spool:
     watch: int | None = None
     store: Store | None = None
     """At the agent's end, where it does not see our files: what is too large for the spool."""
+    words: Mapping[str, str] = MappingProxyType({})
+    """At the agent's end: what its address says."""
+    verifier: Verifies | None = None
     gather = 0.1
     """Seconds for which an agent gathers reports."""
 

@@ -10,19 +10,22 @@ from elsewhere.errors import UsageError
 DOORS = {
     "cloud_tasks": "elsewhere.compat.cloud_tasks.command",
     "cloudrun": "elsewhere.compat.cloudrun.command",
+    "scalable": "elsewhere.cli.bootstrap",
 }
 
 COMMAND = Command(
     "compat",
     about="Runs a command of another tool as that tool has it: its words and its files, done by Elsewhere.\n"
     "What comes after the tool's name is read by its own grammar: `elsewhere compat cloud_tasks run --help`.\n"
-    "`pip install elsewhere-compat` gives the bare names, cloud_tasks and cloudrun.",
+    "`pip install elsewhere-compat` gives the bare names, cloud_tasks, cloudrun and\n"
+    "scalable_bootstrap.",
     arguments=[
-        Argument("DOOR", "cloud_tasks: the commands of rms-cloud-tasks; cloudrun: those of CloudRun.", required=True,
-                 completes="cloud_tasks cloudrun"),
+        Argument("DOOR", "cloud_tasks: the commands of rms-cloud-tasks; cloudrun: those of CloudRun; scalable: its "
+                 "bootstrap.", required=True, completes="cloud_tasks cloudrun scalable"),
         Argument("WORD", "What that tool is told.", many=True),
     ],
-    usage=["elsewhere compat cloud_tasks COMMAND [OPTIONS]", "elsewhere compat cloudrun demo|getstate|wait ..."],
+    usage=["elsewhere compat cloud_tasks COMMAND [OPTIONS]", "elsewhere compat cloudrun demo|getstate|wait ...",
+           "elsewhere compat scalable bootstrap [OPTIONS]"],
     examples=[
         ("elsewhere compat cloud_tasks run --config myconfig.yml --tasks my_tasks.json", ""),
         ("elsewhere compat cloudrun demo config.py", ""),

@@ -75,7 +75,7 @@ def _run(name: str, words: Sequence[str]) -> int:
     from elsewhere.cli.terminal import coloured
 
     module = import_module(COMMANDS[name][0])
-    if name == "compat" and module.words_of_their_own(words):
+    if name in ("compat", "places") and module.words_of_their_own(words):
         return int(module.run(list(words)))
     try:
         asked = grammar.read(module.COMMAND, words)

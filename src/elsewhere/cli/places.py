@@ -18,9 +18,10 @@ COMMAND = Command(
     "places",
     about="Lists the places where work may run: those of elsewhere.yaml, and every backend under its own name.\n"
     "`check` asks each, or those that are named, whether it may be used; it creates nothing.\n"
+    "`add` sets one up, with questions, and writes it into elsewhere.yaml: `elsewhere places add --help`.\n"
     "Exit status of check: 0 all are well, 3 one is not.",
     arguments=[
-        Argument("ACTION", "list, or check.", default="list", completes="list check"),
+        Argument("ACTION", "list, check, or add.", default="list", completes="list check add"),
         Argument("PLACE", "Only these.", many=True),
     ],
     options=[
@@ -37,15 +38,33 @@ COMMAND = Command(
         "elsewhere places [--json]",
         "elsewhere places check [PLACE...] [--json]",
         "elsewhere places check PLACE --policy user|machine",
+        "elsewhere places add NAME [--backend BACKEND] [--KEY VALUE]... [--container NAME=IMAGE]... [--yes]",
     ],
 )
 REFUSED = 3
 
 
+def words_of_their_own(words: list[str]) -> bool:
+    """`add` has a grammar of its own, with the keys of all backends."""
+    return words[:1] == ["add"]
+
+
+def run(words: list[str]) -> int:
+    """`add`, and its exit status."""
+    from elsewhere.cli import adding, grammar
+
+    command = adding.command()
+    try:
+        return adding.main(grammar.read(command, words[1:]))
+    except grammar.HelpAsked:
+        sys.stdout.write(grammar.page(command, coloured()))
+        return 0
+
+
 def main(asked: SimpleNamespace) -> int:
     if asked.action not in ("list", "check"):
-        raise UsageError(f"places cannot be {asked.action!r}" + nearest(asked.action, ["list", "check"]),
-                         hint="Write `elsewhere places` or `elsewhere places check [PLACE...]`.")  # fmt: skip
+        raise UsageError(f"places cannot be {asked.action!r}" + nearest(asked.action, ["list", "check", "add"]),
+                         hint="Write `elsewhere places`, `... check [PLACE...]` or `... add NAME`.")  # fmt: skip
     places = known()
     wanted = asked.place or list(places)
     places |= {name: find(name, places) for name in wanted}

@@ -160,13 +160,16 @@ def _listed(asked: SimpleNamespace) -> int:
         if asked.entry:
             spec = task_list_spec(asked)
             parameters = Parameters.of(spec.entry.name, asked.signature)
-            return go(spec, tasks.read(source, fit_of(spec, parameters), lines), asked)
+            asked.fit = fit_of(spec, parameters)
+            return go(spec, tasks.read(source, asked.fit, lines), asked)
         if script := asked.startup_script or place(asked).startup_script:
             asked.startup_script = script
             spec = worker_list_spec(asked)
-            return go(spec, tasks.read(source, fit_of(spec), lines), asked)
+            asked.fit = fit_of(spec)
+            return go(spec, tasks.read(source, asked.fit, lines), asked)
         spec = command_list_spec(asked)
-        return go(spec, _only_commands(tasks.read(source, fit_of(spec), lines), asked.tasks_name), asked)
+        asked.fit = fit_of(spec)
+        return go(spec, _only_commands(tasks.read(source, asked.fit, lines), asked.tasks_name), asked)
     except InvalidTask as error:
         raise tasks.located(error, source, lines) from None
 
@@ -269,6 +272,8 @@ def go(spec: JobSpec, tasks: Iterable[NewTask], asked: SimpleNamespace) -> int:
     if inventory is None:
         places.greet(where)
         spec = session.survey(spec, asked.slots or 0)
+        if fit := getattr(asked, "fit", None):
+            fit.on(spec.resources, [shape.offer.resources for shape in spec.machines])
     if asked.show_script:
         return show_script.show(spec, sum(1 for _ in tasks))
     files = session.create(spec, tasks)

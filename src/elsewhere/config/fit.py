@@ -16,6 +16,7 @@ from elsewhere import machine
 from elsewhere.config.faults import nearest
 from elsewhere.model.resources import Resources
 from elsewhere.model.task import NewTask
+from elsewhere.model.units import show_size
 
 _REMEMBERED = 4096
 _NAMED = ("POSITIONAL_OR_KEYWORD", "KEYWORD_ONLY")
@@ -73,22 +74,51 @@ class Fit:
     def __init__(self, parameters: Parameters | None = None, needs: tuple[Resources, int] | None = None) -> None:
         """`needs`: those of tasks that say nothing else, and the slots; None: they do not run on this machine."""
         self._parameters, self._needs = parameters, needs
+        self._machines: tuple[Resources, tuple[Resources, ...]] | None = None
         self._seen: dict[bytes, list[str]] = {}
+
+    def on(self, plain: Resources, machines: Sequence[Resources]) -> None:
+        """What each of the job's machines is asked to have, once that was chosen: no task may need more than the
+        largest. `plain`: what tasks need that say nothing else."""
+        self._machines = (plain, tuple(machines)) if machines else None
 
     def __call__(self, tasks: Sequence[NewTask]) -> Iterator[tuple[int, str]]:
         if self._parameters is not None:
             yield from self._parameters.wrong(tasks)
-        if self._needs is None:
+        if self._needs is None and self._machines is None:
             return
         for at, task in enumerate(tasks):
             if task.options is not None:
-                yield from ((at, problem) for problem in self._short(task.options, *self._needs))
+                yield from ((at, problem) for problem in self._short(task.options))
 
-    def _short(self, options: bytes, plain: Resources, slots: int) -> list[str]:
+    def _short(self, options: bytes) -> list[str]:
         found = self._seen.get(options)
         if found is None:
             if len(self._seen) >= _REMEMBERED:
                 self._seen.clear()
-            need = plain.own(json.loads(options))
-            found = self._seen[options] = [] if need == plain else machine.shortfall(need, slots)
+            found = self._seen[options] = self._lacks(json.loads(options))
         return found
+
+    def _lacks(self, options: Mapping[str, Any]) -> list[str]:
+        if self._needs is not None:
+            plain, slots = self._needs
+            return [] if (need := plain.own(options)) == plain else machine.shortfall(need, slots)
+        assert self._machines is not None
+        plain, machines = self._machines
+        need = plain.own(options)
+        lacks = [_short_of(need, one) for one in machines] if need != plain else [[]]
+        return min(lacks, key=len)
+
+
+def _short_of(need: Resources, has: Resources) -> list[str]:
+    """What it needs and such a machine was not asked to have; memory that nobody spoke of is not counted."""
+    short = []
+    if need.cpus > has.cpus:
+        short.append(f"it needs {need.cpus:g} CPUs, and a machine of this job has {has.cpus:g}: ask for more for all")
+    if need.memory and has.memory and need.memory > has.memory:
+        short.append(f"it needs {show_size(need.memory)} of memory, and a machine of this job has "
+                     f"{show_size(has.memory)}: ask for more for all")  # fmt: skip
+    if need.gpus and (need.gpus > has.gpus or (need.gpu_type and need.gpu_type.lower() != has.gpu_type.lower())):
+        kind = f" of type {need.gpu_type}" if need.gpu_type else ""
+        short.append(f"it needs {need.gpus} GPUs{kind}, and a machine of this job has {has.gpus or 'none'}")
+    return short

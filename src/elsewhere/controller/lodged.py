@@ -7,22 +7,24 @@ must be able to do for it stands in `Lodges` (backends/base.py); no place is nam
 from __future__ import annotations
 
 import selectors
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
 from elsewhere.agent.meeting import OwnKey
-from elsewhere.backends.base import Backend, Launch, Lodges
+from elsewhere.backends.base import Backend, Launch, Lodges, NativeId
 from elsewhere.channels import registry as channels
 from elsewhere.channels.carried import Sending
 from elsewhere.channels.outputs import Outputs
+from elsewhere.config import secret
 from elsewhere.controller import freight
 from elsewhere.controller.afar import Afar
 from elsewhere.controller.distant import target
 from elsewhere.controller.files import JobFiles
+from elsewhere.controller.guests import Guests
 from elsewhere.controller.printed import Printed
-from elsewhere.errors import UsageError
+from elsewhere.errors import AccessDenied
 from elsewhere.hosts import Host
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import JobSpec
@@ -31,6 +33,7 @@ from elsewhere.pool.capacity import Ask, Bounds
 from elsewhere.pool.pool import Pool
 from elsewhere.ship import seal
 from elsewhere.ship.charter import Charter, pack
+from elsewhere.ship.letters import Contents
 from elsewhere.ship.script import Bare, BootText, render
 from elsewhere.stores import HostStore
 from elsewhere.stores.gathering import GatheringStore
@@ -48,12 +51,9 @@ def lodged(
 ) -> Afar:  # fmt: skip
     """The crew of such a job, opened."""
     spec, (host, base) = ledger.spec, lodging
-    if spec.secrets:
-        raise UsageError(f"{spec.place} has its jobs lie in a directory, and secrets are not written there",
-                         hint="Have them where its machines find them, and leave `secrets` out.")  # fmt: skip
     home, own = f"{base}/jobs/{spec.id}", OwnKey()
     bounds, load, order = arranged(spec, backend, base)
-    charter = pack(Charter(spec, "", files.seal_key(), load.roots, load.software))
+    charter = pack(Charter(spec, "", b"" if spec.secrets else files.seal_key(), load.roots, load.software))
     store = HostStore(host, f"{home}/store")
     spool = channels.spool_at(GatheringStore(host, f"{home}/spool"), _address(spec, base), spec.id, own, own, charter)
     outputs = Outputs(store, files.outputs) if spec.outputs else None
@@ -61,6 +61,11 @@ def lodged(
     crew = Lodged(ledger, cast(Any, line), Pool(backend, ledger, bounds, epoch, order), spool.order, selector, epoch)
     crew.printed, crew.host, crew.home, crew.ahead = Printed(store, files.slots, files.boots), host, home, STOCK
     crew.pages = Printed(GatheringStore(host, f"{home}/store"), files.slots, files.boots)
+    if spec.secrets:
+        _make_private(host, base, home)
+        crew.guests = Guests(store, Named(), spec.id, own, own,
+                             lambda: Contents(files.seal_key(), secret.revealed(spec.secrets)))  # fmt: skip
+        crew.guests.open()
     crew.open()
     return crew
 
@@ -79,7 +84,31 @@ def arranged(spec: JobSpec, backend: Backend, base: str) -> tuple[Bounds, freigh
 
 def _address(spec: JobSpec, base: str) -> str:
     home = f"{base}/jobs/{spec.id}"
-    return channels.spool_address(Path(home, "spool"), spec.id, seal.public(), f"{home}/store")
+    proof = "directory" if spec.secrets else ""
+    return channels.spool_address(Path(home, "spool"), spec.id, seal.public(), f"{home}/store", proof)
+
+
+# What letters are believed by: nobody but the user may write where hellos lie, nor put another directory in its place.
+_PRIVATE = """umask 077; mkdir -p "$2/store" || exit 73
+for one in "$1" "$1/jobs" "$2" "$2/store"; do
+  [ -O "$one" ] && [ -z "$(find "$one" -prune -perm /022)" ] || { echo "$one"; exit 66; }
+done"""
+
+
+def _make_private(host: Host, base: str, home: str) -> None:
+    """AccessDenied: others may write there, so that no secret is sent."""
+    done = host.run(["sh", "-c", _PRIVATE, "sh", base, home])
+    if not done.ok:
+        where = done.out.decode("utf-8", "replace").strip() or home
+        raise AccessDenied(f"secrets are not sent to {host.name}: others may write to {where}",
+                           hint=f"chmod go-w {where}, or name a `work-dir:` of your own")  # fmt: skip
+
+
+class Named:
+    """Who it is, a machine says itself: its hello lies where only the user writes."""
+
+    def identify(self, proof: bytes, claim: bytes) -> NativeId:
+        return proof.decode("ascii", "replace")
 
 
 class Lodged(Afar):
@@ -89,15 +118,24 @@ class Lodged(Afar):
     pages: Printed
     host: Host
     home: str
+    guests: Guests | None = None
+    """Where tasks have secrets: each machine gets them in a letter that it alone can open."""
     quiet = (0.05, 1.0)
     _brought = 0.0
 
     def turn(self, wait: float) -> None:
+        if self.guests is not None and (expected := self.pool.expected):
+            self.line.attempt(lambda: self._let_in(expected))
         if self.clock() - self._brought >= BRING:
             self._brought = self.clock()
             self.line.attempt(self.printed.bring)
             self.line.attempt(self.pages.bring_pages)
         super().turn(wait)
+
+    def _let_in(self, expected: Collection[str]) -> None:
+        for why in self.guests.look(expected) if self.guests is not None else ():
+            with self.ledger.moving():
+                self.ledger.note("turned away", why)
 
     def fetch(self) -> None:
         self.line.attempt(self.printed.bring)

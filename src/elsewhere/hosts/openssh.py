@@ -83,7 +83,9 @@ class OpenSsh:
             except (TimeoutError, subprocess.TimeoutExpired):
                 _drop(process)
                 limit = timeout.total_seconds()
-                raise Unreachable(f"{argv[0]} on {self.name} did not begin within {limit:g} s; it may go on there") from None
+                raise Unreachable(
+                    f"{argv[0]} on {self.name} did not begin within {limit:g} s; it may go on there"
+                ) from None
             except BaseException:
                 _drop(process)
                 raise
@@ -216,6 +218,14 @@ class OpenSsh:
             raise MissingExtra("ssh is not installed here", hint="install OpenSSH's client: apt install openssh-client")
         return ["ssh", "-t", *(["-F", self._config] if self._config else []), "--", self.name, command]
 
+    def carried(self, words: Sequence[str], terminal: bool) -> list[str]:
+        """The words that run these there with our own standard streams, and end as they do. `terminal`: it has one."""
+        ssh, *_ = self.terminal("")
+        kept = ["-o", "ControlMaster=no", "-o", f"ControlPath={_control()}", "-o", "LogLevel=ERROR"]
+        config = ["-F", self._config] if self._config else []
+        command = f"exec {' '.join(shlex.quote(word) for word in words)}"
+        return [ssh, "-t" if terminal else "-T", *kept, *config, "--", self.name, _unfolded(command)]
+
     def close(self) -> None:
         """Let the kept connection go. Twice: harmless; it goes by itself, too."""
         subprocess.run([*self._words(), "-O", "exit", "--", self.name], stdin=subprocess.DEVNULL,
@@ -339,6 +349,10 @@ def _told(argv: Sequence[str], env: Mapping[str, str], mark: bytes) -> str:
     words = " ".join(shlex.quote(word) for word in argv)
     mark_text = mark.decode()
     text = f"echo $$ {mark_text}; echo {mark_text} >&2\n{sets}exec {words}"
+    return _unfolded(text)
+
+
+def _unfolded(text: str) -> str:
     return 'exec sh -c \'eval "$(printf "' + _folded(text) + '")"\''
 
 

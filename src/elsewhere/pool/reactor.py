@@ -56,7 +56,7 @@ def react(state: State, event: Event, now: datetime) -> tuple[State, tuple[Comma
         case Failed(natives, left):
             draft.state = replace(state, failed=natives, left=left)
         case Said(words):
-            draft.state = replace(state, words=words)
+            draft.state = replace(state, words=words or state.words)
         case Refused():
             draft.refused(event)
         case Unanswered(launch):
@@ -159,7 +159,7 @@ class _Answer(Draft):
             taken = seen.condition is Condition.PREEMPTED
             mute = allocation.spoke is None and allocation.native not in self.state.heard
             if mute and not taken and allocation.state is not AllocationState.STOPPING and not allocation.kept:
-                self._dud(allocation)
+                self._dud(allocation, f"{allocation.native}: {seen.reason}" if seen.reason else "")
             self.write(allocation, AllocationMove.END, started=seen.started or allocation.started, ended=seen.ended,
                        used=used, reason=_why(self.state, allocation.native) or seen.reason or seen.condition.value,
                        reclaimed=taken,
@@ -201,9 +201,10 @@ class _Answer(Draft):
 
     # --- what never speaks, and what is not needed ---
 
-    def _dud(self, allocation: Allocation) -> None:
+    def _dud(self, allocation: Allocation, told: str = "") -> None:
+        """`told`: why it ended, as its place has it; its own last words are better, if there are any."""
         why = self.state.broken.get(allocation.native, "")
-        self.state = replace(self.state, duds=self.state.duds + 1, words=why)
+        self.state = replace(self.state, duds=self.state.duds + 1, words=why or told)
         if not why:
             self.acts.append(Read(allocation.native))
 

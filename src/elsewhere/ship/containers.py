@@ -125,6 +125,12 @@ def plan(
     }  # fmt: skip
 
 
+def attended(words: Sequence[str], kind: str, terminal: bool) -> list[str]:
+    """Words of a plan, for a container at whose standard input somebody is, perhaps by a terminal."""
+    also = ["--interactive", *["--tty"] * terminal] if KINDS[kind].named else []
+    return [*words[:2], *also, *words[2:]]
+
+
 def _without(words: list[str], options: Sequence[str]) -> list[str]:
     """Ours give way to an option of the user's of the same name."""
     typed = {option.partition("=")[0] for option in options}

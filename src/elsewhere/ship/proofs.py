@@ -6,6 +6,7 @@ anything but asking who signed it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 
 from elsewhere.errors import UsageError
@@ -24,4 +25,9 @@ def _sts(words: Mapping[str, str], claim: bytes) -> bytes:
     return aws.sign_identity(words["region"], claim)
 
 
-_SCHEMES: Mapping[str, Callable[[Mapping[str, str], bytes], bytes]] = {"sts": _sts}
+def _directory(words: Mapping[str, str], claim: bytes) -> bytes:
+    """No more than a name: that the hello lies in a directory of the user's alone is what is believed."""
+    return os.environ.get("ELSEWHERE_MACHINE", "").encode()
+
+
+_SCHEMES: Mapping[str, Callable[[Mapping[str, str], bytes], bytes]] = {"sts": _sts, "directory": _directory}

@@ -39,7 +39,7 @@ def _key(default: Any, kind: Kind | None = None) -> Any:
 class AwsSettings:
     """Keys of `places:` for `backend: aws`. Credentials are found by boto3's own chain, never written here."""
 
-    region: str = ""
+    region: str = field(default="", metadata={"ask": "region (empty: as your AWS profile says, else us-east-1)"})
     """Where machines are launched; empty: as the profile or AWS_REGION say, else us-east-1."""
     regions: tuple[str, ...] = ()
     """Where offers are looked for, and where `owned` looks, besides `region`."""

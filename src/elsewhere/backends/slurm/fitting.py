@@ -105,14 +105,17 @@ def _told(row: Nodes) -> str:
     return f"{row.cpus} CPUs and {show_size(row.memory)}{gpus}"
 
 
-def explained(error: PlaceError, settings: SlurmSettings, features: Callable[[], Sequence[str]]) -> PlaceError:
-    """The same, with the nearest word that would have been known."""
-    wanted = str(settings.slurm.get("constraint", ""))
-    if wanted and "feature" in error.message.lower():
-        error.hint = f"`constraint: {wanted}`: {text.nearest(wanted, features())}".strip()
-    for name in ("account", "qos", "partition"):
-        if name in error.message.lower() and (value := getattr(settings, name) or settings.slurm.get(name)):
-            error.hint = f"`{name}: {value}` was asked for; {error.hint}"
+_BY = {"constraint": "feature", "account": "invalid account", "qos": "qos", "partition": "partition"}
+"""An option -> what Slurm speaks of when it does not know what that names."""
+
+
+def explained(error: PlaceError, settings: SlurmSettings, known: Callable[[str], Sequence[str]]) -> PlaceError:
+    """The same, with the nearest word that would have been known. `known`: those that an option may have."""
+    for name, said in _BY.items():
+        value = str(getattr(settings, name, "") or settings.slurm.get(name, ""))
+        if value and said in error.message.lower():
+            near = text.nearest(value, words) if (words := known(name)) else error.hint
+            error.hint = f"`{name}: {value}` was asked for; {near}".strip()
             break
     return error
 
@@ -124,23 +127,25 @@ def findings(rows: Sequence[Nodes], settings: SlurmSettings) -> Iterable[Finding
     except Refused as error:
         yield Finding(f"partition {settings.partition}", False, error.message, error.hint)
         return
-    names = dict.fromkeys(row.partition for row in [*mine, *rows])
-    for name in names:
-        some = [row for row in rows if row.partition == name]
-        usable = sum(row.count for row in some if row.usable)
-        idle = sum(row.count for row in some if row.state.lower().startswith("idle"))
-        largest = max(some, key=lambda row: (row.cpus, row.memory))
-        detail = f"{idle} of {usable} nodes idle, up to {_limit(some)} a job, nodes of {_told(largest)}"
-        used = any(row.partition == name for row in mine)
-        ok = not used or any(row.usable for row in some)
-        yield Finding(
-            f"partition {name}" + (" (used)" if used else ""), ok, detail, "" if ok else "`sinfo -R` says why"
-        )
+    used = {row.partition for row in mine}
+    yield from partitions([*mine, *(row for row in rows if row.partition not in used)], *used)
     try:
         _check_walltime(mine, settings)
         yield Finding("walltime", True, show_duration(settings.length))
     except UsageError as error:
         yield Finding("walltime", False, error.message, error.hint)
+
+
+def partitions(rows: Sequence[Nodes], *used: str) -> Iterable[Finding]:
+    """A line for each: what is free there, how long, how large."""
+    for name in dict.fromkeys(row.partition for row in rows):
+        some = [row for row in rows if row.partition == name]
+        usable = sum(row.count for row in some if row.usable)
+        idle = sum(row.count for row in some if row.state.lower().startswith("idle"))
+        largest = max(some, key=lambda row: (row.cpus, row.memory))
+        detail = f"{idle} of {usable} nodes idle, up to {_limit(some)} a job, nodes of {_told(largest)}"
+        ok = name not in used or any(row.usable for row in some)
+        yield Finding(f"partition {name}" + " (used)" * (name in used), ok, detail, "" if ok else "`sinfo -R` says why")
 
 
 def _limit(rows: Sequence[Nodes]) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import re
 import shlex
+import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -14,11 +15,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from elsewhere.backends.base import Finding, Ground, Launch, NativeId, Seat, Sighting, Traits
-from elsewhere.backends.slurm import fitting, request, text
+from elsewhere.backends.newcomers import Suggestion, Threshold
+from elsewhere.backends.slurm import fitting, newcomer, request, text
+from elsewhere.backends.slurm.newcomer import Newcomer
 from elsewhere.backends.slurm.refusals import refusal
 from elsewhere.backends.slurm.settings import SlurmSettings
 from elsewhere.config.home import home
-from elsewhere.errors import AccessDenied, NotFound, PlaceError, Refused, Unreachable
+from elsewhere.errors import AccessDenied, NotFound, PlaceError, Refused, Unreachable, UsageError
 from elsewhere.hosts import Here, Host, Ran
 from elsewhere.hosts.openssh import OpenSsh
 from elsewhere.model.place import Offer, Shape
@@ -74,18 +77,25 @@ class Slurm:
         return [size]
 
     def _rows(self) -> list[text.Nodes]:
-        rows = text.nodes(self._said(text.SINFO, "say what nodes there are"))
-        return fitting.of_partition(rows, self.settings.partition)
+        return fitting.of_partition(self._all_rows(), self.settings.partition)
+
+    def _all_rows(self) -> list[text.Nodes]:
+        return text.nodes(self._said(text.SINFO, "say what nodes there are"))
 
     def _try(self, shape: Resources) -> None:
         launch = Launch("check", 1, "", shape, self.settings.length, datetime.now(UTC))
         words = request.words(self.settings, launch, 1, self.base)
         done = self._run(["sbatch", "--test-only", *words], b"#!/bin/sh\ntrue\n")
         if not done.ok:
-            raise fitting.explained(refusal(_err(done), "take such a job"), self.settings, self._features())
+            raise fitting.explained(refusal(_err(done), "take such a job"), self.settings, self._known)
 
-    def _features(self) -> Callable[[], Sequence[str]]:
-        return lambda: [word for row in self._rows() for word in row.features]
+    def _known(self, option: str) -> Sequence[str]:
+        """What it may name; empty: that is not to be known here."""
+        if option == "constraint":
+            return [word for row in self._rows() for word in row.features]
+        if option == "partition":
+            return [row.partition for row in self._all_rows()]
+        return newcomer.known(self._told(newcomer.ACCOUNTS), 1 if option == "qos" else 0)
 
     # --- jobs
 
@@ -190,25 +200,80 @@ class Slurm:
     # --- whether it may be used
 
     def check(self) -> Iterable[Finding]:
-        try:
-            version = self._said(["sinfo", "--version"], "say its version").strip()
-            yield Finding("Slurm", True, version)
-            rows = text.nodes(self._said(text.SINFO, "say what nodes there are"))
-        except PlaceError as error:
-            yield Finding("Slurm", False, error.message, error.hint)
+        before = list(self._asked_about())
+        yield from before
+        if not before[0].ok:
             return
-        yield from fitting.findings(rows, self.settings)
         try:
             self._check_base()
             yield Finding("work-dir", True, self.base)
         except PlaceError as error:
             yield Finding("work-dir", False, error.message, error.hint)
             return
+        yield self._a_job()
+        if found := newcomer.seen(self._told(["cat", f"{self.base}/{newcomer.SEEN}"])):
+            yield found
+
+    def _asked_about(self) -> Iterable[Finding]:
+        """What Slurm says of itself and of its partitions."""
+        try:
+            version = self._said(["sinfo", "--version"], "say its version").strip()
+            rows = self._all_rows()
+        except PlaceError as error:
+            yield Finding("Slurm", False, error.message, error.hint)
+            return
+        yield Finding("Slurm", True, version)
+        yield from fitting.findings(rows, self.settings)
+
+    def _a_job(self) -> Finding:
         try:
             self._try(Resources())
-            yield Finding("a job", True, "Slurm would take one with these settings; none was submitted")
+            return Finding("a job", True, "Slurm would take one with these settings; none was submitted")
         except PlaceError as error:
-            yield Finding("a job", False, error.message, error.hint)
+            return Finding("a job", False, error.message, error.hint)
+
+    # --- for somebody who is new there
+
+    def greet(self) -> None:
+        if isinstance(self.host, OpenSsh):
+            try:
+                self.host.run(["true"], timeout=LIMIT)
+            except PlaceError as error:
+                if self.host.may_ask(error):
+                    self.host.ask()
+
+    def suggest(self, key: str) -> Suggestion:
+        return self._newcomer().suggest(key)
+
+    def ready(self) -> Iterable[Finding]:
+        new = self._newcomer()
+        for step in (self._asked_about, lambda: [self._a_job()], lambda: [new.made()], lambda: [new.probed()]):
+            for finding in step():
+                yield finding
+                if not finding.ok:
+                    return
+
+    def _newcomer(self) -> Newcomer:
+        return Newcomer(self.settings, self.host, lambda: self.base, self._all_rows, self._told)
+
+    def threshold(self) -> Threshold:
+        if not self.settings.login:
+            return Threshold(None, self.base, python=sys.executable)
+        return Threshold(self.host, self.base, self.settings.work_dir or ".")
+
+    def shell(self, native_id: NativeId, zone: str = "") -> Sequence[str]:
+        """Beside what runs there, on what its job has."""
+        if not _NATIVE.fullmatch(native_id):
+            raise UsageError(f"{native_id} is no job of Slurm", hint="`elsewhere machines` lists them.")
+        beside = ["srun", f"--jobid={native_id}", "--overlap", "--pty", "sh", "-l"]
+        return self.host.carried(beside, True) if isinstance(self.host, OpenSsh) else beside
+
+    def enter(self, words: Sequence[str], terminal: bool, shape: Resources | None = None) -> Sequence[str]:
+        if shape is not None:
+            words = ["srun", *["--pty"] * terminal, "--quiet", "--job-name=elsewhere-shell",
+                     f"--time={text.minutes(self.settings.length)}", *newcomer.asked(self.settings, shape),
+                     *words]  # fmt: skip
+        return self.host.carried(words, terminal) if isinstance(self.host, OpenSsh) else words
 
     # --- within
 
@@ -228,6 +293,13 @@ class Slurm:
         if not done.ok:
             raise refusal(_err(done), what)
         return done.out.decode("utf-8", "replace")
+
+    def _told(self, words: Sequence[str]) -> Ran:
+        """As `_run`, where no such program is an answer, too."""
+        try:
+            return self.host.run(words, timeout=LIMIT)
+        except NotFound as error:
+            return Ran(127, b"", error.message.encode())
 
     def _done(self, words: Sequence[str]) -> None:
         done = self._run(words)

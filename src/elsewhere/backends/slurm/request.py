@@ -18,15 +18,20 @@ MOST = 1000
 def words(settings: SlurmSettings, launch: Launch, count: int, base: str) -> list[str]:
     """The options of sbatch. Those of `slurm:` come last, and win."""
     shape = launch.offer.resources if launch.offer is not None else launch.shape
-    known = {"partition": settings.partition, "account": settings.account, "qos": settings.qos}
     return [
         "--parsable", f"--job-name={text.NAME}{launch.id}",
         f"--comment={text.labelled({'launch': launch.id, **launch.labels})}",
         f"--output={base}/logs/{'%j' if count == 1 else '%A_%a'}", "--open-mode=append", f"--chdir={base}",
         "--no-requeue", "--nodes=1", "--ntasks=1", f"--time={text.minutes(settings.length)}",
-        *needs(shape), *(f"--{name}={value}" for name, value in known.items() if value),
+        *needs(shape), *whose(settings),
         *([f"--array=0-{count - 1}"] if count > 1 else []), *options(settings.slurm),
     ]  # fmt: skip
+
+
+def whose(settings: SlurmSettings) -> list[str]:
+    """Where it waits, and on whose account."""
+    known = {"partition": settings.partition, "account": settings.account, "qos": settings.qos}
+    return [f"--{name}={value}" for name, value in known.items() if value]
 
 
 def needs(shape: Resources) -> list[str]:
@@ -44,6 +49,7 @@ def script(settings: SlurmSettings, launch: Launch, base: str) -> str:
     """The boot text behind what a job of Slurm says first: who it is, that it is the only one of its launch, and the
     lines that were asked for."""
     own = settings.modules or settings.prologue
+    folder = shlex.quote(f"{base}/launches/{launch.id}")
     begun = shlex.quote(f"{base}/launches/{launch.id}/begun")
     return "".join(
         f"{line}\n"
@@ -51,6 +57,7 @@ def script(settings: SlurmSettings, launch: Launch, base: str) -> str:
             "#!/bin/bash" if own else "#!/bin/sh",
             "job=${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}",
             "export ELSEWHERE_MACHINE=$job${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}",
+            f"[ -d {folder} ] || {{ echo 'this node does not see the work-dir' >&2; exit 72; }}",
             f'ln -s "$job" {begun} 2>/dev/null; [ "$(readlink {begun})" = "$job" ] || '
             "{ echo 'another job has this launch' >&2; exit 0; }",
             *_modules(settings.modules),

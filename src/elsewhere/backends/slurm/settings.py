@@ -40,13 +40,13 @@ class SlurmSettings:
     use in place of ~/.ssh/config. `work_dir`: a directory that all nodes see. `slurm`: further options of sbatch.
     `scheduler`: where that of a Dask cluster runs: job, login or here."""
 
-    login: str = ""
+    login: str = field(default="", metadata={"ask": "the host to log in to, as you would type it behind ssh"})
     config: str = ""
-    partition: str = ""
-    account: str = ""
+    partition: str = field(default="", metadata={"ask": "partition"})
+    account: str = field(default="", metadata={"ask": "account"})
     qos: str = ""
-    walltime: str = field(default="1h", metadata={"kind": WALLTIME})
-    work_dir: str = ""
+    walltime: str = field(default="1h", metadata={"kind": WALLTIME, "ask": "how long each Slurm job may live"})
+    work_dir: str = field(default="", metadata={"ask": "a directory that all nodes see, for everything of ours"})
     max_jobs: int = 20
     tasks_per_job: int = 1
     slurm: Mapping[str, Any] = field(default_factory=dict)

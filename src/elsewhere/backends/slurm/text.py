@@ -80,6 +80,8 @@ def _sighting(
     why = _WHY.get(state, "")
     if condition is Condition.PENDING:
         why = _waits(reason)
+    elif condition is Condition.FAILED and reason.replace(" ", "").lower() in ("joblaunchfailure", "launchfailed"):
+        why = f"Slurm could not start it on {node}: does that node see the work-dir?"
     elif condition is Condition.FAILED and not why:
         why = f"its script ended badly ({reason})" if reason not in ("", "None") else "its script ended badly"
     return Sighting(native, condition, _labels(name, comment), began, ended, why)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -114,12 +114,15 @@ echo "cpus $(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)"
   [ "$name" = MemTotal: ] && echo "memory $size" && break; done </proc/meminfo
 command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi --query-gpu=name --format=csv,noheader | sed 's/^/gpu /'
 """
-_FACTS = _HAS_FOR_TASKS + """\
+_FACTS = (
+    _HAS_FOR_TASKS
+    + """\
 echo "room $(df -Pk "$base" | sed -n '2s/^[^ ]* *[0-9]* *[0-9]* *\\([0-9]*\\).*/\\1/p')"
 printf '#!/bin/sh\\nexit 0\\n' >"$base/try.$$" && chmod 700 "$base/try.$$" && "$base/try.$$" && echo "runs yes"
 rm -f "$base/try.$$"
 for one in podman docker apptainer singularity ch-run; do command -v $one >/dev/null 2>&1 && echo "boxes $one"; done
 exit 0"""
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,7 @@ class SshSettings:
     or `cpus`. `config`: a file to use in place of ~/.ssh/config. `directory`: ours there, below the home directory.
     `keep_days`: archives and environments that nothing has used for so long are removed there when a job ends."""
 
-    hosts: Sequence[str] | str = ()
+    hosts: Sequence[str] | str = field(default=(), metadata={"ask": "hosts, as you would type them behind ssh: a,b"})
     slots: int | str = "cpus"
     config: str = ""
     directory: str = ".elsewhere"
