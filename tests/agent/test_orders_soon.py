@@ -1,4 +1,5 @@
-"""How soon an agent reads its orders: soon while its work is long, and no oftener than it must while it is short."""
+"""How soon an agent reads its orders: soon while its work is long, and no oftener than it must while it is short; and
+how soon it says again what could not be said."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 
 from elsewhere.agent.claims import Ways
-from elsewhere.agent.join import IDLE, LONG, Process
+from elsewhere.agent.join import AGAIN, IDLE, LONG, Process
+from elsewhere.errors import Unreachable
 from elsewhere.model.orders import EVERY_TASK, Orders
 from elsewhere.model.reports import Ended, Form
 from elsewhere.model.states import Outcome
@@ -49,7 +51,8 @@ class Channel:
     def __init__(self) -> None:
         self.read: list[str] = []
         self.followed: tuple[int, ...] = ()
-        self.pushed = False
+        self.pushed = self.lost = False
+        self.said: list[Any] = []
 
     def told(self) -> Orders:
         self.read.append("told")
@@ -63,7 +66,10 @@ class Channel:
         self.read.append("now")
         return Orders("job-1", 1, logs=self.followed)
 
-    def report(self, reports: Any, done: Any = ()) -> None: ...
+    def report(self, reports: Any, done: Any = ()) -> None:
+        if self.lost:
+            raise Unreachable("the connection was lost")
+        self.said += reports
 
     def renew(self, claims: Any, lease: Any) -> Any:
         return claims
@@ -145,3 +151,17 @@ def test_what_is_pushed_is_read_in_the_next_turn_whatever_runs(scene: Any) -> No
     channel.pushed = True
     made.turn()
     assert channel.read == ["told"]
+
+
+def test_what_could_not_be_said_is_said_again_though_nothing_more_ends(scene: Any) -> None:
+    made, slots, channel, now = scene
+    slots.running = list
+    slots.ends, channel.lost = [ended(1.0)._replace(n=1)], True
+    made.turn()
+    channel.lost = False
+    channel.said.clear()
+    made.turn()
+    assert not channel.said, "not at once: whoever could not hear it is asked no oftener than that"
+    now[0] += AGAIN
+    made.turn()
+    assert [(one.n, one.attempt) for one in channel.said] == [(1, 1)]

@@ -12,7 +12,7 @@ from elsewhere.channels.base import Claim, Receipt, Room
 from elsewhere.channels.carried import Sending, Taking
 from elsewhere.channels.output import MOST, Segment, Upload, parse
 from elsewhere.controller.printed import Printed
-from elsewhere.errors import NotFound
+from elsewhere.errors import NotFound, Unreachable
 from elsewhere.model.reports import Ended, Form, Report
 from elsewhere.model.states import Outcome
 from elsewhere.model.task import Delivery
@@ -58,6 +58,27 @@ def test_a_large_argument_is_in_the_store_before_its_delivery_and_on_the_machine
     taking = Taking(straight, store, there, calls=True)  # type: ignore[arg-type]
     assert [claim.delivery.id for claim in taking.claim("a", Room(1), timedelta(0))] == ["one"]
     assert values.open_pickle(str(there), KEY, stored) == ((b"x" * 100_000,), {})
+
+
+def test_what_a_channel_gives_once_is_not_lost_with_the_connection_to_the_store(tmp_path: Path) -> None:
+    store = MemoryStore()
+    straight = Straight(store)
+    codec = Codec(tmp_path / "here", KEY)
+    body, _, stored = codec.call(codec.function(len), [b"x" * 100_000], {})
+    Sending(straight, store, tmp_path / "here", calls=True).send([Delivery(1, 1, "one", body)])  # type: ignore[arg-type]
+    taking = Taking(straight, store, tmp_path / "there", calls=True)  # type: ignore[arg-type]
+    get = store.get
+
+    def cut(key: str) -> bytes:
+        straight.sent, store.get = [], get  # type: ignore[method-assign]
+        raise Unreachable("the connection was lost")
+
+    store.get = cut  # type: ignore[method-assign]
+    with pytest.raises(Unreachable):
+        taking.claim("a", Room(1), timedelta(0))
+    assert [claim.delivery.id for claim in taking.claim("a", Room(1), timedelta(0))] == ["one"]
+    assert values.open_pickle(str(tmp_path / "there"), KEY, stored) == ((b"x" * 100_000,), {})
+    assert not taking.claim("a", Room(1), timedelta(0))
 
 
 def test_who_goes_on_from_another_machine_sends_what_the_first_one_laid_down(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ GATHER = 0.1
 """Seconds for which reports are gathered while slots are busy, so that a report is not an object for each task. A
 channel whose every message is billed asks for more (`gather`)."""
 GATHERED = 2000
+AGAIN = 1.0
+"""Seconds after which what could not be said is said again."""
 POLL = (0.02, 0.5)
 """Seconds between two looks at a channel that does not call: at first, and when nothing has come for long."""
 IDLE = 3.0
@@ -63,6 +65,8 @@ class Process:
         self._asked = age()
         self._gathered: list[Ended] = []
         self._unsaid: list[tuple[Sequence[Report], Collection[Claim]]] = []
+        self._unheard = float("-inf")
+        """When something could last not be said."""
         self._poll = POLL[0]
         self._took: float | None = None
         self._tooks = deque[float](maxlen=100)
@@ -204,6 +208,7 @@ class Process:
         now = self.age()
         if not self._gathered:
             self._gathered_at = now
+            self._say_again()
         elif now - self._gathered_at >= self._gather or len(self._gathered) >= GATHERED or not self.slots.running():
             if now - self._renewed > self.ways.lease:
                 self._renew()
@@ -213,8 +218,8 @@ class Process:
             steps = self.hands.ended(gathered, now, self._delay)
             self._mark()
             self._do(steps)
-        elif self._unsaid:
-            self._say()
+        else:
+            self._say_again()
         if not self._gathered and not self._unsaid:
             self.slots.settled()
 
@@ -254,8 +259,14 @@ class Process:
             try:
                 self.channel.report(*self._unsaid[0])
             except (PlaceError, StateError):
+                self._unheard = self.age()
                 return
             del self._unsaid[0]
+
+    def _say_again(self) -> None:
+        """Also where nothing more ends here: nobody else would say it."""
+        if self._unsaid and self.age() - self._unheard >= AGAIN:
+            self._say()
 
     def _drain(self) -> None:
         """What has not begun goes back at once; what runs is finished, unless the machine is told to go."""

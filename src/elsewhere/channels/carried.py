@@ -108,13 +108,19 @@ class Taking(Carried):
     ) -> None:
         super().__init__(channel, store, directory)
         self._calls, self._outputs = calls, outputs
+        self._lacking: Sequence[Claim] = ()
+        """Taken from the channel, which gives them once, and not given on: what they refer to could not be fetched."""
 
     def claim(self, agent: str, room: Room, lease: timedelta) -> Sequence[Claim]:
-        claims: Sequence[Claim] = self.channel.claim(agent, room, lease)
-        if self._calls:
-            for claim in claims:
-                for key in _referred(claim.delivery.body):
-                    self.fetch(key)
+        claims: Sequence[Claim] = self._lacking or self.channel.claim(agent, room, lease)
+        self._lacking = claims if self._calls else ()
+        try:
+            for key in {key for claim in self._lacking for key in _referred(claim.delivery.body)}:
+                self.fetch(key)
+        except NotFound:
+            self._lacking = ()  # it will not be there later, either: they lapse
+            raise
+        self._lacking = ()
         return claims
 
     def report(self, reports: Sequence[Report], done: Collection[Claim] = ()) -> None:
