@@ -11,11 +11,23 @@ if TYPE_CHECKING:
 
 def all_rows(ground: Ground, *, full: bool, peers: bool) -> list[Row]:
     """Every row, in the order of the table."""
-    from benchmarks.rows import calls, clouds, cluster, commands, hosts, intake, others, plans, starting, tasks
+    from benchmarks.rows import (
+        calls,
+        clouds,
+        cluster,
+        cluster_calls,
+        commands,
+        hosts,
+        intake,
+        others,
+        plans,
+        starting,
+        tasks,
+    )
 
     found = [
         row
         for room in (tasks, commands, calls, intake, starting, plans, clouds, hosts, cluster)
         for row in room.rows(ground, full)
     ]
-    return found + (others.rows(ground) if peers else [])
+    return found + ([*cluster_calls.rows(ground, full), *others.rows(ground)] if peers else [])

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -41,6 +42,15 @@ def linger(x):
 def wait_for(x):
     open(f"{x}/began.{os.getpid()}", "w").close()
     while not os.path.exists(f"{x}/go"): time.sleep(0.02)
+def carry(x):
+    from elsewhere import Again, current_task
+    task = current_task()
+    left, told = task.time_left.total_seconds(), False
+    try:
+        while x == "is told" or not task.stopping: time.sleep(0.02)
+    except BaseException:
+        told = True
+    return Again(state={"left": left, "told": told})
 def flaky(path):
     with open(path, "a") as file: file.write("x")
     if os.path.getsize(path) < 3: raise ValueError("not yet")
@@ -61,16 +71,20 @@ class Job:
     claimed: list[Claimed] = field(default_factory=list)
     beats: list[Heartbeat] = field(default_factory=list)
 
-    def boot(self, count: int = 1, idle: float = 60.0, lease: float = 120.0, slots: int = 2) -> None:
+    def boot(
+        self, count: int = 1, idle: float = 60.0, lease: float = 120.0, slots: int = 2,
+        term: timedelta = timedelta(minutes=10), **more: Any,
+    ) -> None:  # fmt: skip
         text = BootText(
             self.channel.address,
             str(self.directory / "machines"),
             sys.executable,
-            timedelta(minutes=10),
+            term,
             datetime.now(UTC) + timedelta(minutes=5),
             slots,
             timedelta(seconds=lease),
             timedelta(seconds=idle),
+            **more,
         )
         launch = Launch(
             f"lch-{len(self.natives)}", count, render(text), Resources(), text.term, text.start_by, {"job": "job-1"}
@@ -192,6 +206,32 @@ def test_retries_that_are_due_soon_are_made_under_the_same_claim(job: Job) -> No
     job.until(lambda: bool(job.ended))
     assert [(e.attempt, e.outcome, e.value) for e in job.ended] == [(1, Outcome.SUCCEEDED, b'"at last"')]
     assert path.read_text() == "xxx"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("function", ["carry"])
+@pytest.mark.parametrize("job", ["spool"], indirect=True)
+def test_before_a_final_end_tasks_hear_of_it_then_are_told_and_what_they_hand_on_counts(job: Job) -> None:
+    job.channel.send(
+        [Delivery(n, 1, kind, json.dumps({"x": kind}).encode()) for n, kind in enumerate(("asks", "is told"))]
+    )
+    job.boot(term=timedelta(seconds=6), final=True)
+    job.until(lambda: len(job.ended) == 2)
+    states = {e.n: json.loads(e.value)["state"] for e in job.ended}
+    assert {e.outcome for e in job.ended} == {Outcome.INTERRUPTED}, "which spends no budget"
+    assert [states[n]["told"] for n in (0, 1)] == [False, True]
+    assert all(0 < state["left"] < 4.5 for state in states.values())
+    job.until(lambda: job.condition(job.natives[0]) is Condition.STOPPED)
+
+
+@pytest.mark.parametrize("job", ["spool"], indirect=True)
+def test_an_agent_for_so_many_tasks_leaves_the_rest_to_others(job: Job) -> None:
+    job.channel.send(deliveries(5))
+    job.boot(slots=1, serves=2)
+    job.until(lambda: job.condition(job.natives[0]) is Condition.STOPPED)
+    job.look()
+    assert len(job.ended) == 2
+    assert b"it has done what it was for" in job.machines.logs(job.natives[0])
 
 
 def _running(directory: Path, native: str) -> list[tuple[int, int]]:

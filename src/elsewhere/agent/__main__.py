@@ -47,6 +47,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--slots", type=int, default=1)
     parser.add_argument("--share", type=int, default=1, help="so many agents share the machine")
     parser.add_argument("--final", type=int, default=0, help="1: its term will not grow")
+    parser.add_argument("--serves", type=int, default=0, help="so many tasks in all; 0: as many as there are")
     for name, default in (("--term", 12 * 3600), ("--lease", 120), ("--idle", 60)):
         parser.add_argument(name, type=float, default=float(default), help="seconds")
     parser.add_argument("--failed", type=int, metavar="STATUS", help="only tell that the startup script ended so")
@@ -65,6 +66,7 @@ def _joining(given: argparse.Namespace) -> Joining:
         timedelta(seconds=given.idle),
         given.share,
         final=bool(given.final),
+        serves=given.serves,
     )
 
 

@@ -16,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
-from elsewhere.agent.claims import Hands, Steps, Ways
+from elsewhere.agent.claims import Hands, Steps, Ways, handed_on
 from elsewhere.agent.outflow import InTurns, Outflow
 from elsewhere.agent.runner import Slots
 from elsewhere.channels.base import Channel, Claim
@@ -24,6 +24,7 @@ from elsewhere.errors import PlaceError, StateError
 from elsewhere.hosts import write_whole
 from elsewhere.model.orders import Orders
 from elsewhere.model.reports import BootStep, Ended, Heartbeat, Notice, Report
+from elsewhere.model.states import Outcome
 from elsewhere.ship import seal
 from elsewhere.ship.script import KEPT, SWITCH
 
@@ -71,6 +72,8 @@ class Joining:
     """Of the machine, when its agent begins: what it did before counts against the term."""
     final: bool = False
     """Its term will not grow."""
+    serves: int = 0
+    """So many tasks in all, and it ends; 0: as many as there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,7 @@ class Process:
         self._serial = 0
         self._stops = 0
         self._stop_at = 0.0
-        self._drained = self._told_trouble = self._noticed = self._called = self._heeded = False
+        self._drained = self._told_trouble = self._noticed = self._called = self._heeded = self._warned = False
         self._notice: Notice | None = None
         self.outflow: Outflow | InTurns | None = None
         self.between: list[Callable[[], None]] = []
@@ -174,7 +177,7 @@ class Process:
         for report in ended:
             self._took = report.took if self._took is None else self._took + (report.took - self._took) / 8
             self._tooks.append(report.took)
-        self._gathered += ended
+        self._gathered += map(handed_on, ended) if self._warned or self._noticed or self._stops else ended
         self._report()
         self._trouble()
         if self.outflow is not None and self._heeded:
@@ -316,8 +319,9 @@ class Process:
             self._say()
         if self._stops:
             self.hands.draining = True
+            self.slots.notice()
         if self.ways.final:
-            self.hands.in_time(self.age(), self._lasting())
+            self._near_the_end()
         if self.hands.draining and not self._drained:
             self._drained = True
             withdrawn = [delivery.n for delivery in self.slots.withdraw()]
@@ -327,6 +331,23 @@ class Process:
         if self._stops > 1 or (self._stop_at and self.age() >= self._stop_at):
             self._report()
             self._do(self.hands.give_up([claim.delivery.n for claim in self.hands.claims], time.time()))
+
+    def _near_the_end(self) -> None:
+        """Of a term that will not grow: nothing more is begun, tasks that ask are told, then they are ended, and what
+        they still say counts: so a task may hand on where it stood."""
+        age = self.age()
+        self.hands.in_time(age, self._lasting())
+        if age >= self.ways.warns and not self._warned:
+            self._warned = True
+            self.slots.notice()
+        if age < self.ways.ends or not self.slots.running():
+            return
+        self.slots.close(within=min(self.ways.grace, self.ways.term - self.ways.ends - 1.0))
+        ended = self.slots.turn(0)
+        cut = {report.n: report.took for report in ended if report.outcome == Outcome.INTERRUPTED}
+        self._gathered += [handed_on(report) for report in ended if report.n not in cut]
+        self._report()
+        self._do(self.hands.give_up([claim.delivery.n for claim in self.hands.claims], time.time(), cut))
 
     def _ends(self) -> str:
         if self._gathered or (self._unsaid and self.age() - self._renewed < self.ways.lease):

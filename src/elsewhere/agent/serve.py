@@ -52,6 +52,8 @@ def serve(
         joining.idle.total_seconds(),
         retry=charter.spec.retry,
         final=joining.final,
+        serves=joining.serves,
+        grace=charter.spec.grace.total_seconds(),
         lasts=charter.spec.timeout.total_seconds() if charter.spec.timeout is not None else 0.0,
     )
     place = joining.directory / "slots" / joining.agent
@@ -60,7 +62,8 @@ def serve(
             selector.register(channel.watch, selectors.EVENT_READ, _nothing)
         if left := _left_behind(place, joining.agent):
             channel.report(left)
-        slots = Slots(_boot(charter), joining.slots, place, selector, joining.share)
+        boot = replace(_boot(charter), ends=time.time() + ways.ends - (time.monotonic() - born) if ways.final else 0.0)
+        slots = Slots(boot, joining.slots, place, selector, joining.share)
         process = Process(ways, channel, slots, joining.directory, lambda: time.monotonic() - born)
         _beside(process, channel, place, exits, masking.words(charter.spec.env[name] for name in charter.spec.hidden))
         if ready is not None:

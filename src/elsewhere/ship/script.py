@@ -102,6 +102,8 @@ class BootText:
     """Only on a bare machine."""
     now: str = "$(date +%s)"
     """Shell text for the seconds since the epoch, by the clock that `start_by` is of."""
+    serves: int = 0
+    """So many tasks in all, and it ends; 0: as many as there are."""
     keep: timedelta = timedelta(0)
     """Only there: how long it stays, within its term, if its boot fails or its agent says so; 0: it does not."""
 
@@ -175,6 +177,7 @@ def _words(text: BootText) -> dict[str, str]:
         "--idle": str(_seconds(text.idle)),
         **({"--share": str(text.share)} if text.share > 1 else {}),
         **({"--final": "1"} if text.final else {}),
+        **({"--serves": str(text.serves)} if text.serves else {}),
     }
 
 

@@ -25,8 +25,14 @@ def words(settings: SlurmSettings, launch: Launch, count: int, base: str) -> lis
         f"--output={base}/logs/{'%j' if count == 1 else '%A_%a'}", "--open-mode=append", f"--chdir={base}",
         "--no-requeue", "--nodes=1", "--ntasks=1", f"--time={text.minutes(settings.length)}",
         *needs(shape), *(f"--{name}={value}" for name, value in known.items() if value),
-        *([f"--array=0-{count - 1}"] if count > 1 else []), *options(settings.slurm),
+        *array(count, launch.abreast), *options(settings.slurm),
     ]  # fmt: skip
+
+
+def array(count: int, abreast: int) -> list[str]:
+    """So many elements, of which so many run at a time; 0: all of them. One alone is no array."""
+    most = f"%{abreast}" if 0 < abreast < count else ""
+    return [f"--array=0-{count - 1}{most}"] if count > 1 else []
 
 
 def needs(shape: Resources) -> list[str]:

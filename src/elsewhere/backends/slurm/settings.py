@@ -29,13 +29,24 @@ def _walltime(value: Any) -> str:
     return f"{length.total_seconds():.0f}s"
 
 
+HOW = ("array", "pilots")
+"""A list as one array, a few tasks to each of its elements; or a few jobs that share it."""
+
+
+def _how(value: Any) -> str:
+    if value not in ("", *HOW):
+        raise ValueError(f"must be array or pilots, not {value!r}")
+    return str(value)
+
+
 WALLTIME = Kind("a duration", _walltime, kinds.DURATION.schema)
 
 
 @dataclass(frozen=True, slots=True)
 class SlurmSettings:
     """`login`: the host where Slurm's commands are, as you would type it behind ssh; empty: here. `config`: a file to
-    use in place of ~/.ssh/config. `work_dir`: a directory that all nodes see. `slurm`: further options of sbatch."""
+    use in place of ~/.ssh/config. `work_dir`: a directory that all nodes see. `how`: array, pilots, or empty: by the
+    size of the list. `slurm`: further options of sbatch."""
 
     login: str = ""
     config: str = ""
@@ -46,6 +57,7 @@ class SlurmSettings:
     work_dir: str = ""
     max_jobs: int = 20
     tasks_per_job: int = 1
+    how: str = field(default="", metadata={"kind": Kind("array or pilots", _how, {"enum": list(HOW)})})
     slurm: Mapping[str, Any] = field(default_factory=dict)
     modules: tuple[str, ...] = ()
     prologue: tuple[str, ...] = field(default=(), metadata={"kind": kinds.LINES})
