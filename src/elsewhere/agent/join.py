@@ -214,8 +214,9 @@ class Process:
     def _wait(self, news: bool) -> float:
         self._poll = POLL[0] if news else min(self._poll * 1.5, POLL[1])
         wait = max(GATHER, min(self._poll, self._gather)) if self._gathered else self._poll
-        due = self.hands.next_due()
-        return max(0.0, min(wait, due - self.age())) if due is not None else wait
+        end = self.ways.ends if self._warned else self.ways.warns
+        due = min(end, self.hands.next_due() or end)
+        return max(0.0, min(wait, due - self.age()))
 
     def _claim(self) -> bool:
         stock = self.slots.stock(float(getattr(self.channel, "stock", 0.0)))
@@ -340,7 +341,7 @@ class Process:
         if age >= self.ways.warns and not self._warned:
             self._warned = True
             self.slots.notice()
-        if age < self.ways.ends or not self.slots.running():
+        if age < self.ways.ends or self.hands.empty:
             return
         self.slots.close(within=min(self.ways.grace, self.ways.term - self.ways.ends - 1.0))
         ended = self.slots.turn(0)
