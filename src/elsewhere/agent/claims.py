@@ -145,7 +145,7 @@ class Hands:
         return Steps(tuple(stop), said, tuple(done), tuple(release), tuple(run))
 
     def _alone(self) -> bool:
-        return any(held.claim.delivery.alone for held in self._held.values())
+        return len(self._held) == 1 and next(iter(self._held.values())).claim.delivery.alone  # beside it there is none
 
     def in_time(self, age: float, lasts: float | None) -> None:
         """Nothing more is begun where what takes so long (None: not known) would outlast a term that is final."""

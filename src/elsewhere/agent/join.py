@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from elsewhere.agent.claims import Hands, Steps, Ways, handed_on
-from elsewhere.agent.outflow import InTurns, Outflow
 from elsewhere.agent.runner import Slots
 from elsewhere.channels.base import Channel, Claim
 from elsewhere.errors import PlaceError, StateError
@@ -26,7 +25,10 @@ from elsewhere.model.orders import Orders
 from elsewhere.model.reports import BootStep, Ended, Heartbeat, Notice, Report
 from elsewhere.model.states import Outcome
 from elsewhere.ship import seal
-from elsewhere.ship.script import KEPT, SWITCH
+from elsewhere.ship.marks import KEPT, SWITCH
+
+if TYPE_CHECKING:
+    from elsewhere.agent.outflow import InTurns, Outflow
 
 GATHER = 0.1
 """Seconds for which reports are gathered while slots are busy, so that a report is not an object for each task. A
@@ -127,6 +129,8 @@ class Process:
         self.outflow: Outflow | InTurns | None = None
         self.between: list[Callable[[], None]] = []
         """What else is done in each turn."""
+        self.after: list[Callable[[], None]] = []
+        """What is done when it has ended, while its channel is there."""
 
     def notice(self, why: str, left: timedelta) -> None:
         """The machine will be taken away in `left`. From any thread; the first word counts."""

@@ -182,6 +182,10 @@ class Slots:
 
     # -- giving
 
+    def warm(self) -> None:
+        """Start a slot before there is work for it, since there will be: who waits for the first task waits less."""
+        self._hire(1)
+
     def _feed(self) -> None:
         """Give what waits to the slots that run low; start slots while there is more work than slots."""
         if self.broken:
@@ -193,9 +197,9 @@ class Slots:
         for child in self._queue.feed(self._children):
             self._leave(child)
 
-    def _hire(self) -> None:
+    def _hire(self, least: int = 0) -> None:
         """Start slots that are wanted and not there."""
-        wanted = min(self.count, len(self._queue) + sum(1 for child in self._children if child.given))
+        wanted = max(least, min(self.count, len(self._queue) + sum(1 for child in self._children if child.given)))
         try:
             while len(self._children) < wanted:
                 self._children.append(Child(len(self._children), self.boot, self.directory, self._mark, self._selector))

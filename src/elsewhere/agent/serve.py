@@ -12,18 +12,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from elsewhere.agent.claims import Ways
-from elsewhere.agent.furnish import furnish
 from elsewhere.agent.join import FarChannel, JobKey, Joining, Process
-from elsewhere.agent.outflow import InTurns, Outflow
 from elsewhere.agent.runner import Boot, Slots, recover
 from elsewhere.agent.steps import CannotFurnish
-from elsewhere.channels.door import Lent
 from elsewhere.channels.registry import join
 from elsewhere.errors import ElsewhereError
 from elsewhere.hosts import write_whole
 from elsewhere.model.reports import BootStep, Ended
 from elsewhere.ship.charter import Charter, unpack
-from elsewhere.ship.script import KEPT, LOG
+from elsewhere.ship.marks import KEPT, LOG
 from elsewhere.slot import masking
 
 
@@ -64,6 +61,7 @@ def serve(
             channel.report(left)
         boot = replace(_boot(charter), ends=time.time() + ways.ends - (time.monotonic() - born) if ways.final else 0.0)
         slots = Slots(boot, joining.slots, place, selector, joining.share)
+        slots.warm()
         process = Process(ways, channel, slots, joining.directory, lambda: time.monotonic() - born)
         _beside(process, channel, place, exits, masking.words(charter.spec.env[name] for name in charter.spec.hidden))
         if ready is not None:
@@ -71,8 +69,8 @@ def serve(
         try:
             return process.run()
         finally:
-            if isinstance(process.outflow, InTurns):
-                process.outflow.close()
+            for last in process.after:
+                last()
             leave(channel)
 
 
@@ -90,6 +88,8 @@ def _furnished(joining: Joining, charter: Charter) -> Charter:
     """Where machines do not see our files, what the environment asks for is put there first."""
     if charter.directory != str(joining.directory):
         return charter
+    from elsewhere.agent.furnish import furnish
+
     return replace(charter, spec=furnish(charter, joining.directory))
 
 
@@ -107,12 +107,15 @@ def _beside(
     words: Mapping[str, str] = getattr(channel, "words", {})
     store = getattr(channel, "store", None)
     if store is not None:
+        from elsewhere.agent.outflow import InTurns, Outflow
+        from elsewhere.channels.door import Lent
         from elsewhere.channels.output import Upload
 
         upload = Upload(store, process.ways.name, place, process.directory / LOG, hidden)
         if isinstance(store, Lent):
             process.outflow = InTurns(upload)
             process.between.append(process.outflow.turn)
+            process.after.append(process.outflow.close)
         else:
             process.outflow = Outflow(upload)
             process.outflow.start()

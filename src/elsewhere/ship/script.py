@@ -11,13 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from elsewhere.ship import kept, startup
-
-KEPT = "kept"
-"""In the agent's directory: on this machine a task has failed; what stands in it is the machine's term, in seconds."""
-HOLDS = "elsewhere: kept"
-"""How the last words of a machine begin that stays to be looked at."""
-SWITCH = "switch"
-"""The deadline file, in the agent's directory: `<seconds left> <serial>`, replaced as a whole by a living agent."""
+from elsewhere.ship.marks import HOLDS as HOLDS
+from elsewhere.ship.marks import KEPT as KEPT
+from elsewhere.ship.marks import LOG as LOG
+from elsewhere.ship.marks import SWITCH as SWITCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +180,6 @@ def _words(text: BootText) -> dict[str, str]:
 
 def _options(text: BootText) -> str:
     return " ".join(f"{name} {value}" for name, value in _words(text).items())
-
-
-LOG = "boot.log"
-"""In the agent's directory: what the boot said, which also goes where it went before."""
 
 
 def _sent(bare: Bare) -> str:
