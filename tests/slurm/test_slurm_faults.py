@@ -127,6 +127,7 @@ def test_a_squeue_that_fails_for_five_minutes_is_waited_for(lab: Lab, monkeypatc
     assert len(json.loads(lab.run("machines", "--json"))) == 3
 
 
+@pytest.mark.soak
 def test_a_full_spool_pauses_what_runs_and_it_goes_on_when_there_is_room(lab: Lab) -> None:
     if subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(lab.work)], capture_output=True
@@ -164,7 +165,7 @@ def _stands_still(lab: Lab) -> bool:
 @pytest.mark.needs(*PROGRAMS, "faketime")
 def test_nodes_whose_clocks_are_an_hour_off_lose_nothing_and_are_believed_nothing(lab: Lab) -> None:
     [library] = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
-    off = (f"export LD_PRELOAD={library} FAKETIME_DONT_FAKE_MONOTONIC=1 NO_FAKE_STAT=1\n"
+    off = (f"export LD_PRELOAD={library} NO_FAKE_STAT=1\n"
            "case $SLURMD_NODENAME in n1) export FAKETIME=+1h;; *) export FAKETIME=-1h;; esac")  # fmt: skip
     lab.settings(prologue=off, **{"max-jobs": 8})
     (lab.folder / "work.py").write_text((lab.folder / "work.py").read_text().replace(

@@ -182,10 +182,6 @@ class Slots:
 
     # -- giving
 
-    def warm(self) -> None:
-        """Start a slot before there is work for it, since there will be: who waits for the first task waits less."""
-        self._hire(1)
-
     def _feed(self) -> None:
         """Give what waits to the slots that run low; start slots while there is more work than slots."""
         if self.broken:
@@ -193,12 +189,12 @@ class Slots:
                 self._say(verdicts.ended(delivery[:2], Outcome.REJECTED, self.broken))
         if not self._queue or self._draining or self.trouble:
             return
-        self._hire()
+        self.hire()
         for child in self._queue.feed(self._children):
             self._leave(child)
 
-    def _hire(self, least: int = 0) -> None:
-        """Start slots that are wanted and not there."""
+    def hire(self, least: int = 0) -> None:
+        """Start slots that are wanted and not there; `least`: so many before there is work, since there will be."""
         wanted = max(least, min(self.count, len(self._queue) + sum(1 for child in self._children if child.given)))
         try:
             while len(self._children) < wanted:

@@ -61,7 +61,7 @@ def serve(
             channel.report(left)
         boot = replace(_boot(charter), ends=time.time() + ways.ends - (time.monotonic() - born) if ways.final else 0.0)
         slots = Slots(boot, joining.slots, place, selector, joining.share)
-        slots.warm()
+        slots.hire(1)  # who waits for the first task waits less
         process = Process(ways, channel, slots, joining.directory, lambda: time.monotonic() - born)
         _beside(process, channel, place, exits, masking.words(charter.spec.env[name] for name in charter.spec.hidden))
         if ready is not None:

@@ -423,7 +423,7 @@ class Afar:
 
     def _tell(self) -> None:
         word = self._word()
-        if self.line.attempt(lambda: self._publish(word)):
+        if self.line.attempt(lambda: self._publish(word), writes=True):
             if self.draining and self._drained is None:
                 self._drained = self.clock()
             self._orders, self._told = word, self.clock()
