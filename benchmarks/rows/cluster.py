@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ NODES = 3
 
 
 def rows(ground: Ground, full: bool) -> list[Row]:
-    lab = Lab(ground)
+    lab = lab_of(ground)
     return [_first(lab), _noop(lab, ground.sized(100_000 if full else 10_000)), _waiting(lab)]
 
 
@@ -72,6 +72,12 @@ class Lab:
 
     def measured(self, command: list[str | Path]) -> Usage:
         return measure(command, env=self.env(), cwd=self.project, memory=False)
+
+
+@cache
+def lab_of(ground: Ground) -> Lab:
+    """The same for all rows of a run."""
+    return Lab(ground)
 
 
 def _first(lab: Lab) -> Row:
@@ -166,7 +172,8 @@ def counting(folder: Path, found: list[int]) -> Iterator[None]:
 
 
 def _waiting(lab: Lab) -> Row:
-    who, jobs = "elsewhere run, 500 pilots that wait", 20 if lab.ground.small else 500
+    jobs = 20 if lab.ground.small else 500
+    who = f"elsewhere run, {jobs} pilots that wait"
     settle, window = (5.0, 10.0) if lab.ground.small else (90.0, 120.0)
 
     def once() -> Sample:

@@ -8,7 +8,7 @@ from benchmarks import peers
 from benchmarks.ground import PROGRAMS, PYTHON, Ground
 from benchmarks.meter import Failed
 from benchmarks.peers import Peer
-from benchmarks.rows.cluster import Lab, until
+from benchmarks.rows.cluster import lab_of, until
 from benchmarks.table import PEER, Contestant, Row, Sample, Target
 
 SUBMITIT = Peer("submitit", ("submitit",), "submitit_map.py", 1_000, 0)
@@ -16,7 +16,7 @@ JOBQUEUE = Peer("dask-jobqueue", ("dask-jobqueue",), "jobqueue_map.py", 1_000, 0
 
 
 def rows(ground: Ground, full: bool) -> list[Row]:
-    lab, n = Lab(ground), ground.sized(1_000 if full else 200)
+    lab, n = lab_of(ground), ground.sized(1_000 if full else 200)
     who, array, dask = "elsewhere, map", "submitit, map_array", "dask-jobqueue, client.map"
 
     def rated(python: str | Path, program: str) -> Sample:
