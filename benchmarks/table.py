@@ -24,6 +24,7 @@ LABELS = {
     "calls": "control calls a minute",
     "share": "% of a core",
     "throttled": "requests throttled",
+    "files": "files at the most",
 }
 
 

@@ -11,7 +11,20 @@ if TYPE_CHECKING:
 
 def all_rows(ground: Ground, *, full: bool, peers: bool) -> list[Row]:
     """Every row, in the order of the table."""
-    from benchmarks.rows import calls, clouds, cluster, commands, dask, hosts, intake, others, plans, starting, tasks
+    from benchmarks.rows import (
+        calls,
+        clouds,
+        cluster,
+        cluster_calls,
+        commands,
+        dask,
+        hosts,
+        intake,
+        others,
+        plans,
+        starting,
+        tasks,
+    )
 
     found = [
         row
@@ -19,4 +32,4 @@ def all_rows(ground: Ground, *, full: bool, peers: bool) -> list[Row]:
         for row in room.rows(ground, full)
     ]
     found += dask.rows(ground, full, peers)
-    return found + (others.rows(ground) if peers else [])
+    return found + ([*cluster_calls.rows(ground, full), *others.rows(ground)] if peers else [])

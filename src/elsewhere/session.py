@@ -135,6 +135,10 @@ def _fill(path: Path, spec: JobSpec, tasks: Iterable[NewTask], complete: bool) -
             if complete:
                 ledger.complete()
                 ledger.index()
+                if spec.machines:
+                    from elsewhere.controller import survey as surveys
+
+                    ledger.amend(surveys.spread(spec, ledger.counts.total))
             ledger.note("created", place=spec.place, slots=spec.slots)
     finally:
         ledger.close()
@@ -231,11 +235,8 @@ def boot_log(files: JobFiles, native: str) -> bytes:
     path = files.boots / native
     if path.is_file():
         return path.read_bytes()
-    ledger = files.open()
-    try:
+    with contextlib.closing(files.open()) as ledger:
         spec = ledger.spec
-    finally:
-        ledger.close()
     try:
         return registry.build(Place(spec.place, spec.backend or spec.place, spec.settings)).logs(native)
     except NotFound:
@@ -386,12 +387,9 @@ def is_put_away(files: JobFiles) -> bool:
     from elsewhere.controller.drive import is_far
     from elsewhere.controller.ending import PUT_AWAY
 
-    ledger = files.open()
-    try:
+    with contextlib.closing(files.open()) as ledger:
         begun = int(ledger.get("epoch", 0)) > 0
         return not (begun and is_far(ledger.spec)) or bool(ledger.get(PUT_AWAY, False))
-    finally:
-        ledger.close()
 
 
 def holder(files: JobFiles) -> Holder | None:

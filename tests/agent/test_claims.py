@@ -198,17 +198,52 @@ def final(**more: object) -> Hands:
 
 def test_a_term_that_is_final_lets_nothing_begin_that_would_outlast_it() -> None:
     hands = final(lasts=30.0)
-    hands.in_time(69.0, None)
+    hands.in_time(67.0, None)
     assert hands.room(1) is not None
-    hands.in_time(69.0, 20.0)  # what was seen is less than what is allowed
+    hands.in_time(67.0, 20.0)  # what was seen is less than what is allowed
     assert hands.room(1) is not None
     hands.in_time(71.0, None)
     assert hands.room(1) is None and hands.leaves(71.0) == "drained"
 
 
+def test_the_first_task_of_a_fresh_machine_is_begun_though_it_may_not_fit_for_it_would_nowhere() -> None:
+    hands = final(lasts=99.0)
+    hands.in_time(5.0, None)
+    assert hands.room(1) is not None
+    hands.took([claim(1)])
+    hands.in_time(6.0, None)
+    assert hands.room(1) is None
+
+
+def test_near_a_final_end_nothing_is_begun_tasks_are_warned_and_then_have_their_grace() -> None:
+    ways = Ways("a", "job-1", term=100.0, final=True, grace=5.0)
+    assert (ways.ends, ways.warns) == (93.0, 88.0)
+    assert Ways("a", "job-1", term=7200.0, final=True, grace=5.0).warns == 7200.0 - 7 - 60
+    assert Ways("a", "job-1", term=100.0, grace=5.0).ends == float("inf")
+    hands = Hands(ways)
+    hands.in_time(87.0, 0.1)
+    assert hands.room(1) is not None
+    hands.in_time(88.0, 0.1)
+    assert hands.room(1) is None
+
+
+def test_a_machine_for_so_many_tasks_takes_no_more_in_all_and_then_ends() -> None:
+    hands = Hands(Ways("a", "job-1", term=100.0, serves=2))
+    assert hands.room(8, stock=100) == Room(2, alone=True)
+    hands.took([claim(1)])
+    assert hands.room(8, stock=100) == Room(1)
+    hands.ended([ended(1)], 1.0, soon)
+    assert hands.room(8) == Room(1, alone=True) and not hands.leaves(1.0)
+    hands.took([claim(2)])
+    assert hands.room(8) is None and not hands.leaves(1.0), "it is at work"
+    hands.ended([ended(2)], 2.0, soon)
+    assert hands.room(8) is None
+    assert hands.leaves(2.0, heard=False) == "" and hands.leaves(2.0) == "it has done what it was for"
+
+
 def test_what_was_seen_counts_up_to_what_is_allowed_and_a_term_that_grows_ends_nothing() -> None:
     hands = final()
-    hands.in_time(99.0, None)
+    hands.in_time(92.0, None)
     assert hands.room(1) is not None, "nobody knows how long it takes, so it is tried"
     hands.in_time(61.0, 40.0)
     assert hands.room(1) is None

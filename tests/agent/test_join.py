@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import selectors
 import signal
 import sys
 import time
@@ -11,11 +12,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, cast
 
 import psutil
 import pytest
 
+from elsewhere.agent.claims import Ways
+from elsewhere.agent.join import Process
 from elsewhere.agent.meeting import JobKey, OwnKey
+from elsewhere.agent.runner import Boot, Slots
 from elsewhere.backends.base import Condition, Launch
 from elsewhere.backends.local import Local, LocalSettings
 from elsewhere.channels.pipe import Pipe
@@ -41,6 +46,15 @@ def linger(x):
 def wait_for(x):
     open(f"{x}/began.{os.getpid()}", "w").close()
     while not os.path.exists(f"{x}/go"): time.sleep(0.02)
+def carry(x):
+    from elsewhere import Again, current_task
+    task = current_task()
+    left, told = task.time_left.total_seconds(), False
+    try:
+        while x == "is told" or not task.stopping: time.sleep(0.02)
+    except BaseException:
+        told = True
+    return Again(state={"left": left, "told": told})
 def flaky(path):
     with open(path, "a") as file: file.write("x")
     if os.path.getsize(path) < 3: raise ValueError("not yet")
@@ -61,16 +75,20 @@ class Job:
     claimed: list[Claimed] = field(default_factory=list)
     beats: list[Heartbeat] = field(default_factory=list)
 
-    def boot(self, count: int = 1, idle: float = 60.0, lease: float = 120.0, slots: int = 2) -> None:
+    def boot(
+        self, count: int = 1, idle: float = 60.0, lease: float = 120.0, slots: int = 2,
+        term: timedelta = timedelta(minutes=10), **more: Any,
+    ) -> None:  # fmt: skip
         text = BootText(
             self.channel.address,
             str(self.directory / "machines"),
             sys.executable,
-            timedelta(minutes=10),
+            term,
             datetime.now(UTC) + timedelta(minutes=5),
             slots,
             timedelta(seconds=lease),
             timedelta(seconds=idle),
+            **more,
         )
         launch = Launch(
             f"lch-{len(self.natives)}", count, render(text), Resources(), text.term, text.start_by, {"job": "job-1"}
@@ -192,6 +210,45 @@ def test_retries_that_are_due_soon_are_made_under_the_same_claim(job: Job) -> No
     job.until(lambda: bool(job.ended))
     assert [(e.attempt, e.outcome, e.value) for e in job.ended] == [(1, Outcome.SUCCEEDED, b'"at last"')]
     assert path.read_text() == "xxx"
+
+
+@pytest.mark.parametrize("function", ["carry"])
+@pytest.mark.parametrize("job", ["spool"], indirect=True)
+def test_before_a_final_end_tasks_hear_of_it_then_are_told_and_what_they_hand_on_counts(job: Job) -> None:
+    kinds = ("asks", "is told")
+    job.channel.send([Delivery(n, 1, kind, json.dumps({"x": kind}).encode()) for n, kind in enumerate(kinds)])
+    ways, now = Ways("m1", "job-1", term=100.0, final=True, grace=20.0), [1.0]
+    entry = Entry("function", f"{job.directory / 'work.py'}:carry")
+    boot = Boot(entry, cwd=str(job.directory), home=str(job.directory), ends=time.time() + 1000)
+    with selectors.DefaultSelector() as selector:
+        slots = Slots(boot, 2, job.directory / "slots" / "m1", selector)
+        process = Process(ways, cast(Spool, job.channel), slots, job.directory, lambda: now[0])
+
+        def until(true: Callable[[], bool]) -> None:
+            job.until(lambda: process.turn() or true())  # type: ignore[func-returns-value]
+
+        try:
+            until(lambda: len(slots.running()) == 2)
+            now[0] = ways.warns
+            until(lambda: len(job.ended) == 1)
+            now[0] = ways.ends
+            until(lambda: len(job.ended) == 2)
+        finally:
+            slots.close(now=True)
+    states = {e.n: json.loads(e.value)["state"] for e in job.ended}
+    assert {e.outcome for e in job.ended} == {Outcome.INTERRUPTED}, "which spends no budget"
+    assert [states[n]["told"] for n in (0, 1)] == [False, True]
+    assert all(900 < state["left"] < 1000 for state in states.values())
+
+
+@pytest.mark.parametrize("job", ["spool"], indirect=True)
+def test_an_agent_for_so_many_tasks_leaves_the_rest_to_others(job: Job) -> None:
+    job.channel.send(deliveries(5))
+    job.boot(slots=1, serves=2)
+    job.until(lambda: job.condition(job.natives[0]) is Condition.STOPPED)
+    job.look()
+    assert len(job.ended) == 2
+    assert b"it has done what it was for" in job.machines.logs(job.natives[0])
 
 
 def _running(directory: Path, native: str) -> list[tuple[int, int]]:

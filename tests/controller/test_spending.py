@@ -5,6 +5,7 @@ from __future__ import annotations
 import selectors
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from elsewhere.backends.base import Launch
 from elsewhere.controller.afar import Afar
 from elsewhere.controller.controller import Controller
 from elsewhere.controller.stop import Stop
+from elsewhere.errors import Unreachable
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import Entry, JobSpec
 from elsewhere.model.place import Offer, Shape
@@ -90,6 +92,35 @@ def test_it_writes_down_that_nothing_is_left_only_when_all_were_seen_gone() -> N
     scene.turn()
     scene.crew.close()
     assert scene.ends()[-1] == ("settled", {"machines": 0})
+
+
+class Mute(FakeBackend):
+    """A place that says nothing of what there is, while that is so."""
+
+    mute = False
+
+    def owned(self) -> Any:
+        if self.mute:
+            raise Unreachable("Unable to contact slurm controller")
+        return super().owned()
+
+
+def test_a_place_that_gives_no_answer_for_five_minutes_is_asked_for_nothing_and_loses_nothing() -> None:
+    scene = Scene(Mute, Decimal(0))
+    scene.turn()
+    scene.turn()
+    held, began = dict(scene.pool.state.allocations), len(scene.backend.log)
+    assert len(held) == 2 and scene.pool.state.alive
+    scene.backend.mute = True  # type: ignore[attr-defined]
+    for _ in range(150):
+        scene.turn()
+    assert scene.pool.silence == "Unable to contact slurm controller"
+    assert dict(scene.pool.state.allocations) == held
+    scene.backend.mute = False  # type: ignore[attr-defined]
+    for _ in range(3):
+        scene.turn()
+    assert {verb for verb, _ in scene.backend.log[began:]} <= {"owned"} and not scene.pool.silence
+    assert {a.native for a in scene.pool.state.allocations.values()} == {a.native for a in held.values()}
 
 
 def test_machines_that_do_not_end_are_written_down() -> None:

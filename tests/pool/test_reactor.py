@@ -127,6 +127,22 @@ def test_a_refusal_after_a_lost_reply_decides_nothing_until_the_labels_can() -> 
     assert moved(story.list(40, seen("m1"))) == [(AllocationMove.ACCEPT, "m1")]
 
 
+def test_machines_for_so_many_tasks_each_are_as_many_as_the_tasks_want_and_no_more() -> None:
+    few = Shape(PLAIN.offer, 1, serves=3, abreast=4)
+    story = Story(replace(BOUNDS, shapes=(few,), most=100), todo=10)
+    ask = story.list(0)[-1]
+    assert isinstance(ask, Ask) and (ask.count, ask.serves, ask.abreast) == (4, 3, 4)
+    story.tell(Accepted("job-1-0-1", ("m1", "m2", "m3", "m4")), 0)
+    story.tell(Heard(("m1", "m2", "m3", "m4")), 1)
+    story.tell(Need(8), 1)
+    there = [seen(f"m{k}") for k in range(1, 5)]
+    assert not [c for c in story.list(1, *there) if isinstance(c, Ask)], "one that has done two still counts for three"
+    gone = [seen(f"m{k}", Condition.STOPPED, ended=at(3)) for k in range(1, 5)]
+    story.tell(Need(4), 3)
+    [again] = [c for c in story.list(3, *gone) if isinstance(c, Ask)]
+    assert again.count == 2, "what came back has machines of its own"
+
+
 def moved(commands: tuple[Command, ...]) -> list[tuple[AllocationMove, str]]:
     return [(c.move, c.allocation.native) for c in commands if isinstance(c, Write) and c.move]
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import json
 import os
 import signal
 import stat
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -93,14 +95,87 @@ $REAL "$@" >/dev/null; {lost}""",
         f'[ -e {asked}.squeue ] && {{ echo "slurm_load_jobs error: Unable to contact slurm controller" >&2; exit 1; }}'
     )
     shim(lab, "squeue", f'{failing}\nexec $REAL "$@"')
+    shim(lab, "sacct", f'echo x >>{asked}.sacct; echo "Slurm accounting storage is disabled" >&2; exit 1')
     running = start(lab, 60, 0.1)
     until(lambda: len(lab.attempts()) > 5, "some have run")
+    assert "is run by process" in lab.run("resume", "--quiet", status=None), "of two controllers the second is refused"
     (lab.folder.parent / "asked.squeue").touch()
     time.sleep(4)  # the time in which squeue fails is what this is about
     (lab.folder.parent / "asked.squeue").unlink()
     ended(running)
     finished(lab, 60, twice=0)
     assert (asked.read_text().count("x"), len(json.loads(lab.run("machines", "--json")))) == (1, 3)
+    assert not Path(f"{asked}.sacct").exists(), "accounting is nothing that anything rests on"
+
+
+@pytest.mark.soak
+def test_a_squeue_that_fails_for_five_minutes_is_waited_for(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{lab.folder.parent / 'bin'}:{os.environ['PATH']}")
+    mark = lab.folder.parent / "away"
+    said = 'echo "slurm_load_jobs error: Unable to contact slurm controller" >&2; exit 1'
+    shim(lab, "squeue", f'[ -e {mark} ] && {{ {said}; }}\nexec $REAL "$@"')
+    running = start(lab, 2400, 0.5)
+    until(lambda: len(lab.attempts()) > 5, "some have run")
+    mark.touch()
+    time.sleep(300)  # the time in which squeue fails is what this is about
+    before = len(lab.attempts())
+    assert before > 600, "pilots went on"
+    mark.unlink()
+    out, err = running.communicate(timeout=400)  # type: ignore[attr-defined]
+    assert running.returncode == 0, (out, err)  # type: ignore[attr-defined]
+    finished(lab, 2400, twice=0)
+    assert len(json.loads(lab.run("machines", "--json"))) == 3
+
+
+@pytest.mark.soak
+def test_a_full_spool_pauses_what_runs_and_it_goes_on_when_there_is_room(lab: Lab) -> None:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(lab.work)], capture_output=True
+    ).returncode:
+        pytest.skip("needs root, to mount a small disk")
+    try:
+        running = start(lab, 150, 0.1)
+        until(lambda: len(lab.attempts()) > 10, "some have run")
+        fill(lab.work)
+        until(lambda: "is full" in lab.run("status"), "it says why it waits")
+        until(lambda: _stands_still(lab), "nothing more is begun")
+        assert len(lab.attempts()) < 150
+        (lab.work / "filler").unlink()
+        ended(running)
+        finished(lab, 150, twice=9)
+    finally:
+        lab.close()
+        subprocess.run(["umount", "-l", str(lab.work)], check=True)
+
+
+def fill(home: Path) -> None:
+    for mode, size in (("wb", 1 << 16), ("ab", 512)):
+        with contextlib.suppress(OSError), (home / "filler").open(mode, buffering=0) as file:
+            while file.write(bytes(size)):
+                pass
+
+
+def _stands_still(lab: Lab) -> bool:
+    before = len(lab.attempts())
+    time.sleep(1.5)  # a task takes a tenth of a second
+    return len(lab.attempts()) == before
+
+
+@pytest.mark.soak
+@pytest.mark.needs(*PROGRAMS, "faketime")
+def test_nodes_whose_clocks_are_an_hour_off_lose_nothing_and_are_believed_nothing(lab: Lab) -> None:
+    [library] = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
+    off = (f"export LD_PRELOAD={library} NO_FAKE_STAT=1\n"
+           "case $SLURMD_NODENAME in n1) export FAKETIME=+1h;; *) export FAKETIME=-1h;; esac")  # fmt: skip
+    lab.settings(prologue=off, **{"max-jobs": 8})
+    (lab.folder / "work.py").write_text((lab.folder / "work.py").read_text().replace(
+        '"node": os', '"at": time.time(), "node": os'))  # fmt: skip
+    began = time.time()
+    lab.run("run", lab.tasks(400, seconds=0.1), "--entry", "work:f", "--on", "hpc", "--quiet", "--timeout", "20m")
+    found = [one["result"] for one in lab.results(400).values()]
+    apart = {one["node"]: one["at"] - began for one in found}  # type: ignore[index]
+    assert apart["n1"] > 3000 and apart["n2"] < -3000, "their clocks were off"
+    finished(lab, 400, twice=0)
 
 
 @pytest.mark.soak

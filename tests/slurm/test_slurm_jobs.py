@@ -169,7 +169,7 @@ def test_the_script_is_shown_and_nothing_is_submitted(lab: Lab) -> None:
         ({"account": "nobody", "slurm": {"constraint": "fsat"}}, (), 3, "Did you mean fast?"),
         ({}, ("--walltime", "30s"), 2, "must be 1m or more"),
         ({}, ("--cpus", "64"), 2, "64 CPUs of 4"),
-        ({}, ("--timeout", "3h"), 2, "lives 30m00s, of which the last 1m00s"),
+        ({}, ("--timeout", "3h"), 2, "lives 30m00s, of which the last 1m07s"),
         ({"partitoin": "short"}, (), 2, "did you mean partition?"),
         ({}, ("--channel", "pipe"), 2, "is not reached by the channel"),
     ],

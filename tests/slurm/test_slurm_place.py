@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from elsewhere.backends.base import Condition
 from elsewhere.backends.slurm import Slurm, SlurmSettings
+from elsewhere.backends.slurm import place as place_of_slurm
 from elsewhere.errors import ConfigError, NotFound, PlaceError, Unreachable, UsageError
 from elsewhere.model.resources import Resources
 from elsewhere.testing.backend_suite import STAYS, BackendConformance
@@ -77,6 +79,32 @@ def test_a_reply_that_is_lost_is_found_again_by_name(
     natives = make().submit(launch)
     assert len(natives) == 2
     assert sorted(natives) == sorted(cluster.queue())
+
+
+@pytest.mark.parametrize(
+    ("text", "before"),
+    [
+        ('"$REAL" "$@"; sleep 60', 1),  # accepted, and the answer comes when nobody waits for it any more
+        ("sleep 60", 0),  # never got there
+        ('echo "sbatch: error: Socket timed out on send/recv operation" >&2; exit 1', 0),
+    ],
+    ids=["late", "hangs", "not accepted"],
+)
+def test_a_submission_that_gave_no_answer_in_time_is_asked_for_again_and_made_once(
+    make: Callable[..., Slurm], cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str,
+    before: int,
+) -> None:  # fmt: skip
+    (tmp_path / "bin").mkdir()
+    shim(tmp_path / "bin", "sbatch", text)
+    monkeypatch.setattr(place_of_slurm, "LIMIT", timedelta(seconds=2))
+    launch, path = suite().launch(2), os.environ["PATH"]
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{path}")
+    with pytest.raises(Unreachable):
+        make().submit(launch)
+    assert len(cluster.queue()) == 2 * before
+    monkeypatch.setenv("PATH", path)
+    natives = make().submit(launch)
+    assert len(natives) == 2 and sorted(natives) == sorted(cluster.queue())
 
 
 def test_of_two_submissions_of_a_launch_the_second_does_nothing(make: Callable[..., Slurm], base: Path) -> None:
@@ -227,6 +255,7 @@ def test_settings_that_cannot_be_are_refused_before_slurm_is_asked() -> None:
         ({"max_jobs": "many"}, "max-jobs must be a whole number"),
         ({"slurm": "fast"}, "slurm must be a mapping"),
         ({"max_jobs": 0}, "max-jobs must be 1 or more"),
+        ({"how": "arrays"}, "how must be array or pilots"),
         ({"work_dir": "scratch"}, "whole path"),
     ):
         with pytest.raises(ConfigError, match=said):

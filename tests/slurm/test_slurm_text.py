@@ -12,6 +12,7 @@ from elsewhere.backends.slurm import fitting, request, text
 from elsewhere.backends.slurm.refusals import refusal
 from elsewhere.backends.slurm.settings import SlurmSettings
 from elsewhere.errors import AccessDenied, PlaceError, QuotaExceeded, Refused, Throttled, Unreachable
+from elsewhere.model.place import Offer, Shape
 from elsewhere.model.resources import Resources
 
 ANSWERS = Path(__file__).with_name("answers")
@@ -34,13 +35,21 @@ ANSWERS = Path(__file__).with_name("answers")
          "its script ended badly (NonZeroExitCode)"),
         ("7|FAILED|1700000000|1700000060|n1|JobLaunchFailure", Condition.FAILED,
          "Slurm could not start it on n1: does that node see the work-dir?"),
+        ("7|SIGNALING|1700000000|1700003600|n1|None", Condition.RUNNING, ""),
+        ("7|STAGE_OUT|1700000000|1700003600|n1|None", Condition.RUNNING, ""),
+        ("7|RESIZING|1700000000|1700003600|n1|None", Condition.RUNNING, ""),
+        ("7|RESV_DEL_HOLD|N/A|N/A||ReservationDeleted", Condition.PENDING, "Slurm has it wait: ReservationDeleted"),
+        ("7|DEADLINE|1700000000|1700000060|n1|DeadLine", Condition.PREEMPTED, ""),
+        ("7|REVOKED|1700000000|1700000060|n1|None", Condition.FAILED, "its script ended badly"),
+        ("7_[3-9%2]|PENDING|N/A|N/A||QOSMaxJobsPerUserLimit", Condition.PENDING,
+         "Slurm has it wait: QOSMaxJobsPerUserLimit"),
         ("7|A_NEW_STATE|1700000000|1700000060|n1|None", Condition.RUNNING, ""),
     ],
 )  # fmt: skip
 def test_every_state_of_a_job_has_its_condition_and_what_is_not_known_is_there(
     line: str, condition: Condition, reason: str
 ) -> None:
-    [seen] = text.sightings(f"{line}|elsewhere.job-1-2-3|elsewhere?job=job-1&launch=job-1-2-3")
+    seen, *_ = text.sightings(f"{line}|elsewhere.job-1-2-3|elsewhere?job=job-1&launch=job-1-2-3")
     assert (seen.condition, seen.reason) == (condition, reason)
     assert (seen.started is None) == (condition is Condition.PENDING)
     assert (seen.ended is None) == (condition in (Condition.PENDING, Condition.RUNNING))
@@ -102,6 +111,32 @@ def test_limits_are_read(written: str, length: timedelta | None) -> None:
     assert text.limit_of(written) == length
 
 
+@pytest.mark.parametrize(
+    ("written", "gpus"),
+    [
+        ("gpu:4", (("", 4),)),
+        ("gpu:1(S:0)", (("", 1),)),
+        ("gpu:a100:4(S:0-3),gpu:a40:2(S:4-5)", (("a100", 4), ("a40", 2))),
+        ("gpu:nvidia_a30_2g.12gb:4(S:4-5,10-11)", (("nvidia_a30_2g.12gb", 4),)),
+        ("gpu:8,shard:a100:16", (("", 8),)),
+        ("nsight:no_consume:1,gpu:p100:1", (("p100", 1),)),
+        ("(null)", ()),
+    ],
+)
+def test_gres_of_many_forms_is_read(written: str, gpus: tuple[tuple[str, int], ...]) -> None:
+    assert text.nodes(f"gpu|up|1:00|1|idle|8|100|{written}|(null)")[0].gpus == gpus
+
+
+@pytest.mark.parametrize(
+    ("state", "usable"),
+    [("idle~", True), ("mixed-", True), ("allocated#", True), ("reserved", True), ("maint", True), ("planned", True),
+     ("down$", False), ("draining*", False), ("drained", False), ("fail", False), ("failing", False),
+     ("inval", False), ("unknown*", False)],
+)  # fmt: skip
+def test_a_node_is_of_use_unless_somebody_must_help_it(state: str, usable: bool) -> None:
+    assert text.nodes(f"gpu|up|1:00|1|{state}|8|100|(null)|(null)")[0].usable is usable
+
+
 def test_gpus_are_read_with_their_sockets_and_beside_other_things() -> None:
     line = "gpu*|up|1-00:00:00|3|mixed|128+|515000+|gpu:a100:4(S:0-1),shard:8,gpu:2|zen3,ib"
     [row] = text.nodes(line)
@@ -144,6 +179,38 @@ def test_a_size_is_asked_for_in_whole_units() -> None:
     assert request.needs(Resources(cpus=0.5, memory=(1 << 20) + 1)) == ["--cpus-per-task=1", "--mem=2M"]
     assert request.needs(Resources(cpus=2, gpus="a100:1")) == ["--cpus-per-task=2", "--gres=gpu:a100:1"]  # type: ignore[arg-type]
     assert text.minutes(timedelta(seconds=61)) == 2
+
+
+def test_a_list_that_all_its_jobs_do_at_once_is_an_array_and_a_longer_one_is_shared_by_pilots() -> None:
+    settings = SlurmSettings(max_jobs=20, tasks_per_job=2)
+    assert [fitting.is_array(settings, tasks) for tasks in (0, 1, 40, 41)] == [False, True, True, False]
+    forced = SlurmSettings(how="array")
+    assert fitting.is_array(forced, 0) and fitting.is_array(forced, 100_000)
+    assert not fitting.is_array(SlurmSettings(how="pilots"), 1)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "limit", "most", "serves"),
+    [(7, 1000, 7, 1), (1000, 1000, 1000, 1), (1001, 1000, 501, 2), (100_000, 1000, 1000, 100), (0, 1000, 1000, 1),
+     (7, 3, 3, 3), (1, 1000, 1, 1)],
+)  # fmt: skip
+def test_an_array_keeps_to_its_limit_by_more_tasks_in_each_element(
+    tasks: int, limit: int, most: int, serves: int
+) -> None:
+    whole = Shape(Offer("main", Resources()), 1, 20)
+    once = fitting.as_array(whole, tasks, limit)
+    assert (once.most, once.serves, once.abreast) == (most, serves, 20)
+    assert fitting.as_array(once, tasks, limit) == once, "twice: the same"
+
+
+def test_elements_run_a_few_at_a_time_and_one_alone_is_no_array() -> None:
+    assert request.array(100, 20) == ["--array=0-99%20"] and request.array(20, 20) == ["--array=0-19"]
+    assert request.array(3, 0) == ["--array=0-2"] and request.array(1, 20) == []
+
+
+def test_the_limit_of_arrays_is_read() -> None:
+    assert text.array_limit((ANSWERS / "config-22.05.txt").read_text()) == 1001
+    assert text.array_limit("something else") == 0
 
 
 def test_a_job_is_as_large_as_its_tasks_and_as_many_as_the_slots_want() -> None:

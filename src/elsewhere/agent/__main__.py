@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from elsewhere.channels.door import Door
@@ -48,22 +49,16 @@ def _heed(process: Process) -> None:
         signal.signal(number, lambda *_: process.stop())
 
 
-def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m elsewhere.agent", allow_abbrev=False)
-    parser.add_argument("address", help="of the channel: spool:..., pipe:...")
-    parser.add_argument("--agent", default=f"agent-{os.getpid()}", help="its name: the machine's own")
-    parser.add_argument("--directory", type=Path, default=Path(), help="its own, for what it must not lose")
-    parser.add_argument("--slots", type=int, default=1)
-    parser.add_argument("--share", type=int, default=1, help="so many agents share the machine")
-    parser.add_argument("--final", type=int, default=0, help="1: its term will not grow")
-    for name, default in (("--term", 12 * 3600), ("--lease", 120), ("--idle", 60)):
-        parser.add_argument(name, type=float, default=float(default), help="seconds")
-    parser.add_argument("--failed", type=int, metavar="STATUS", help="only tell that the startup script ended so")
-    parser.add_argument("--log", type=Path, default=Path(), help="what that script printed")
-    return parser.parse_args(argv)
+_KINDS: dict[str, tuple[Callable[[str], object], object]] = {
+    "agent": (str, ""), "directory": (Path, Path()), "slots": (int, 1), "share": (int, 1), "final": (int, 0),
+    "serves": (int, 0), "term": (float, 12 * 3600.0), "lease": (float, 120.0), "idle": (float, 60.0),
+    "failed": (int, None), "log": (Path, Path()),
+}  # fmt: skip
+"""What a boot text may say (ship/script.py), and what holds if it does not. Read here: argparse takes a while to load,
+and somebody waits for the first task."""
 
 
-def _door(given: argparse.Namespace) -> Door | None:
+def _door(given: SimpleNamespace) -> Door | None:
     """The agent's directory, and its door if it is dialled there."""
     directory = given.directory.absolute()
     if not directory.is_dir():
@@ -73,7 +68,33 @@ def _door(given: argparse.Namespace) -> Door | None:
     return Door(directory) if given.address == "door:" and given.failed is None else None
 
 
-def _joining(given: argparse.Namespace) -> Joining:
+def _parse(argv: list[str] | None) -> SimpleNamespace:
+    given = SimpleNamespace(address="", **{name: default for name, (_, default) in _KINDS.items()})
+    words = iter(sys.argv[1:] if argv is None else argv)
+    for word in words:
+        name = word.removeprefix("--")
+        if word.startswith("--") and name in _KINDS:
+            try:
+                setattr(given, name, _KINDS[name][0](next(words)))
+            except (StopIteration, ValueError):
+                raise _wrong(f"{word} wants a value of its kind") from None
+        elif given.address or word.startswith("-"):
+            raise _wrong(f"nobody knows what {word} means")
+        else:
+            given.address = word
+    given.agent = given.agent or f"agent-{os.getpid()}"
+    if not given.address:
+        raise _wrong("the address of a channel is missing: spool:..., pipe:...")
+    return given
+
+
+def _wrong(why: str) -> SystemExit:
+    options = " ".join(f"[--{name} VALUE]" for name in _KINDS)
+    print(f"elsewhere agent: {why}\nusage: python -m elsewhere.agent ADDRESS {options}", file=sys.stderr)  # noqa: T201
+    return SystemExit(2)
+
+
+def _joining(given: SimpleNamespace) -> Joining:
     from elsewhere.agent.meeting import Joining
 
     return Joining(
@@ -86,6 +107,7 @@ def _joining(given: argparse.Namespace) -> Joining:
         timedelta(seconds=given.idle),
         given.share,
         final=bool(given.final),
+        serves=given.serves,
     )
 
 

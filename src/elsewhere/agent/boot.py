@@ -64,6 +64,8 @@ class Boot:
     key: bytes = b""
     home: str = ""
     """The job's directory, in which all of these lie."""
+    ends: float = 0.0
+    """When tasks are told to end since the machine will, in seconds since the epoch by its own clock; 0: not known."""
     hidden: tuple[str, ...] = ()
     """Variables whose values are secret: struck out of what an attempt that fails says."""
     box: Box | None = None
@@ -122,7 +124,8 @@ class Boot:
         """The boot frame, but for what differs from slot to slot."""
         cwd = self.cwd or str(Path.cwd())
         return {
-            "kind": self.entry.kind, "target": self.entry.target, "command": list(self.entry.command), "cwd": cwd,
+            "kind": self.entry.kind, "target": self.entry.target,
+            "ends": self.ends, "command": list(self.entry.command), "cwd": cwd,
             "path": list(self.path), "timeout": self.timeout.total_seconds() if self.timeout else None,
             "grace": self.grace.total_seconds(), "memory": self.resources.memory or 0,
             "isolate": self.isolate, "exact": self.exact,

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from elsewhere.channels.base import Claim, Room
 from elsewhere.model.orders import Orders
+from elsewhere.model.place import ending
 from elsewhere.model.reports import Claimed, Ended, Form, Report
 from elsewhere.model.states import Outcome
 from elsewhere.model.task import Delivery, RetryPolicy
@@ -21,6 +23,8 @@ FAILING = (Outcome.ERRORED, Outcome.TIMED_OUT, Outcome.OUT_OF_MEMORY, Outcome.RE
 
 
 _LET_GO = {"type": "GivenUp", "message": "its machine had to let go of it"}
+WARN = 60.0
+"""Seconds between the first word of a machine's end and the order to end; less where it lives for a short time."""
 _WHOLE = 0.9
 """The part of a term that counts as all of it: what has run so long without an end does not fit."""
 
@@ -45,6 +49,21 @@ class Ways:
     """The term will not grow: what would not end within it is not begun."""
     lasts: float = 0.0
     """Seconds that a task may take, as the job says; 0: it does not say."""
+    serves: int = 0
+    """So many tasks in all, and it ends; 0: as many as there are."""
+    grace: float = 0.0
+    """Between the word to a task that it shall end and its end by force."""
+
+    @property
+    def ends(self) -> float:
+        """The age at which tasks are told to end since the machine will; never, while its term may grow."""
+        last = ending(timedelta(seconds=self.term), timedelta(seconds=self.grace))
+        return self.term - last.total_seconds() if self.final else float("inf")
+
+    @property
+    def warns(self) -> float:
+        """The age from which a task that asks hears that the end is near, and no other is begun."""
+        return self.ends - min(WARN, self.term / 20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +102,8 @@ class Hands:
         self._ended: dict[int, int] = {}
         """Task -> the number under which it has ended here, until the orders know of it."""
         self._busy = age
+        self._served = 0
+        """Tasks that have ended here, whatever became of them."""
 
     # --- taking ---------------------------------------------------------------------------------------------------
 
@@ -90,7 +111,13 @@ class Hands:
         """What may be claimed if slots have room for `free` more, and for `stock` more before long; None: nothing."""
         if free + stock <= 0 or self.draining or self.orders.over or self._alone():
             return None
-        return Room(free, alone=not self._held, stock=stock)
+        if self.ways.serves:
+            free, stock = min(free, self._left()), 0
+        return Room(free, alone=not self._held, stock=stock) if free > 0 else None
+
+    def _left(self) -> int:
+        """How many more may be begun here, of so many in all."""
+        return self.ways.serves - self._served - len(self._held)
 
     def took(self, claims: Sequence[Claim]) -> Steps:
         """New claims, after orders have been read: what is stale is acknowledged, what cannot be run goes back."""
@@ -118,12 +145,16 @@ class Hands:
         return Steps(tuple(stop), said, tuple(done), tuple(release), tuple(run))
 
     def _alone(self) -> bool:
-        return any(held.claim.delivery.alone for held in self._held.values())
+        return len(self._held) == 1 and next(iter(self._held.values())).claim.delivery.alone  # beside it there is none
 
     def in_time(self, age: float, lasts: float | None) -> None:
         """Nothing more is begun where what takes so long (None: not known) would outlast a term that is final."""
         expected = self.ways.lasts if lasts is None else min(lasts, self.ways.lasts or lasts)
-        self.draining = self.draining or (self.ways.final and age + expected > self.term)
+        fresh = (
+            not (self._served or self._held) and age <= (1 - _WHOLE) * self.ways.ends
+        )  # where shall it, if not here?
+        late = age + expected > self.ways.ends and not fresh
+        self.draining = self.draining or (self.ways.final and (late or age >= self.ways.warns))
 
     # --- holding --------------------------------------------------------------------------------------------------
 
@@ -152,7 +183,7 @@ class Hands:
 
         Those of an older epoch than the last are not heeded.
         """
-        if orders.epoch < self.orders.epoch:
+        if orders is self.orders or orders.epoch < self.orders.epoch:
             return Steps()
         self.orders = orders
         bought = orders.terms.get(self.ways.name)
@@ -176,9 +207,9 @@ class Hands:
             if held is None:
                 continue
             story, outcome, took = _LET_GO, Outcome.INTERRUPTED, lived.get(n, 0.0)
-            if self.ways.final and took >= _WHOLE * self.ways.term:
+            if self.ways.final and took >= _WHOLE * self.ways.ends:
                 outcome = Outcome.TIMED_OUT
-                said = f"it ran for {took:.0f} s, and a machine of its place gives it {self.ways.term:.0f} s at most"
+                said = f"it ran for {took:.0f} s, and a machine of its place gives it {self.ways.ends:.0f} s at most"
                 story = {"type": "TimedOut", "message": f"{said}: ask for a longer walltime"}
             value = json.dumps(story).encode()
             report = Ended(n, held.claim.delivery.attempt, outcome, at - took, took, Form.FAILURE, value)
@@ -216,6 +247,7 @@ class Hands:
             done.append(held.claim)
             del self._held[report.n]
             self._ended[report.n] = report.attempt
+            self._served += 1
         return Steps(reports=tuple(said), done=tuple(done))
 
     def due(self, age: float) -> tuple[Delivery, ...]:
@@ -252,6 +284,8 @@ class Hands:
             return "all work has ended"
         if self.draining:
             return "drained"
+        if heard and self.ways.serves and self._left() <= 0:
+            return "it has done what it was for"
         if age >= self.term:
             return "its time is up"
         if not heard:
@@ -266,6 +300,12 @@ class Hands:
 def first_switch(ways: Ways, boot: float) -> float:
     """Where the switch stands before the agent lives: the lesser of the boot limit and the term."""
     return min(boot, ways.term)
+
+
+def handed_on(report: Ended) -> Ended:
+    """Of a task that asks to be run again when its machine is about to go: that is an interruption, which spends
+    nothing, and the state that it hands on is kept all the same."""
+    return report._replace(outcome=Outcome.INTERRUPTED) if report.outcome == Outcome.ASKED_AGAIN else report
 
 
 def _with_tries(report: Ended, tries: int) -> Ended:

@@ -12,17 +12,21 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from elsewhere.agent.claims import Hands, Steps, Ways
+from elsewhere.agent.claims import Hands, Steps, Ways, handed_on
 from elsewhere.agent.meeting import FarChannel
-from elsewhere.agent.outflow import InTurns, Outflow
 from elsewhere.agent.runner import Slots
 from elsewhere.channels.base import Claim
 from elsewhere.errors import PlaceError, StateError
 from elsewhere.hosts import write_whole
 from elsewhere.model.orders import Orders
 from elsewhere.model.reports import BootStep, Ended, Heartbeat, Notice, Report
-from elsewhere.ship.script import KEPT, SWITCH
+from elsewhere.model.states import Outcome
+from elsewhere.ship.marks import KEPT, SWITCH
+
+if TYPE_CHECKING:
+    from elsewhere.agent.outflow import InTurns, Outflow
 
 GATHER = 0.1
 """Seconds for which reports are gathered while slots are busy, so that a report is not an object for each task. A
@@ -73,11 +77,13 @@ class Process:
         self._serial = 0
         self._stops = 0
         self._stop_at = 0.0
-        self._drained = self._told_trouble = self._noticed = self._called = self._heeded = False
+        self._drained = self._told_trouble = self._noticed = self._called = self._heeded = self._warned = False
         self._notice: Notice | None = None
         self.outflow: Outflow | InTurns | None = None
         self.between: list[Callable[[], None]] = []
         """What else is done in each turn."""
+        self.after: list[Callable[[], None]] = []
+        """What is done when it has ended, while its channel is there."""
 
     def notice(self, why: str, left: timedelta) -> None:
         """The machine will be taken away in `left`. From any thread; the first word counts."""
@@ -128,7 +134,7 @@ class Process:
         for report in ended:
             self._took = report.took if self._took is None else self._took + (report.took - self._took) / 8
             self._tooks.append(report.took)
-        self._gathered += ended
+        self._gathered += map(handed_on, ended) if self._warned or self._noticed or self._stops else ended
         self._report()
         self._trouble()
         if self.outflow is not None and self._heeded:
@@ -165,8 +171,9 @@ class Process:
     def _wait(self, news: bool) -> float:
         self._poll = POLL[0] if news else min(self._poll * 1.5, POLL[1])
         wait = max(GATHER, min(self._poll, self._gather)) if self._gathered else self._poll
-        due = self.hands.next_due()
-        return max(0.0, min(wait, due - self.age())) if due is not None else wait
+        end = self.ways.ends if self._warned else self.ways.warns
+        due = min(end, self.hands.next_due() or end)
+        return max(0.0, min(wait, due - self.age()))
 
     def _claim(self) -> bool:
         stock = self.slots.stock(float(getattr(self.channel, "stock", 0.0)))
@@ -277,8 +284,9 @@ class Process:
             self._say()
         if self._stops:
             self.hands.draining = True
+            self.slots.notice()
         if self.ways.final:
-            self.hands.in_time(self.age(), self._lasting())
+            self._near_the_end()
         if self.hands.draining and not self._drained:
             self._drained = True
             withdrawn = [delivery.n for delivery in self.slots.withdraw()]
@@ -288,6 +296,23 @@ class Process:
         if self._stops > 1 or (self._stop_at and self.age() >= self._stop_at):
             self._report()
             self._do(self.hands.give_up([claim.delivery.n for claim in self.hands.claims], time.time()))
+
+    def _near_the_end(self) -> None:
+        """Of a term that will not grow: nothing more is begun, tasks that ask are told, then they are ended, and what
+        they still say counts: so a task may hand on where it stood."""
+        age = self.age()
+        self.hands.in_time(age, self._lasting())
+        if age >= self.ways.warns and not self._warned:
+            self._warned = True
+            self.slots.notice()
+        if age < self.ways.ends or self.hands.empty:
+            return
+        self.slots.close(within=min(self.ways.grace, self.ways.term - self.ways.ends - 1.0))
+        ended = self.slots.turn(0)
+        cut = {report.n: report.took for report in ended if report.outcome == Outcome.INTERRUPTED}
+        self._gathered += [handed_on(report) for report in ended if report.n not in cut]
+        self._report()
+        self._do(self.hands.give_up([claim.delivery.n for claim in self.hands.claims], time.time(), cut))
 
     def _ends(self) -> str:
         if self._gathered or (self._unsaid and self.age() - self._renewed < self.ways.lease):

@@ -45,6 +45,8 @@ class Joining:
     """Of the machine, when its agent begins: what it did before counts against the term."""
     final: bool = False
     """Its term will not grow."""
+    serves: int = 0
+    """So many tasks in all, and it ends; 0: as many as there are."""
 
 
 @dataclass(frozen=True, slots=True)

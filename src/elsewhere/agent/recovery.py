@@ -5,7 +5,7 @@ Nothing is removed here: who records the outcomes decides when their files may g
 
 from __future__ import annotations
 
-import secrets
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ FORMS = tuple(Form)
 def mark_in(directory: Path) -> str:
     """The unique id of this agent's processes, written down before the first is started, so that they can be found."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    mark = secrets.token_hex(16)
+    mark = os.urandom(16).hex()
     with (directory / "mark").open("a") as file:
         file.write(mark + "\n")
     return mark

@@ -154,8 +154,9 @@ class Slots:
         for child in self._children:
             child.notice()
 
-    def close(self, now: bool = False) -> None:
-        """End all slots and all their descendants. Twice: harmless. The next `turn(0)` tells what ended meanwhile."""
+    def close(self, now: bool = False, within: float | None = None) -> None:
+        """End all slots and all their descendants, `within` so many seconds (their grace), or `now`. Twice: harmless.
+        The next `turn(0)` tells what ended meanwhile."""
         if self._closed:
             return
         self._closed = self._draining = True
@@ -164,10 +165,9 @@ class Slots:
         if not now:
             for child in alive:
                 self._end_gently(child)
-            self._await(alive, self.boot.grace.total_seconds())
-        for child in alive:
-            if child.alive:
-                child.end()
+            self._await(alive, self.boot.grace.total_seconds() if within is None else within)
+        for child in [child for child in alive if child.alive]:
+            child.end()
         self._await(alive, 10.0 if self.boot.box is None else keeper.GONE)
         for child in self._children:
             self._collect(child)
@@ -189,13 +189,13 @@ class Slots:
                 self._say(verdicts.ended(delivery[:2], Outcome.REJECTED, self.broken))
         if not self._queue or self._draining or self.trouble:
             return
-        self._hire()
+        self.hire()
         for child in self._queue.feed(self._children):
             self._leave(child)
 
-    def _hire(self) -> None:
-        """Start slots that are wanted and not there."""
-        wanted = min(self.count, len(self._queue) + sum(1 for child in self._children if child.given))
+    def hire(self, least: int = 0) -> None:
+        """Start slots that are wanted and not there; `least`: so many before there is work, since there will be."""
+        wanted = max(least, min(self.count, len(self._queue) + sum(1 for child in self._children if child.given)))
         try:
             while len(self._children) < wanted:
                 self._children.append(Child(len(self._children), self.boot, self.directory, self._mark, self._selector))

@@ -10,18 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from elsewhere.agent.claims import Ways
-from elsewhere.agent.furnish import furnish
 from elsewhere.agent.join import Process
 from elsewhere.agent.meeting import FarChannel, Joining, Knock, meet
-from elsewhere.agent.outflow import InTurns, Outflow
 from elsewhere.agent.runner import Boot, Slots, recover
 from elsewhere.agent.steps import CannotFurnish
-from elsewhere.channels.lent import Lent
 from elsewhere.errors import ElsewhereError
 from elsewhere.hosts import write_whole
 from elsewhere.model.reports import BootStep, Ended
 from elsewhere.ship.charter import Charter
-from elsewhere.ship.script import KEPT, LOG
+from elsewhere.ship.marks import KEPT, LOG
 from elsewhere.slot import masking
 
 
@@ -53,6 +50,8 @@ def serve(
         joining.idle.total_seconds(),
         retry=charter.spec.retry,
         final=joining.final,
+        serves=joining.serves,
+        grace=charter.spec.grace.total_seconds(),
         lasts=charter.spec.timeout.total_seconds() if charter.spec.timeout is not None else 0.0,
     )
     place = joining.directory / "slots" / joining.agent
@@ -61,7 +60,9 @@ def serve(
             selector.register(channel.watch, selectors.EVENT_READ, _nothing)
         if left := _left_behind(place, joining.agent):
             channel.report(left)
-        slots = Slots(_boot(charter), joining.slots, place, selector, joining.share)
+        boot = replace(_boot(charter), ends=time.time() + ways.ends - (time.monotonic() - born) if ways.final else 0.0)
+        slots = Slots(boot, joining.slots, place, selector, joining.share)
+        slots.hire(1)  # who waits for the first task waits less
         process = Process(ways, channel, slots, joining.directory, lambda: time.monotonic() - born)
         _beside(process, channel, place, exits, masking.words(charter.spec.env[name] for name in charter.spec.hidden))
         if ready is not None:
@@ -69,8 +70,8 @@ def serve(
         try:
             return process.run()
         finally:
-            if isinstance(process.outflow, InTurns):
-                process.outflow.close()
+            for last in process.after:
+                last()
             leave(channel)
 
 
@@ -88,6 +89,8 @@ def _furnished(joining: Joining, charter: Charter) -> Charter:
     """Where machines do not see our files, what the environment asks for is put there first."""
     if charter.directory != str(joining.directory):
         return charter
+    from elsewhere.agent.furnish import furnish
+
     return replace(charter, spec=furnish(charter, joining.directory))
 
 
@@ -105,12 +108,15 @@ def _beside(
     words: Mapping[str, str] = getattr(channel, "words", {})
     store = getattr(channel, "store", None)
     if store is not None:
+        from elsewhere.agent.outflow import InTurns, Outflow
+        from elsewhere.channels.lent import Lent
         from elsewhere.channels.output import Upload
 
         upload = Upload(store, process.ways.name, place, process.directory / LOG, hidden)
         if isinstance(store, Lent):
             process.outflow = InTurns(upload)
             process.between.append(process.outflow.turn)
+            process.after.append(process.outflow.close)
         else:
             process.outflow = Outflow(upload)
             process.outflow.start()

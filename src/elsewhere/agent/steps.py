@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -23,6 +22,8 @@ def take(
     step: str, words: Sequence[str], env: Mapping[str, str] | None = None, cwd: str | None = None, given: str = ""
 ) -> None:
     """Its output also goes to our own, which is the boot's."""
+    import subprocess
+
     try:
         done = subprocess.run(
             words, env=env, cwd=cwd, input=given.encode(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

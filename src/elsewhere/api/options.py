@@ -42,6 +42,7 @@ _JOB = (
     "inputs",
     "outputs",
     "walltime",
+    "how",
 )
 _NEEDS = ("cpus", "memory", "gpus", "gpu_type", "disk")
 _TASK = ("timeout", "retries", "env", *_NEEDS)
@@ -64,6 +65,8 @@ class Options:
     channel: str = ""
     walltime: str | float | timedelta = ""
     """Of places that ask for it: how long a machine may live, over what the place says."""
+    how: str = ""
+    """Of places that have the choice: how a list is spread over its machines, `array` or `pilots`."""
     spot: str = ""
     """Of places that sell machines: `spot` (nothing else), `prefer` or `on-demand`; empty: as settings say."""
     budget: Decimal | None = None
@@ -120,6 +123,10 @@ class Options:
             from elsewhere.backends import registry
 
             place = registry.lasting(place, self.walltime)
+        if self.how:
+            from elsewhere.backends import registry
+
+            place = registry.spreading(place, self.how)
         if self.secrets:
             from elsewhere.config import secret
 
@@ -244,6 +251,7 @@ def _ours(given: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
         ("isolate", bool, "True or False"),
         ("priority", int, "a whole number"),
         ("channel", str, "a channel's name"),
+        ("how", str, "'array' or 'pilots'"),
         ("name", str, "a job's name: letters, digits, '.', '_' and '-'"),
         ("image", str, "the name of an image"),
         ("environment", str | Environment, "an Environment, or the name of one of the settings"),

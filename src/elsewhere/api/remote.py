@@ -178,6 +178,7 @@ def remote(function=None, /, **settings):  # type: ignore[no-untyped-def]  # noq
     priority  beside other jobs, higher goes first         name      the job's name     profile   named settings
     environment   an Environment, or the name of one of the settings: the software that the calls need
     walltime  how long a job of a batch system may live, over what the place says
+    how       "array": as one array of a batch system; "pilots": as a few jobs of it that share the calls
     image     the container image that the calls run in: docker.io/library/python:3.12, oci-archive:FILE, FILE.sif
     inputs, outputs   files and URLs that each call finds in a working directory of its own; globs of what it leaves
 

@@ -40,6 +40,7 @@ class OfMany(OfOne, total=False):
     """Of many commands."""
 
     slots: int | None
+    how: Literal["array", "pilots"] | None
 
 
 class OfCalls(OfMany, total=False):

@@ -66,6 +66,8 @@ class Launch:
     """What the boot text fetches, by key: files here, for a place that brings them to its machines by itself."""
     dialled: bool = False
     """Whoever asks will dial these machines at once."""
+    abreast: int = 0
+    """So many of them run at a time, if the place can see to that; 0: all."""
 
 
 class Condition(enum.Enum):
@@ -156,6 +158,18 @@ class Fleet(Protocol):
 
         `slots`: so many tasks at a time are wanted in all; 0: as many as it is good for. Creates nothing.
         PlaceError: none of them can be used. UsageError: what is asked cannot be had.
+        """
+        ...
+
+
+@runtime_checkable
+class Spreads(Protocol):
+    """A fleet of which a list may have a machine for each task or few, all asked for at once, or some that share it."""
+
+    def spread(self, shapes: Sequence[Shape], tasks: int) -> Sequence[Shape]:
+        """What `shapes` said, for a list of so many tasks; 0: they are not all known. Twice: the same. Creates nothing.
+
+        Waits for the place's answer, if it must be asked; PlaceError: it gave none.
         """
         ...
 

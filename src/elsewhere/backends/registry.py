@@ -83,6 +83,14 @@ def lasting(place: Place, walltime: timedelta | str | float) -> Place:
     return replace(place, settings={**place.settings, "walltime": f"{seconds:.0f}s"})
 
 
+def spreading(place: Place, how: str) -> Place:
+    """The place with lists spread over its machines in this way. UsageError: there is no choice of ways there."""
+    if "how" not in {field.name for field in fields(load(place.backend).Settings)}:
+        raise UsageError(f"{place.name} has one way to spread a list over its machines",
+                         hint="An array or pilots are for batch systems such as Slurm; leave it out.")  # fmt: skip
+    return replace(place, settings={**place.settings, "how": how})
+
+
 def sees_our_files(place: Place) -> bool:
     """Do its machines see the files of this one? Errors as in `build`."""
     return build(place).traits.shared_files

@@ -27,7 +27,7 @@ from elsewhere.channels.frames import (
     unpack_reports,
     unseal,
 )
-from elsewhere.channels.orders import read_orders, write_orders
+from elsewhere.channels.orders import Remembered, write_orders
 from elsewhere.channels.segments import ALONE, BEATS, CLAIMS, SEGMENTS, Beat, Segment, Shelf
 from elsewhere.errors import NotFound, PlaceError, Refused
 from elsewhere.model import ids
@@ -51,8 +51,8 @@ class Spool:
     words: Mapping[str, str] = MappingProxyType({})
     """At the agent's end: what its address says."""
     verifier: Verifies | None = None
-    gather = 0.1
-    """Seconds for which an agent gathers reports."""
+    gather, stock = 0.1, 0.25
+    """Seconds for which an agent gathers reports; seconds of work that it takes at once, so that claims are few."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Spool:
         self._store, self._job, self._signer = store, job, signer
         self._patience, self._clock = patience.total_seconds(), clock
         self._shelf = Shelf(light or store, job, verifier, clock, self._patience)
-        self._verifier = verifier
+        self._verifier, self._orders = verifier, Remembered(store, job, verifier)
         self._outstanding: set[tuple[int, int]] | None = None
         self._unconfirmed: dict[str, list[Receipt]] = {}
         self._took = 0.0
@@ -144,15 +144,17 @@ class Spool:
 
     def told(self) -> Orders:
         """The orders of the highest epoch, as they stand now; empty ones if there are none."""
-        return read_orders(self._store, self._job, self._verifier)
+        return self._orders.read()
 
     def claim(self, agent: str, room: Room, lease: timedelta) -> Sequence[Claim]:
         claims: list[Claim] = []
+        if room.tasks <= 0:
+            return claims  # it is not hungry yet, and will take more at a time then
         holder = self._holder(agent)
         self._free_orphans(holder)
         try:
             for segment in self._shelf.open(room.alone):
-                wanted = room.tasks - len(claims)
+                wanted = room.tasks + room.stock - len(claims)
                 if wanted <= 0:
                     break
                 claims += self._take(segment, holder, wanted, lease.total_seconds())

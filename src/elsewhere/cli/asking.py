@@ -73,6 +73,8 @@ OPTIONS = (
            help="GPUs that a task needs; CUDA_VISIBLE_DEVICES tells it which it has."),
     Option("--walltime", value="TIME", parse=duration, group="Each task",
            help="How long a job of a batch system may live, over what the place says: 2h."),
+    Option("--how", value="array|pilots", choices=("array", "pilots"), group="Where",
+           help="Of a batch system: a list as one array, or as a few jobs that share it; by default by its length."),
     Option("--timeout", "-t", value="TIME", parse=duration, group="Each task", help="How long a task may run: 30s."),
     Option("--grace", value="TIME", parse=duration, group="Each task", help="Between SIGTERM and SIGKILL. [5s]"),
     Option("--retries", "-r", value="N", parse=count, group="Each task",

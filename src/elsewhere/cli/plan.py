@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from elsewhere.choose.plan import Plan
     from elsewhere.choose.wants import Wants
     from elsewhere.model.place import Place
+    from elsewhere.model.resources import Resources
 
 COMMAND = Command(
     "plan",
@@ -54,7 +55,7 @@ def main(asked: SimpleNamespace) -> int:
     inventory = None if getattr(asked, "from") else session.inventory(place)
     found = prices.catalog(asked, inventory, wants)
     if found is None:
-        return _free(place, count, asked)
+        return _free(place, wants.task, count, asked)
     duration = asked.task_time or (probe.measured(asked) if asked.probe else _asked_for(asked))
     return _show(found, wants, place, count, duration, asked)
 
@@ -106,15 +107,21 @@ def _asked_for(asked: SimpleNamespace) -> timedelta | None:
             tell(str(error))
 
 
-def _free(place: Place, count: int, asked: SimpleNamespace) -> int:
+def _free(place: Place, need: Resources, count: int, asked: SimpleNamespace) -> int:
+    from elsewhere.cli import places
+    from elsewhere.controller import survey
     from elsewhere.machine import default_slots
     from elsewhere.observe.explain import plural
 
-    slots = asked.slots or default_slots()[0]
+    places.greet(place)
+    shapes = survey.fleet(place, need, asked.slots or 0, count)
+    slots = survey.slots_of(shapes) or asked.slots or default_slots()[0]
+    how = survey.said(place.backend, shapes)
     if asked.json:
-        say_json({"place": place.name, "tasks": count, "slots": slots, "price": None})
+        say_json({"place": place.name, "tasks": count, "slots": slots, "price": None, **({"how": how} if how else {})})
     else:
-        say(f"{plural(count, 'task')}, {plural(slots, 'slot')} on {place.name}, which has no prices")
+        said = f", {how}" if how else ""
+        say(f"{plural(count, 'task')}, {plural(slots, 'slot')} on {place.name}{said}, which has no prices")
         say(*filter(None, [asked.resolved]))
     return 0
 

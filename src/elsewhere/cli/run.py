@@ -126,11 +126,12 @@ def refuse_mixtures(asked: SimpleNamespace, what: str | None) -> None:
 def place(asked: SimpleNamespace) -> Place:
     """The place that was asked for; UnknownPlace names the nearest of those that are known."""
     found = _place(asked)
-    if not asked.walltime:
+    if not (asked.walltime or asked.how):
         return found
     from elsewhere.backends import registry
 
-    return registry.lasting(found, asked.walltime)
+    found = registry.lasting(found, asked.walltime) if asked.walltime else found
+    return registry.spreading(found, asked.how) if asked.how else found
 
 
 def _place(asked: SimpleNamespace) -> Place:
@@ -298,4 +299,9 @@ def opening(files: JobFiles, why: str = "") -> str:
     chosen = f" (the Python {why})" if python and why else ""
     if spec.box is not None:
         python, chosen = f", in {spec.box.image}", ""
-    return f"{spec.name}: {plural(total, 'task')}, {plural(spec.slots, 'slot')} on {spec.place}{python}{chosen}"
+    where = f"{plural(spec.slots, 'slot')} on {spec.place}"
+    if spec.machines:
+        from elsewhere.controller import survey
+
+        where += f": {how}" if (how := survey.said(spec.backend or spec.place, spec.machines)) else ""
+    return f"{spec.name}: {plural(total, 'task')}, {where}{python}{chosen}"

@@ -18,8 +18,9 @@ OPTION = Option("--show-script", group="What to run",
 def show(spec: JobSpec, tasks: int = 0) -> int:
     """The text on standard output, the command on standard error."""
     from elsewhere import session
+    from elsewhere.controller import survey
 
-    words, text = session.preview(spec, tasks)
+    words, text = session.preview(survey.spread(spec, tasks), tasks)
     tell(shlex.join(words))
     say(text.rstrip("\n"))
     return 0

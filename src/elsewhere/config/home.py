@@ -11,7 +11,6 @@ import os
 import re
 import stat
 import sys
-import tempfile
 from pathlib import Path
 
 from elsewhere.errors import StateError
@@ -93,7 +92,9 @@ def _is_ours(path: Path) -> bool:
 
 
 def _probe(path: Path) -> None:
-    with tempfile.TemporaryFile(dir=path) as file:
+    from tempfile import TemporaryFile
+
+    with TemporaryFile(dir=path) as file:
         file.write(b"\0" * 4096)
         file.flush()
 

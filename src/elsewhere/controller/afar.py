@@ -8,6 +8,7 @@ from __future__ import annotations
 import selectors
 import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -166,9 +167,12 @@ class Afar(Ending):
         reports = [receipt.report for receipt in receipts]
         holdings, now = self.pool.holdings, self.clock()
         self._ghosts |= {report.agent for report in reports if report.agent in self.pool.state.ended}
+        ended = [report for report in reports if isinstance(report, Ended)]
+        over = {(report.n, report.attempt) for report in ended}
         for report in reports:
             if isinstance(report, Claimed):
-                self._muster.took(report.agent, holdings.claimed(report), now)
+                open_ = tuple(pair for pair in report.deliveries if pair not in over)
+                self._muster.took(report.agent, holdings.claimed(replace(report, deliveries=open_)), now)
             elif isinstance(report, Heartbeat):
                 if report.draining:
                     has = holdings.claimed(Claimed(report.agent, report.running))
@@ -176,7 +180,6 @@ class Afar(Ending):
                 self._muster.beat(report, now)
             elif isinstance(report, BootStep) and report.error:
                 self.pool.cannot_boot(report.agent, f"{report.step}: {report.error}")
-        ended = [report for report in reports if isinstance(report, Ended)]
         if ended or any(isinstance(report, Claimed) for report in reports):
             self._stuck.claimed(now)
         if self.pool.state.bounds.keep:
@@ -256,6 +259,8 @@ class Afar(Ending):
         todo = counts.total - counts.ended
         self._pace.needs(todo)
         if now - self._looked < self.pace and not self._begins():
+            return
+        if not counts.complete and self._pace.comes_in(self.pool.state, todo, now):
             return
         if self._has_nothing():
             self._looked = now
@@ -350,7 +355,7 @@ class Afar(Ending):
 
     def _tell(self) -> None:
         word = self._word()
-        if self.line.attempt(lambda: self._publish(word)):
+        if self.line.attempt(lambda: self._publish(word), writes=True):
             if self.draining and self._drained is None:
                 self._drained = self.clock()
             self._orders, self._told = word, self.clock()

@@ -20,7 +20,7 @@ class Line:
 
     def __init__(self, channel: Channel, clock: Callable[[], float]) -> None:
         self.inner, self.address, self.watch = channel, channel.address, channel.watch
-        self.trouble = ""
+        self._trouble = self._full = ""
         self.news = self.fresh = False
         self.silent = False
         """All has ended: nothing is expected, and nobody is asked."""
@@ -33,19 +33,26 @@ class Line:
         """Seconds since it was listened to."""
         return self._clock() - self._listened
 
-    def attempt(self, call: Callable[[], object]) -> bool:
+    @property
+    def trouble(self) -> str:
+        """Why it cannot go on just now. Where there was no room to write, none is until something was written: that
+        the same place is read all the time says nothing of it."""
+        return self._full or self._trouble
+
+    def attempt(self, call: Callable[[], object], writes: bool = False) -> bool:
         """Make a call; False, and `trouble`, if it must be made again. What asking again cannot mend is raised."""
         try:
             call()
         except StateError as error:
-            self.trouble = error.notice
+            self._full = error.notice
             return False
         except PlaceError as error:
             if not error.transient:
                 raise
-            self.trouble = error.notice
+            self._trouble = error.notice
             return False
-        self.trouble = ""
+        self._trouble = ""
+        self._full = "" if writes else self._full
         return True
 
     @property
@@ -70,7 +77,7 @@ class Line:
     def send(self, deliveries: Sequence[Delivery]) -> None:
         self._unsent.extend(deliveries)
         sent = self._unsent
-        if self.attempt(lambda: self.inner.send(sent)):
+        if self.attempt(lambda: self.inner.send(sent), writes=bool(sent)):
             self._unsent = []
 
     def collect(self, limit: int) -> Sequence[Receipt]:

@@ -152,9 +152,10 @@ def _order(
 
     def order(ask: Ask) -> Launch:
         text = BootText(address, directory, "", ask.term, ask.start_by, slots=ask.slots, lease=LEASE,
-                        idle=bounds.linger, final=bounds.longest is not None, bare=bare)  # fmt: skip
+                        idle=bounds.linger, final=bounds.longest is not None, bare=bare, serves=ask.serves)  # fmt: skip
         labels = reaper.labels(bounds.job, ask.launch, owner, ask.start_by + ask.term)
         shape = ask.offer.resources
-        return Launch(ask.launch, ask.count, render(text), shape, ask.term, ask.start_by, labels, ask.offer, files)
+        return Launch(ask.launch, ask.count, render(text), shape, ask.term, ask.start_by, labels, ask.offer, files,
+                      abreast=ask.abreast)  # fmt: skip
 
     return order

@@ -10,6 +10,8 @@ LOOK, CALL, SELDOM, TIMES = 1.0, 2.5, 30.0, 20
 """Seconds between two looks at the place, and where a look is a call to a cloud, which counts them; so many TIMES as
 long as the place took to answer, if that is more, but no longer than SELDOM: what must be stopped, and terms that end,
 do not wait for a slow place. What is asked for besides does not count: a launch takes seconds."""
+STILL, MOST = 0.1, 1.0
+"""Seconds without another task, and in all, after which those that came in are asked for together."""
 CALMER = 1.5
 """Times as long as the last is the wait for the next look, at a place that wants to be asked seldom."""
 
@@ -20,6 +22,8 @@ class Pace:
     def __init__(self) -> None:
         self._calm, self._todo = 0.0, 0
         self._picture: object = None
+        self._coming: tuple[int, float, float] | None = None
+        """(tasks, since when so many, since when there are more than what was asked for)."""
 
     def seconds(self, state: State, took: timedelta) -> float:
         """Until the next look. `took`: how long the place took to answer the last."""
@@ -31,6 +35,16 @@ class Pace:
         """So much is to be done. If it is more than before, what is needed for it is not put off."""
         self._calm = 0.0 if todo > self._todo else self._calm
         self._todo = todo
+
+    def comes_in(self, state: State, todo: int, now: float) -> bool:
+        """Is a list still coming in of which each few tasks get a machine? Asked for together, those are one array."""
+        if todo <= state.todo or not state.bounds.shapes[0].serves:
+            self._coming = None
+            return False
+        if self._coming is None or self._coming[0] != todo:
+            self._coming = todo, now, self._coming[2] if self._coming else now
+        _, since, first = self._coming
+        return now - since < STILL and now - first < MOST
 
     def looked(self, state: State) -> None:
         """The look that was just made has shown something new, or not."""

@@ -141,10 +141,11 @@ def preview(files: JobFiles, spec: JobSpec, tasks: int = 0) -> tuple[Sequence[st
         there, bounds = _seen(files, backend), bounds_of(spec, backend)
         order = _order(there, bounds, channels.spool_address(there / "spool", spec.id, seal.public()), spec)
     shape = bounds.shapes[0]
-    count = min(bounds.most, -(-tasks // shape.slots)) if tasks else bounds.most
+    count = min(bounds.most, -(-tasks // shape.does)) if tasks else bounds.most
     term = min(bounds.unattended, bounds.longest or bounds.unattended)
     start_by = datetime.now(UTC) + bounds.asking + bounds.flight + bounds.boot
-    return backend.rendered(order(Ask(f"{spec.id}-1-1", count, term, start_by, shape.offer, shape.slots)))
+    ask = Ask(f"{spec.id}-1-1", count, term, start_by, shape.offer, shape.slots, shape.serves, shape.abreast)
+    return backend.rendered(order(ask))
 
 
 def _spool(directory: Path, spec: JobSpec, charter: bytes) -> Home:
@@ -194,9 +195,10 @@ def _order(directory: Path, bounds: Bounds, address: str, spec: JobSpec) -> Call
 
     def order(ask: Ask) -> Launch:
         text = BootText(address, str(directory / "agents"), sys.executable, ask.term, ask.start_by, slots=ask.slots,
-                        share=share, lease=lease, idle=bounds.linger, final=bounds.longest is not None)  # fmt: skip
+                        share=share, lease=lease, idle=bounds.linger, final=bounds.longest is not None,
+                        serves=ask.serves)  # fmt: skip
         labels = reaper.labels(bounds.job, ask.launch, owner, ask.start_by + ask.term)
         return Launch(ask.launch, ask.count, render(text), ask.offer.resources, ask.term, ask.start_by, labels,
-                      ask.offer)  # fmt: skip
+                      ask.offer, abreast=ask.abreast)  # fmt: skip
 
     return order

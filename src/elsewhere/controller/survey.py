@@ -6,14 +6,16 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import cast
 
 from elsewhere.backends import registry
-from elsewhere.backends.base import Fleet
+from elsewhere.backends.base import Fleet, Spreads
 from elsewhere.errors import UsageError
 from elsewhere.model.job import JobSpec
-from elsewhere.model.place import Place, Shape, life
+from elsewhere.model.place import Place, Shape, ending, life
 from elsewhere.model.resources import Resources
 from elsewhere.model.units import show_duration as shown
+from elsewhere.observe import wording
 
 
 def survey(spec: JobSpec, slots: int, need: Resources | None) -> JobSpec:
@@ -32,7 +34,8 @@ def survey(spec: JobSpec, slots: int, need: Resources | None) -> JobSpec:
         raise UsageError(f"no machine of {spec.place} has what a task needs",
                          hint=f"`elsewhere places check {spec.place}` shows what each has.")  # fmt: skip
     shapes = _narrowed(shapes, slots) if slots else shapes
-    total = sum(shape.slots * (shape.most or 1) for shape in shapes)
+    total = slots_of(shapes)
+    shapes = backend.spread(shapes, 0) if isinstance(backend, Spreads) else shapes
     return replace(spec, machines=tuple(shapes), channel=channel, slots=total)
 
 
@@ -41,6 +44,39 @@ def _load() -> None:
     from elsewhere.controller import dialled, drive, live
 
     del dialled, drive, live
+
+
+def spread(spec: JobSpec, tasks: int) -> JobSpec:
+    """The job with its machines as a list of so many tasks wants them, where its place has a choice. Nothing is made.
+
+    PlaceError: the place was asked, and gave no answer. Twice: the same.
+    """
+    kind = spec.backend or spec.place
+    if not tasks or not issubclass(registry.load(kind), Spreads):
+        return spec
+    backend = registry.build(Place(spec.place, kind, spec.settings))
+    return replace(spec, machines=tuple(cast(Spreads, backend).spread(spec.machines, tasks)))
+
+
+def fleet(place: Place, need: Resources, slots: int, tasks: int) -> Sequence[Shape]:
+    """The machines of a place of so many and no more, as a list of so many tasks would have them; none: it is no such
+    place. Errors as of `survey`; nothing is made."""
+    backend = registry.build(place)
+    if not isinstance(backend, Fleet):
+        return ()
+    shapes = backend.shapes(need, slots)
+    shapes = _narrowed(shapes, slots) if slots else shapes
+    return backend.spread(shapes, tasks) if isinstance(backend, Spreads) else shapes
+
+
+def said(kind: str, shapes: Sequence[Shape]) -> str:
+    """How a list goes to these machines of a backend, for people; empty: there is one way."""
+    return wording.spread(shapes) if shapes and issubclass(registry.load(kind), Spreads) else ""
+
+
+def slots_of(shapes: Sequence[Shape]) -> int:
+    """Tasks at a time, on all of them."""
+    return sum(shape.slots * (shape.abreast or shape.most or 1) for shape in shapes)
 
 
 def _narrowed(shapes: Sequence[Shape], slots: int) -> list[Shape]:
@@ -57,11 +93,13 @@ def _narrowed(shapes: Sequence[Shape], slots: int) -> list[Shape]:
 
 def _check_life(spec: JobSpec, longest: timedelta | None) -> None:
     """UsageError: a task may take longer than a machine there lives."""
-    if longest is None or spec.timeout is None or spec.timeout <= life(longest):
+    if longest is None or spec.timeout is None:
         return
-    kept = longest - life(longest)
+    kept = longest - life(longest) + ending(life(longest), spec.grace)
+    if spec.timeout <= longest - kept:
+        return
     raise UsageError(
         f"a task may take {shown(spec.timeout)}, and a machine of {spec.place} lives {shown(longest)}, of which"
         f" the last {shown(kept)} are for its end",
-        hint=f"Set `walltime:` to {shown(spec.timeout + kept)} or more, or a timeout of {shown(life(longest))}.",
+        hint=f"Set `walltime:` to {shown(spec.timeout + kept)} or more, or a timeout of {shown(longest - kept)}.",
     )

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from elsewhere.errors import AccessDenied, NotFound, PlaceError, Refused, Unreachable
+
+if TYPE_CHECKING:
+    import subprocess
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ class Here:
     ) -> Ran:
         if isinstance(argv, str | bytes):
             raise TypeError("a command is a list of words, not a string for a shell")
+        import subprocess  # agents load this room, and start nothing by it
+
         try:
             process = subprocess.Popen(
                 list(argv),

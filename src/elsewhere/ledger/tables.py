@@ -191,5 +191,5 @@ def _box(values: dict[str, Any] | None) -> Box | None:
 
 
 def _shape(values: dict[str, Any]) -> Shape:
-    offer = values["offer"]
-    return Shape(**{**values, "offer": Offer(**{**offer, "resources": Resources(**offer["resources"])})})
+    offer, known = values["offer"], {name: values[name] for name in Shape.__slots__ if name in values}
+    return Shape(**{**known, "offer": Offer(**{**offer, "resources": Resources(**offer["resources"])})})

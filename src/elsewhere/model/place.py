@@ -68,11 +68,25 @@ class Shape:
     """Its share: machines of it at any time; None: as many as the pool may have."""
     architecture: str = ""
     """Of its processors: x86_64 or arm64; empty: as here."""
+    serves: int = 0
+    """So many tasks one such machine does in all, and then it ends; 0: as many as it has time for."""
+    abreast: int = 0
+    """So many of those that were asked for together run at a time, which the place itself sees to; 0: all of them."""
+
+    @property
+    def does(self) -> int:
+        """How many of the tasks that remain one of them is good for."""
+        return self.serves or self.slots
 
 
 def life(walltime: timedelta) -> timedelta:
     """What work may use of so long a life that cannot grow: the rest is for handing back what has not ended."""
     return walltime - min(timedelta(minutes=1), max(walltime / 20, timedelta(seconds=15)))
+
+
+def ending(term: timedelta, grace: timedelta) -> timedelta:
+    """So long before the end of a term that cannot grow tasks are told to end: they have their grace, and are heard."""
+    return min(grace + timedelta(seconds=2), term / 4)
 
 
 KEPT = "kept to be looked at"

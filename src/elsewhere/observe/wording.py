@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from elsewhere.model.place import Shape
 from elsewhere.model.reports import Form
 from elsewhere.model.states import Outcome
 from elsewhere.observe.safe import one_line
@@ -51,6 +52,15 @@ def reason(story: Mapping[str, Any], limit: int = 200) -> str:
     elif code and str(code) not in text:
         text += f" (exit status {code})" if text else f"exit status {code}"
     return one_line(text, limit)
+
+
+def spread(shapes: Sequence[Shape]) -> str:
+    """How a list goes to machines of a place that has a choice there, in a few words."""
+    most, abreast, serves = sum(shape.most or 1 for shape in shapes), shapes[0].abreast, shapes[0].serves
+    if not serves:
+        return f"{most:,} pilots share the list" if most > 1 else "one pilot does the list"
+    each = "a task each" if serves == 1 else f"{serves:,} tasks each"
+    return f"an array of {most:,}" + (f", {abreast:,} at a time" if 0 < abreast < most else "") + f", {each}"
 
 
 def signal_name(number: int) -> str:

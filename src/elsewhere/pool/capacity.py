@@ -257,6 +257,9 @@ class Ask:
     start_by: datetime
     offer: Offer = HERE
     slots: int = 1
+    serves: int = 0
+    abreast: int = 0
+    """As of a Shape."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from datetime import datetime
 from elsewhere.backends.base import NativeId
 from elsewhere.model.place import Allocation
 from elsewhere.model.states import ALLOCATION_MOVES, AllocationMove, advance
+from elsewhere.pool import sizing
 from elsewhere.pool.capacity import Ask, Command, State, Write, cost
 
 
@@ -49,4 +50,5 @@ class Draft:
     def ask(self, launch: str, planned: Sequence[Allocation]) -> Ask:
         first, bounds = planned[0], self.bounds
         start_by = (first.until or self.now) + bounds.flight + bounds.boot
-        return Ask(launch, len(planned), first.term, start_by, first.offer, first.slots)
+        shape = sizing.shape_of(self.state, first)
+        return Ask(launch, len(planned), first.term, start_by, first.offer, first.slots, shape.serves, shape.abreast)

@@ -29,11 +29,18 @@ def staying(state: State) -> list[Allocation]:
             if a.state is not AllocationState.STOPPING and a.reason != SURPLUS and not a.kept]  # fmt: skip
 
 
+def shape_of(state: State, allocation: Allocation) -> Shape:
+    """As what it was asked for; what is not among the shapes any more serves as it can."""
+    key = allocation.offer.key
+    found = next((shape for shape in state.bounds.shapes if shape.offer.key == key), None)
+    return replace(found or Shape(allocation.offer), slots=allocation.slots)
+
+
 def picks(state: State, now: datetime, free: Decimal, rested: bool = False) -> list[tuple[Shape, int]]:
     """What to ask for now: machines of each shape, within all bounds. `rested`: as if no shape were resting."""
     bounds, held, found = state.bounds, list(state.allocations.values()), []
     stay = staying(state)
-    missing = wanted(state) - sum(a.slots for a in stay)
+    missing = wanted(state) - sum(shape_of(state, a).does for a in stay)
     least = bounds.least - len(stay) if state.todo else 0
     machines = bounds.most - len(held)
     hourly = None if bounds.price_per_hour is None else bounds.price_per_hour - sum(a.price for a in held)
@@ -43,11 +50,11 @@ def picks(state: State, now: datetime, free: Decimal, rested: bool = False) -> l
             continue
         offer = shape.offer
         each = offer.price * Decimal(bounds.shortest.total_seconds()) / _HOUR
-        count = min(max(-(-missing // shape.slots), least), machines, _share(shape, held), _fit(free, each),
+        count = min(max(-(-missing // shape.does), least), machines, _share(shape, held), _fit(free, each),
                     _fit(hourly, offer.price), _fit(cpus, offer.resources.cpus))  # fmt: skip
         if count > 0:
             found.append((shape, count))
-            missing, least, machines = missing - count * shape.slots, least - count, machines - count
+            missing, least, machines = missing - count * shape.does, least - count, machines - count
             free -= each * count
             hourly = None if hourly is None else hourly - offer.price * count
             cpus = None if cpus is None else cpus - offer.resources.cpus * count

@@ -6,8 +6,6 @@ One table of kinds; what differs between them stands there and nowhere else. Ima
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -85,6 +83,8 @@ def look(wanted: str = "", form: str = "", path: str | None = None) -> tuple[str
 
     UsageError: there is none; it says what was looked for.
     """
+    import shutil
+
     path = path or f"{os.environ.get('PATH', os.defpath)}:/usr/bin:/usr/local/bin"
     able = [kind for kind in ([wanted] if wanted else KINDS) if not form or form in KINDS[kind].forms]
     for kind in able:
@@ -229,6 +229,8 @@ def sweep(box: Box | None, mark: str) -> None:
     found = box.found if box is not None else None
     if found is None or not KINDS[found.kind].named:
         return
+    import subprocess
+
     asked = [found.program, "ps", "--all", "--quiet", "--filter", f"label={LABEL}={mark}"]
     for _ in range(_TRIES):  # of one whose monitor was killed, Podman first says only that
         done = subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)

@@ -11,13 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from elsewhere.ship import kept, startup
-
-KEPT = "kept"
-"""In the agent's directory: on this machine a task has failed; what stands in it is the machine's term, in seconds."""
-HOLDS = "elsewhere: kept"
-"""How the last words of a machine begin that stays to be looked at."""
-SWITCH = "switch"
-"""The deadline file, in the agent's directory: `<seconds left> <serial>`, replaced as a whole by a living agent."""
+from elsewhere.ship.marks import HOLDS as HOLDS
+from elsewhere.ship.marks import KEPT as KEPT
+from elsewhere.ship.marks import LOG as LOG
+from elsewhere.ship.marks import SWITCH as SWITCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +99,8 @@ class BootText:
     """Only on a bare machine."""
     now: str = "$(date +%s)"
     """Shell text for the seconds since the epoch, by the clock that `start_by` is of."""
+    serves: int = 0
+    """So many tasks in all, and it ends; 0: as many as there are."""
     keep: timedelta = timedelta(0)
     """Only there: how long it stays, within its term, if its boot fails or its agent says so; 0: it does not."""
 
@@ -177,15 +176,12 @@ def _words(text: BootText) -> dict[str, str]:
         "--idle": str(_seconds(text.idle)),
         **({"--share": str(text.share)} if text.share > 1 else {}),
         **({"--final": "1"} if text.final else {}),
+        **({"--serves": str(text.serves)} if text.serves else {}),
     }
 
 
 def _options(text: BootText) -> str:
     return " ".join(f"{name} {value}" for name, value in _words(text).items())
-
-
-LOG = "boot.log"
-"""In the agent's directory: what the boot said, which also goes where it went before."""
 
 
 def _sent(bare: Bare) -> str:

@@ -6,9 +6,8 @@ so it may be imported inside functions only; a job on this machine is sealed by 
 
 from __future__ import annotations
 
-import base64
 import os
-import secrets
+from base64 import b64decode, b64encode
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,7 +69,7 @@ def verify_by(publics: Collection[bytes], digests: Sequence[bytes], signature: b
 def trusted() -> list[bytes]:
     """The public keys we believe, 32 bytes each, our own first."""
     lines = _trusted_path().read_text().split() if _trusted_path().exists() else []
-    return [public(), *(base64.b64decode(line) for line in lines)]
+    return [public(), *(b64decode(line) for line in lines)]
 
 
 def public() -> bytes:
@@ -150,7 +149,7 @@ def _publish(text: str) -> None:
     """key.pub is for people; we derive it ourselves each time."""
     key = _parse(text)
     if key is not None:
-        (home() / "key.pub").write_text(base64.b64encode(_raw(key)).decode() + "\n")
+        (home() / "key.pub").write_text(b64encode(_raw(key)).decode() + "\n")
 
 
 def _replace(new: Ed25519PrivateKey) -> None:
@@ -158,7 +157,7 @@ def _replace(new: Ed25519PrivateKey) -> None:
     directory, text = home(), _pem(new)
     fd = os.open(_trusted_path(), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(fd, "wb", buffering=0) as file:
-        file.write(base64.b64encode(public()) + b"\n")
+        file.write(b64encode(public()) + b"\n")
         os.fsync(fd)
     part = _part(directory / "key", text.encode())
     part.replace(directory / "key")
@@ -177,7 +176,7 @@ def _create(path: Path, data: bytes) -> None:
 
 
 def _part(path: Path, data: bytes) -> Path:
-    part = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    part = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
     try:
         fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "wb", buffering=0) as file:

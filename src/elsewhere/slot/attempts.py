@@ -273,9 +273,14 @@ class Attempts(Calls):
         from json import loads
 
         options = loads(delivery[4]) if delivery[4] is not None else {}
-        limit = options.get("timeout") or self.words["timeout"]
-        deadline = self.begun + self.wall + limit if limit else None
+        deadline = self.deadline(options, self.begun)
         return Task(delivery[2], delivery[1], options.get("state"), deadline, self.directory, self.is_stopping)
+
+    def deadline(self, options: dict[str, Any], started: float) -> float | None:
+        """When the attempt that began then is told to end: by its timeout, or since its machine ends."""
+        limit, ends = options.get("timeout") or self.words["timeout"], self.words["ends"]
+        own = started + self.wall + limit if limit else ends
+        return min(own, ends or own) or None
 
     def directory(self, kind: str) -> str:
         if self.directories is None:

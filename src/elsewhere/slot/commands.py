@@ -49,9 +49,8 @@ class Commands:
             "ELSEWHERE_SCRATCH": directories.scratch(),
             "ELSEWHERE_CHECKPOINT": directories.checkpoint(),
         }
-        limit = options.get("timeout") or slot.words["timeout"]
-        if limit:
-            words["ELSEWHERE_DEADLINE"] = f"{started + slot.wall + limit:.3f}"
+        if deadline := slot.deadline(options, started):
+            words["ELSEWHERE_DEADLINE"] = f"{deadline:.3f}"
         words.update(options.get("env") or {})
         env = self._env.copy()
         env.update([(os.fsencode(name), os.fsencode(word)) for name, word in words.items()])

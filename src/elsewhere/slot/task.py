@@ -79,7 +79,8 @@ class Task:
 
     @property
     def time_left(self) -> timedelta | None:
-        """Until the timeout, never less than nothing; None: there is no timeout."""
+        """Until it is told to end, never less than nothing: by its timeout, or since the machine's own time will be up.
+        None: it has no timeout, and the machine no end that is known."""
         import time
         from datetime import timedelta
 

@@ -10,8 +10,6 @@ import errno
 import itertools
 import os
 import re
-import shutil
-import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -162,7 +160,7 @@ class DirectoryStore:
         self._sync = sync
         self._aside = self.root / ".new"
         self._serial = itertools.count()
-        self._mark = f"{socket.gethostname()[:40].replace('/', '_')}.{os.getpid()}.{os.urandom(4).hex()}"
+        self._mark = f"{os.uname().nodename[:40].replace('/', '_')}.{os.getpid()}.{os.urandom(4).hex()}"
 
     def get(self, key: str) -> bytes:
         path = self.root / checked(key)
@@ -183,6 +181,8 @@ class DirectoryStore:
         self._put(key, partial(_copy, path, sync=self._sync))
 
     def get_file(self, key: str, to: Path) -> None:
+        import shutil
+
         try:
             shutil.copyfile(self.root / checked(key), to)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
@@ -303,6 +303,8 @@ class DirectoryStore:
 
 def _copy(source: Path, path: Path, *, sync: bool) -> None:
     """As `write_new`, from a file."""
+    import shutil
+
     with source.open("rb") as given, os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as new:
         shutil.copyfileobj(given, new, 1 << 20)
         if sync:

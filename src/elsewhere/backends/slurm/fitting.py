@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -55,6 +56,20 @@ def size(rows: Sequence[Nodes], need: Resources, settings: SlurmSettings, slots:
         raise _too_much(rows, whole, tasks)
     offer = Offer(settings.partition or rows[0].partition, whole, price=Decimal(0))
     return Shape(offer, tasks, min(settings.max_jobs, -(-slots // tasks)) if slots else settings.max_jobs)
+
+
+def is_array(settings: SlurmSettings, tasks: int) -> bool:
+    """Does a list of so many tasks become an array? If it was said so, or if each job of those that may run at a time
+    gets no more than it runs at once: then each task has a whole walltime, and nobody waits longer for that."""
+    return settings.how == "array" or (not settings.how and 0 < tasks <= settings.tasks_per_job * settings.max_jobs)
+
+
+def as_array(shape: Shape, tasks: int, limit: int) -> Shape:
+    """One array of at most `limit` elements, each for as few tasks as that allows. `tasks` 0: not known, and it is made
+    as they come."""
+    each = max(shape.slots, -(-tasks // max(1, limit)))
+    return replace(shape, most=min(limit, -(-tasks // each)) if tasks else limit, serves=each,
+                   abreast=shape.abreast or shape.most or 0)  # fmt: skip
 
 
 def times(need: Resources, count: int) -> Resources:

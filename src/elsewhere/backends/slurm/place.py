@@ -76,6 +76,14 @@ class Slurm:
         self._try(size.offer.resources)
         return [size]
 
+    def spread(self, shapes: Sequence[Shape], tasks: int) -> Sequence[Shape]:
+        if not fitting.is_array(self.settings, tasks):
+            return shapes
+        limit = request.MOST
+        if not 0 < tasks <= self.settings.max_jobs:
+            limit = min(text.array_limit(self._said(text.CONFIG, "say how large an array may be")) or limit, limit)
+        return [fitting.as_array(shape, tasks, limit) for shape in shapes]
+
     def _rows(self) -> list[text.Nodes]:
         return fitting.of_partition(self._all_rows(), self.settings.partition)
 

@@ -23,8 +23,7 @@ def words(settings: SlurmSettings, launch: Launch, count: int, base: str) -> lis
         f"--comment={text.labelled({'launch': launch.id, **launch.labels})}",
         f"--output={base}/logs/{'%j' if count == 1 else '%A_%a'}", "--open-mode=append", f"--chdir={base}",
         "--no-requeue", "--nodes=1", "--ntasks=1", f"--time={text.minutes(settings.length)}",
-        *needs(shape), *whose(settings),
-        *([f"--array=0-{count - 1}"] if count > 1 else []), *options(settings.slurm),
+        *needs(shape), *whose(settings), *array(count, launch.abreast), *options(settings.slurm),
     ]  # fmt: skip
 
 
@@ -32,6 +31,12 @@ def whose(settings: SlurmSettings) -> list[str]:
     """Where it waits, and on whose account."""
     known = {"partition": settings.partition, "account": settings.account, "qos": settings.qos}
     return [f"--{name}={value}" for name, value in known.items() if value]
+
+
+def array(count: int, abreast: int) -> list[str]:
+    """So many elements, of which so many run at a time; 0: all of them. One alone is no array."""
+    most = f"%{abreast}" if 0 < abreast < count else ""
+    return [f"--array=0-{count - 1}{most}"] if count > 1 else []
 
 
 def needs(shape: Resources) -> list[str]:

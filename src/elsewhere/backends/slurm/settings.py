@@ -29,6 +29,16 @@ def _walltime(value: Any) -> str:
     return f"{length.total_seconds():.0f}s"
 
 
+HOW = ("array", "pilots")
+"""A list as one array, a few tasks to each of its elements; or a few jobs that share it."""
+
+
+def _how(value: Any) -> str:
+    if value not in ("", *HOW):
+        raise ValueError(f"must be array or pilots, not {value!r}")
+    return str(value)
+
+
 WALLTIME = Kind("a duration", _walltime, kinds.DURATION.schema)
 
 SCHEDULERS = ("", "job", "login", "here")
@@ -37,8 +47,9 @@ SCHEDULERS = ("", "job", "login", "here")
 @dataclass(frozen=True, slots=True)
 class SlurmSettings:
     """`login`: the host where Slurm's commands are, as you would type it behind ssh; empty: here. `config`: a file to
-    use in place of ~/.ssh/config. `work_dir`: a directory that all nodes see. `slurm`: further options of sbatch.
-    `scheduler`: where that of a Dask cluster runs: job, login or here."""
+    use in place of ~/.ssh/config. `work_dir`: a directory that all nodes see. `how`: array, pilots, or empty: by the
+    size of the list. `slurm`: further options of sbatch. `scheduler`: where that of a Dask cluster runs: job, login or
+    here."""
 
     login: str = field(default="", metadata={"ask": "the host to log in to, as you would type it behind ssh"})
     config: str = ""
@@ -49,6 +60,7 @@ class SlurmSettings:
     work_dir: str = field(default="", metadata={"ask": "a directory that all nodes see, for everything of ours"})
     max_jobs: int = 20
     tasks_per_job: int = 1
+    how: str = field(default="", metadata={"kind": Kind("array or pilots", _how, {"enum": list(HOW)})})
     slurm: Mapping[str, Any] = field(default_factory=dict)
     modules: tuple[str, ...] = ()
     prologue: tuple[str, ...] = field(default=(), metadata={"kind": kinds.LINES})

@@ -17,6 +17,7 @@ TELLING = {"SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0"}
 """Variables of its commands: instants as seconds since the epoch, whatever the time zone there; arrays in full."""
 SQUEUE = ("squeue", "--noheader", "--array", "--states=all", "--format=%i|%T|%S|%e|%N|%r|%j|%k")
 """The comment comes last, for it may hold anything. Whose jobs: one more word."""
+CONFIG = ("scontrol", "show", "config")
 SINFO = ("sinfo", "--noheader", "--exact", "--format=%P|%a|%l|%D|%T|%c|%m|%G|%f")
 
 # A node that fails takes its jobs with it, or only out of Slurm's sight: nobody is blamed for that.
@@ -101,6 +102,12 @@ def _labels(name: str, comment: str) -> Mapping[str, str]:
 
 def _instant(text: str) -> datetime | None:
     return datetime.fromtimestamp(int(text), UTC) if text.isdigit() else None
+
+
+def array_limit(out: str) -> int:
+    """How many elements an array may have, by `scontrol show config`; 0: it does not say."""
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)\s*$", out, re.MULTILINE)
+    return int(found[1]) if found else 0
 
 
 def submitted(out: str) -> str:
