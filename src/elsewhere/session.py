@@ -117,7 +117,9 @@ def fit_of(spec: JobSpec, parameters: Parameters | None = None) -> Fit:
     """What tasks of this job are held against before they are added."""
     from elsewhere.config.fit import Fit
 
-    return Fit(parameters, (spec.resources, spec.slots) if runs_here(spec) else None)
+    fit = Fit(parameters, (spec.resources, spec.slots) if runs_here(spec) else None)
+    fit.on(spec.resources, [shape.offer.resources for shape in spec.machines])
+    return fit
 
 
 def _fill(path: Path, spec: JobSpec, tasks: Iterable[NewTask], complete: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -96,3 +97,19 @@ def test_a_need_larger_than_this_machine_is_told_with_its_line(tmp_path: Path, m
         "t.jsonl:4: it needs 2 GPUs of type a100, and this machine has none",
     ]
     assert len(list(tasks.read(tmp_path / "t.jsonl", Fit()))) == 4, "what does not run here is not held against here"
+
+
+def test_a_need_larger_than_any_machine_of_the_job_is_told_with_its_line(tmp_path: Path) -> None:
+    fit = Fit()
+    fit.on(Resources(), [Resources(2, 4 << 30), Resources(4, 1 << 30, 1, "a100")])
+    needs = [{"cpus": 4, "gpus": "a100:1"}, {"cpus": 2, "memory": "4GiB"}, {"cpus": 5}, {"cpus": 3, "memory": "2GiB"},
+             {"gpus": "h100:1"}]  # fmt: skip
+    path = tmp_path / "list.jsonl"
+    path.write_text("".join(json.dumps({"task_id": f"t{n}", "data": {}, "resources": need}) + "\n"
+                            for n, need in enumerate(needs)))  # fmt: skip
+    with pytest.raises(InvalidTask) as caught:
+        list(tasks.read(path, fit))
+    said = caught.value.faults
+    assert [one.partition(": ")[0].rpartition(":")[2] for one in said] == ["3", "4", "5"]
+    assert "needs 5 CPUs, and a machine of this job has 2" in said[0] and "GPUs of type h100" in said[2]
+    assert "2GiB of memory" in said[1] or "needs 3 CPUs" in said[1]

@@ -57,8 +57,6 @@ def test_a_list_runs_on_a_place_that_an_entry_point_brings(system: Path) -> None
     (added / "elsewhere_pbs.py").write_text((HERE / "pbs.py").read_text())
     project = system / "project"
     project.mkdir()
-    place = {"backend": "pbs", "directory": str(system / "work"), "walltime": "30m"}
-    (project / "elsewhere.yaml").write_text(json.dumps({"places": {"cluster": place}}))
     (project / "work.py").write_text("import os\ndef f(n):\n    return {'n': n, 'job': os.environ['PBS_JOBID']}\n")
     lines = [json.dumps({"task_id": f"t{n}", "data": {"n": n}}) for n in range(40)]
     (project / "tasks.jsonl").write_text("\n".join(lines))
@@ -70,6 +68,19 @@ def test_a_list_runs_on_a_place_that_an_entry_point_brings(system: Path) -> None
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    # its keys are options, too, and it is looked at before it is written down
+    run(
+        "places",
+        "add",
+        "cluster",
+        "--backend",
+        "pbs",
+        "--directory",
+        str(system / "work"),
+        "--walltime",
+        "30m",
+        "--yes",
+    )
     run("run", "tasks.jsonl", "--entry", "work:f", "--on", "cluster", "--quiet")
     found = [json.loads(line) for line in run("results").splitlines()]
     assert {one["result"]["n"] for one in found} == set(range(40))

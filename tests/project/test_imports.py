@@ -91,7 +91,7 @@ def test_a_slot_file_is_python_3_9_and_imports_the_standard_library_or_its_neigh
     assert outside <= {"cloudpickle"} | newer, "cloudpickle is used where it is found and pickle cannot do it"
 
 
-COMMON = {"__init__", "__pycache__", "base", "registry"}
+COMMON = {"__init__", "__pycache__", "base", "newcomers", "registry"}
 CONCRETE = sorted(path.stem for path in (SRC / "backends").iterdir() if path.stem not in COMMON)
 
 

@@ -89,9 +89,6 @@ def test_a_place_is_made_written_and_used_and_made_again_without_a_word(desk: De
         "partition": "short", "walltime": "2m",
     }  # fmt: skip
 
-    assert (
-        desk.run("run", "--on", "hpc", "--", "sh", "-c", "echo on $SLURM_JOB_PARTITION").strip().startswith("on short")
-    )
     again = desk.run("places", "add", "hpc")
     assert "stands in the settings already" in again and (desk.folder / "elsewhere.yaml").read_text() == text
     assert "its partition is short" in desk.run("places", "add", "hpc", "--partition", "main", status=2)
@@ -169,10 +166,12 @@ roots = [{str(desk.scratch)!r}, {str(spool / "state")!r}, {str(spool / "spool")!
 files = [one for root in roots for one in pathlib.Path(root).rglob("*") if one.is_file()]
 print("found", sum(word in one.read_bytes() for one in files), "of", len(files) > 9)
 print("shown", secret in subprocess.run(["scontrol", "show", "job"], capture_output=True, text=True).stdout)
-sys.exit(len(word))
+print("length", len(word))
 """.replace("secret in", "word.decode() in")
-    said = desk.run("run", "--on", "hpc", "--secret", "TOKEN", "--", sys.executable, "-c", script, status=len(secret))
-    assert "found 0 of True" in said and "shown False" in said and secret not in said
+    said = desk.run("run", "--on", "hpc", "--secret", "TOKEN", "--", sys.executable, "-c", script)
+    assert (
+        "found 0 of True" in said and f"length {len(secret)}" in said and "shown False" in said and secret not in said
+    )
     assert [one for one in desk.scratch.rglob("*") if one.is_file() and secret.encode() in one.read_bytes()] == []
     desk.scratch.chmod(0o777)
     assert "chmod go-w" in desk.run("run", "--on", "hpc", "--secret", "TOKEN", "--", "true", status=None)

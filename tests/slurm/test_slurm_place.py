@@ -260,3 +260,28 @@ def test_settings_that_cannot_be_are_refused_before_slurm_is_asked() -> None:
     ):
         with pytest.raises(ConfigError, match=said):
             SlurmSettings(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said", "near"),
+    [
+        ({"account": "gcmis"}, "Invalid account or account/partition combination specified", "Did you mean gcims?"),
+        ({"qos": "lnog"}, "Invalid qos specification", "Did you mean long?"),
+    ],
+)
+def test_an_account_or_qos_that_is_not_known_is_refused_with_the_nearest_of_the_users_own(
+    make: Callable[..., Slurm], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], said: str,
+    near: str,
+) -> None:  # fmt: skip
+    bin = tmp_path / "bin"
+    bin.mkdir()
+    shim(bin, "sbatch", f'echo "sbatch: error: Batch job submission failed: {said}" >&2; exit 1')
+    shim(bin, "sacctmgr", "echo 'gcims|normal,long'; echo 'other|long'")
+    monkeypatch.setenv("PATH", f"{bin}:{os.environ['PATH']}")
+    with pytest.raises(PlaceError) as caught:
+        make(**settings).shapes(Resources())
+    assert said in caught.value.message and near in caught.value.hint, caught.value.hint
+    shim(bin, "sacctmgr", "echo 'You are not running a supported accounting_storage plugin' >&2; exit 1")
+    with pytest.raises(PlaceError) as caught:
+        make(**settings).shapes(Resources())
+    assert "sacctmgr show" in caught.value.hint

@@ -162,17 +162,14 @@ class _Place:
     # --- asking
 
     def _ask(self, key: str, text: str, wanted: Sequence[str]) -> None:
-        from elsewhere.backends.base import Greets
         from elsewhere.backends.newcomers import Suggestion, Suggests
 
-        watched = is_terminal(sys.stdin) and is_terminal(sys.stderr)
-        if not self.yes and not watched:
+        if not self.yes and not _is_watched():
             left = [f"--{one.replace('_', '-')}" for one in wanted if one not in self.answers]
             raise UsageError(f"nobody can be asked here for {', '.join(left)}",
                              hint="Give these, or --yes to take what is suggested.")  # fmt: skip
         built = self._built()
-        if watched and isinstance(built, Greets):
-            built.greet()
+        self._greet(built)
         said = built.suggest(key) if isinstance(built, Suggests) else Suggestion()
         kind = _backends(self.backend)[self.backend][key]
         while True:
@@ -190,6 +187,13 @@ class _Place:
             self.passed += [key] * (key not in self.answers)
             self._keep()
             return
+
+    def _greet(self, built: Any) -> None:
+        """Whoever sits at a terminal lets us in there, where that is wanted."""
+        from elsewhere.backends.base import Greets
+
+        if _is_watched() and isinstance(built, Greets):
+            built.greet()
 
     def _settings(self) -> dict[str, Any]:
         return dict(self.there.settings) if self.there is not None else self.answers
@@ -210,6 +214,7 @@ class _Place:
         from elsewhere.backends.newcomers import Enters, Readies
 
         built = self._built()
+        self._greet(built)
         if not all([finding.show(self.name, one) for one in _until_bad(built.ready() if isinstance(built, Readies)
                                                                        else built.check())]):  # fmt: skip
             tell(f"Nothing was written. Once that is mended: elsewhere places add {self.name}")
@@ -232,7 +237,8 @@ class _Place:
             text = self.file.read_text("utf-8") if self.file.exists() else ""
             mode = self.file.stat().st_mode & 0o777 if self.file.exists() else 0o644
             write_whole(self.file, edit.added(text, "places", self.name, entry).encode(), mode)
-            tell(f"{self.file}: places: {self.name}: {edit.flow(entry)}")
+            near = self.file.relative_to(Path.cwd()) if self.file.is_relative_to(Path.cwd()) else self.file
+            tell(f"{near}: places: {self.name}: {edit.flow(entry)}")
         self.draft.unlink(missing_ok=True)
 
     # --- what was answered, until it stands in the file
@@ -250,6 +256,10 @@ class _Place:
         write_whole(
             self.draft, json.dumps({"backend": self.backend, "settings": self.answers, "passed": self.passed}).encode()
         )
+
+
+def _is_watched() -> bool:
+    return is_terminal(sys.stdin) and is_terminal(sys.stderr)
 
 
 def _until_bad(found: Iterable[Finding]) -> Iterable[Finding]:
