@@ -174,8 +174,10 @@ class Waits:
         ({"wanted": 2}, "2 asked for, none is here yet"),
         ({"wanted": 1, "note": "Resources"}, "1 asked for, none is here yet (Resources)"),
         ({"wanted": 1, "trouble": "it has no Dask"}, "it has no Dask"),
-        ({"wanted": 1, "paused": "a/1"},
-         "1 of 1 paused near the memory that they have; add_container(memory=...) gives more"),
+        (
+            {"wanted": 1, "paused": "a/1"},
+            "1 of 1 paused near the memory that they have; add_container(memory=...) gives more",
+        ),
     ],
 )
 def test_tasks_that_wait_for_a_worker_say_why(fields: dict[str, Any], why: str) -> None:
