@@ -20,6 +20,8 @@ SLOT = Path(__file__).resolve().parent.parent / "slot"
 LEASH = SLOT / "leash.py"
 PATIENCE = 30
 """Seconds that a worker looks for its scheduler before it gives up."""
+CUT = 120
+"""Seconds for which the network may be cut, and nobody is given up: Dask's own 30 lose what runs."""
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -76,7 +78,8 @@ def render(workers: Workers, number: int, start_by: datetime) -> str:
 
 def _variables(workers: Workers) -> dict[str, str]:
     each = str(max(1, int(workers.cpus) // workers.threads))
-    found = {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True", **dict.fromkeys(_THREADS, each)}
+    found = {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True",
+             "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": f"{CUT}s", **dict.fromkeys(_THREADS, each)}  # fmt: skip
     return {**found, "PYTHONPATH": ":".join(workers.path)} if workers.path else found
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from distributed import Client, Future
 
 from elsewhere.api.caching import once
-from elsewhere.api.dask.scheduling import security
+from elsewhere.api.dask.scheduling import patient, security
 from elsewhere.ship.certificates import Papers
 
 
@@ -35,6 +35,7 @@ class TaggedClient(Client):  # type: ignore[misc]
     """
 
     def __init__(self, cluster: Tags, **words: Any) -> None:
+        patient()
         self._tags = cluster
         super().__init__(cluster.door, security=security(cluster.papers), **words)
 

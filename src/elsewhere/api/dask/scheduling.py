@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
+import dask
 from distributed import Scheduler, SchedulerPlugin, Security
 
 from elsewhere.errors import UsageError
 from elsewhere.ship.certificates import Papers
+from elsewhere.ship.dask_worker import CUT
 
 _PATIENCE = 30.0
 
@@ -68,6 +70,7 @@ class Scheduling:
         self, network: Mapping[str, str], papers: Papers, came: Callable[[str, Mapping[str, Any]], None],
         went: Callable[[], None],
     ) -> None:  # fmt: skip
+        patient()
         self._up = threading.Event()
         self._error: BaseException | None = None
         self._door = _Door(came, went)
@@ -165,6 +168,13 @@ async def _look(scheduler: Any) -> Facts:
         tasks.update(tag for task in state.processing for tag in task.resource_restrictions or ())
     paused = [str(state.name) for state in scheduler.workers.values() if state.status.name == "paused"]
     return Facts(busy, dict(waiting), dict(tasks), paused)
+
+
+def patient() -> None:
+    """From now on connections of Dask in this process outlast a cut as those of workers do, unless its configuration
+    says something else than Dask does by itself."""
+    if dask.config.get("distributed.comm.timeouts.tcp", "") == "30s":
+        dask.config.set({"distributed.comm.timeouts.tcp": f"{CUT}s"})
 
 
 def quiet(level: str) -> None:
