@@ -73,14 +73,14 @@ def test_at_a_terminal_questions_are_answered_and_a_wrong_answer_is_asked_again(
     assert "up to 2h00m a job" in said and "accounts of yours: gcims" in said
     assert "9h00m is more than the partition short allows" in said
     assert not work.exists() and not (shell.directory / "elsewhere.yaml").exists()
-    said = _typed(shell, ["places", "add", "hpc", "--walltime", "90m"], {}, str(shim))
+    said = _typed(shell, ["places", "add", "hpc", "--walltime", "01:30:00"], {}, str(shim))
     assert f"{work} is made" in said, said
     found = yaml.safe_load((shell.directory / "elsewhere.yaml").read_text())
     assert found["places"]["hpc"] == {
         "backend": "slurm",
         "partition": "short",
         "work-dir": str(work),
-        "walltime": "90m",
+        "walltime": "01:30:00",
     }
 
 

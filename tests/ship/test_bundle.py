@@ -49,7 +49,8 @@ def test_environments_and_our_own_state_stay_whatever_they_are_called(
 ) -> None:
     root = project(tmp_path / "p")
     monkeypatch.setenv("ELSEWHERE_HOME", str(root / "state"))
-    for name in ("v/pyvenv.cfg", "v/lib/a.py", "c/conda-meta/history", "c/b.py", "state/jobs/x/y.py", "lib/history"):
+    for name in ("v/pyvenv.cfg", "v/lib/a.py", "c/conda-meta/history", "c/b.py", "state/jobs/x/y.py", "lib/history",
+                 "k/CACHEDIR.TAG", "k/image.tar"):  # fmt: skip
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
     if git:

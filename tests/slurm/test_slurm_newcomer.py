@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from elsewhere.backends.slurm import Slurm, SlurmSettings
+from elsewhere.ship.bundle import project_files
 from hosts import sshd
 from slurm.cluster import PROGRAMS, Cluster, running
 from slurm.test_slurm_jobs import Lab
@@ -217,5 +218,12 @@ def test_the_bootstrap_of_scalable_builds_brings_and_ends_in_the_container(
     assert yaml.safe_load((desk.folder / "elsewhere.yaml").read_text())["environments"]["scalable"] == {
         "image": "docker-archive:containers/scalable.tar"
     }
+    assert sorted(one.name for one in project_files(desk.folder)) == [
+        "Dockerfile",
+        "elsewhere.yaml",
+        "layer.tar",
+        "root.tar",
+        "work.py",
+    ]  # the image is no code
     again = desk.run(*words, "--", "python3", "-c", script, status=8)
     assert "stands in the settings already" in again and "in built" in again

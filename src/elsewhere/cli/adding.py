@@ -37,9 +37,12 @@ def command() -> Command:
         for key, kind in kinds.items():
             groups.setdefault(key, []).append(backend)
             many[key] = kind.name == "a mapping"
+    asks = {
+        key: f"{text[:1].upper()}{text[1:]}." for backend in _backends() for key, text in _questions(backend).items()
+    }
     keys = [
         Option(f"--{key.replace('_', '-')}", value="KEY=VALUE" if many[key] else "VALUE", many=many[key],
-               help=f"`{key.replace('_', '-')}:` of the place.", group=f"Keys of {' and '.join(names)}")
+               help=asks.get(key, f"`{key.replace('_', '-')}:` of the place."), group=f"Keys of {' and '.join(names)}")
         for key, names in sorted(groups.items(), key=lambda item: item[1])
     ]  # fmt: skip
     own = [
@@ -301,7 +304,7 @@ def _plain(key: str, value: Any, kinds: Mapping[str, Kind]) -> Any:
         elif "array" in str(kind.schema.get("type", "")) or kind.name == "anything":
             plain = value.split(",") if isinstance(value, str) and "," in value else value
         else:
-            plain = value if kind.schema.get("type") == "string" else yaml.safe_load(str(value))
+            plain = value if "string" in str(kind.schema.get("type")) else yaml.safe_load(str(value))
         kind.read(plain)
     except (ValueError, yaml.YAMLError) as error:
         raise UsageError(f"--{key.replace('_', '-')} {error}") from None

@@ -119,8 +119,8 @@ def code(roots: Mapping[str, Path], also: Mapping[str, Path] = {}) -> Bundle:
 def project_files(root: Path) -> Iterator[Path]:
     """The files of a project, in a fixed order. In a git checkout: git's notion; elsewhere all but what is hidden.
 
-    Never those of a virtual or conda environment, under whatever name, nor of our own state directory, nor of this
-    package itself, which every agent has.
+    Never those of a virtual or conda environment, under whatever name, of a cache that says it is one (CACHEDIR.TAG),
+    nor of our own state directory, nor of this package itself, which every agent has.
     """
     listed = _by_git(root)
     files = _by_walk(root) if listed is None else listed
@@ -135,8 +135,8 @@ def project_files(root: Path) -> Iterator[Path]:
 
 
 def _environment(path: Path) -> Path | None:
-    """The environment that such a file is the mark of."""
-    if path.name == "pyvenv.cfg":
+    """The environment, or the cache (https://bford.info/cachedir/), that such a file is the mark of."""
+    if path.name in ("pyvenv.cfg", "CACHEDIR.TAG"):
         return path.parent
     return path.parent.parent if path.name == "history" and path.parent.name == "conda-meta" else None
 

@@ -20,6 +20,11 @@ from elsewhere.hosts import private_directory
 DOCKERFILE, DAEMON = "Dockerfile", "docker-daemon"
 _STAGE = re.compile(r"\s*FROM\s+(?:--\S+\s+)*\S+\s+AS\s+(\S+)", re.IGNORECASE)
 _LINES = 12
+_MARKS = {
+    ".gitignore": "*\n",
+    "CACHEDIR.TAG": "Signature: 8a477f597d28d172789f06886806bc55\n# Images that are made again by places add\n",
+}
+"""So that images neither travel with the code beside them nor get into its history."""
 ENGINES = ("podman", "docker")
 
 
@@ -49,6 +54,9 @@ def make(source: str, path: Path, tag: str) -> None:
         name = f"localhost/elsewhere-{tag}:latest"
         _build(program, source, name)
     private_directory(path.parent)
+    for mark, text in _MARKS.items():
+        if not (path.parent / mark).exists():
+            (path.parent / mark).write_text(text)
     part = path.with_name(f".{path.name}.{os.getpid()}")
     part.unlink(missing_ok=True)
     form = ["--format", "docker-archive"] if Path(program).name == "podman" else []
