@@ -209,6 +209,7 @@ def _waiting(lab: Lab) -> Row:
         used, asked = sum(controller.cpu_times()[:4]) - before, len(calls.read_text()) - began
         subprocess.run([ELSEWHERE, "cancel", "@last"], cwd=folder, env=env, check=True, capture_output=True)
         until(lambda: not lab.cluster.queue(), "nothing is left")
+        controller.wait(BOUND)  # it goes when it has seen that too
         return {"calls": asked / window * 60, "share": used / window * 100}
 
     return Row(
