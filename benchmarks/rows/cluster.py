@@ -185,7 +185,7 @@ def _waiting(lab: Lab) -> Row:
         shutil.copy(PROGRAMS / "noop.py", folder)
         calls, env = folder / "calls", {**os.environ, **lab.env(), "ELSEWHERE_HOME": str(folder / "home")}
         env["PATH"] = f"{_counted(folder, calls)}:{env['PATH']}"
-        words = [
+        words: list[str | Path] = [
             ELSEWHERE,
             "run",
             lab.ground.tasks(2 * jobs),
