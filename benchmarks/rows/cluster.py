@@ -185,7 +185,7 @@ def _waiting(lab: Lab) -> Row:
         shutil.copy(PROGRAMS / "noop.py", folder)
         calls, env = folder / "calls", {**os.environ, **lab.env(), "ELSEWHERE_HOME": str(folder / "home")}
         env["PATH"] = f"{_counted(folder, calls)}:{env['PATH']}"
-        words = [
+        words: list[str | Path] = [
             ELSEWHERE,
             "run",
             lab.ground.tasks(2 * jobs),
@@ -209,6 +209,7 @@ def _waiting(lab: Lab) -> Row:
         used, asked = sum(controller.cpu_times()[:4]) - before, len(calls.read_text()) - began
         subprocess.run([ELSEWHERE, "cancel", "@last"], cwd=folder, env=env, check=True, capture_output=True)
         until(lambda: not lab.cluster.queue(), "nothing is left")
+        controller.wait(BOUND)  # it goes when it has seen that too
         return {"calls": asked / window * 60, "share": used / window * 100}
 
     return Row(
