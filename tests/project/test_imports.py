@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,20 @@ def test_a_slot_file_is_python_3_9_and_imports_the_standard_library_or_its_neigh
     }
     newer = {"_sha2"}  # of the standard library from 3.12 on
     assert outside <= {"cloudpickle"} | newer, "cloudpickle is used where it is found and pickle cannot do it"
+
+
+NAMED = {"pyyaml": "yaml", "py-rattler": "rattler", "backports.zstd": "backports"}
+BESIDE = {"_sha2", "compression", "botocore", "keyring", "pytest"}
+"""Of later Pythons, of boto3, used where it is there, and of whoever writes tests of a backend."""
+
+
+def test_what_is_imported_is_asked_for_when_this_is_installed() -> None:
+    project = tomllib.loads((SRC.parents[1] / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+    names = {re.split(r"[^A-Za-z0-9._-]", one)[0] for one in asked}
+    roots = {name.partition(".")[0] for path in SRC.rglob("*.py") for name in imported(path)}
+    outside = {root for root in roots if root and root not in {*sys.stdlib_module_names, "elsewhere"}}
+    assert outside - BESIDE <= {NAMED.get(name, name) for name in names}
 
 
 COMMON = {"__init__", "__pycache__", "base", "newcomers", "registry"}

@@ -16,8 +16,6 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
-from packaging.utils import canonicalize_name
-
 from elsewhere.config.home import home
 from elsewhere.errors import ConfigError, UsageError
 from elsewhere.hosts import private_directory, write_whole
@@ -156,10 +154,15 @@ def _resolved(lines: list[str], file: Path | None, target: Target, cwd: Path) ->
     if sheet.exists():
         return tuple(sheet.read_text().splitlines())
     pins = _compile(lines, file, target, cwd)
-    if {canonicalize_name(pin) for pin in pins} == {canonicalize_name(line) for line in named}:
+    if {_plain(pin) for pin in pins} == {_plain(line) for line in named}:
         private_directory(sheet.parent)
         write_whole(sheet, "\n".join(pins).encode())
     return pins
+
+
+def _plain(pin: str) -> str:
+    """Names of distributions are the same whatever divides their words (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", pin).lower()
 
 
 def _lines(file: Path) -> list[str]:
