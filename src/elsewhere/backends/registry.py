@@ -33,7 +33,9 @@ def names() -> list[str]:
 
 def load(name: str) -> type[Any]:
     """The class of a backend. UnknownPlace names the nearest; MissingExtra says what to install."""
-    points = _POINTS if name in _POINTS else _points()  # all distributions are looked through for a name that is not ours
+    points = (
+        _POINTS if name in _POINTS else _points()
+    )  # all distributions are looked through for a name that is not ours
     if name not in points:
         near = difflib.get_close_matches(name, points, 1)
         known = ", ".join(sorted(points))

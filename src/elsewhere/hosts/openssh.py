@@ -80,7 +80,9 @@ class OpenSsh:
             except (TimeoutError, subprocess.TimeoutExpired):
                 _drop(process)
                 limit = timeout.total_seconds()
-                raise Unreachable(f"{argv[0]} on {self.name} did not begin within {limit:g} s; it may go on there") from None
+                raise Unreachable(
+                    f"{argv[0]} on {self.name} did not begin within {limit:g} s; it may go on there"
+                ) from None
             except BaseException:
                 _drop(process)
                 raise

@@ -124,7 +124,9 @@ def project_files(root: Path) -> Iterator[Path]:
     """
     listed = _by_git(root)
     files = _by_walk(root) if listed is None else listed
-    strange = {folder for folder in (home(), _OURSELVES, *map(_environment, files)) if folder and root in folder.parents}
+    strange = {
+        folder for folder in (home(), _OURSELVES, *map(_environment, files)) if folder and root in folder.parents
+    }
     files = [path for path in files if strange.isdisjoint(path.parents)]
     left_out = _ignored(root, files) if (root / _IGNORE).is_file() else frozenset()
     for path in sorted(files):

@@ -62,7 +62,8 @@ printf %s "$boot" >boot.$$ && mv -f boot.$$ boot && printf %s "$labels" >labels.
 set=; command -v setsid >/dev/null 2>&1 && set=setsid
 $set sh -c '
   set -C; echo $$ 2>/dev/null >pid || exit 0
-  set +C; read -r life 2>/dev/null </proc/sys/kernel/random/boot_id && echo "$life" >life; echo "$now" >started; unset now
+  set +C; read -r life 2>/dev/null </proc/sys/kernel/random/boot_id && echo "$life" >life
+  echo "$now" >started; unset now
   trap : TERM INT HUP
   ( [ -e cancelled ] && exit 143; exec sh ./boot ) </dev/null >>log 2>&1; echo $? >ended; date +%s >stopped
 ' </dev/null >/dev/null 2>&1 &
@@ -114,12 +115,15 @@ echo "cpus $(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)"
   [ "$name" = MemTotal: ] && echo "memory $size" && break; done </proc/meminfo
 command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi --query-gpu=name --format=csv,noheader | sed 's/^/gpu /'
 """
-_FACTS = _HAS_FOR_TASKS + """\
+_FACTS = (
+    _HAS_FOR_TASKS
+    + """\
 echo "room $(df -Pk "$base" | sed -n '2s/^[^ ]* *[0-9]* *[0-9]* *\\([0-9]*\\).*/\\1/p')"
 printf '#!/bin/sh\\nexit 0\\n' >"$base/try.$$" && chmod 700 "$base/try.$$" && "$base/try.$$" && echo "runs yes"
 rm -f "$base/try.$$"
 for one in podman docker apptainer singularity ch-run; do command -v $one >/dev/null 2>&1 && echo "boxes $one"; done
 exit 0"""
+)
 
 
 @dataclass(frozen=True, slots=True)
