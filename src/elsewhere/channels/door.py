@@ -54,16 +54,17 @@ class Door:
 
     def __call__(self) -> tuple[int, ...] | None:
         """What to read from, what to write to, and what the bridge waits at while these are used."""
-        found = None
+        found: tuple[int, ...] | None = None
         while self.waiting():
             try:
                 connection, _ = self.socket.accept()
             except OSError:
                 break
             came = _handed(connection)
-            for fd in found or () if came is not None else ():
-                os.close(fd)  # they were given up for the one behind them
-            found = came or found
+            if came is not None:
+                for fd in found or ():
+                    os.close(fd)  # they were given up for the one behind them
+                found = came
         return found
 
     def close(self) -> None:
