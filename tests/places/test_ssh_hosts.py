@@ -149,6 +149,8 @@ def test_functions_of_a_program_run_there(lab: Lab, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "(1, 0, 'node" in done.stdout and "(2, 3000000, 'node" in done.stdout
     assert "KeyError 'gone'" in done.stdout
+    left = [str(path) for node in ("node1", "node2") for path in (lab.hosts.folder / node).glob(".elsewhere/jobs/*")]
+    assert (left, lab.agents()) == ([], []), "what they left there goes with the program"
 
 
 def test_hosts_that_cannot_be_used_are_named_before_anything_is_made(lab: Lab) -> None:

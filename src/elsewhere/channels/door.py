@@ -61,9 +61,10 @@ class Door:
             except OSError:
                 break
             came = _handed(connection)
-            for fd in (found or ()) if came is not None else ():
-                os.close(fd)  # they were given up for the one behind them
-            found = came or found
+            if came is not None:
+                for fd in found or ():
+                    os.close(fd)  # they were given up for the one behind them
+                found = came
         return found
 
     def close(self) -> None:

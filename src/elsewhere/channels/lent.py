@@ -1,4 +1,4 @@
-"""The job's store as a machine sees it that is dialled: it lies at the controller's end, and is asked over the connection."""
+"""The job's store as a machine sees it that is dialled: it lies at the controller's end, and is asked over the wire."""
 
 from __future__ import annotations
 

@@ -62,7 +62,8 @@ printf %s "$boot" >boot.$$ && mv -f boot.$$ boot && printf %s "$labels" >labels.
 set=; command -v setsid >/dev/null 2>&1 && set=setsid
 $set sh -c '
   set -C; echo $$ 2>/dev/null >pid || exit 0
-  set +C; read -r life 2>/dev/null </proc/sys/kernel/random/boot_id && echo "$life" >life; echo "$now" >started; unset now
+  set +C; read -r life 2>/dev/null </proc/sys/kernel/random/boot_id && echo "$life" >life
+  echo "$now" >started; unset now
   trap : TERM INT HUP
   ( [ -e cancelled ] && exit 143; exec sh ./boot ) </dev/null >>log 2>&1; echo $? >ended; date +%s >stopped
 ' </dev/null >/dev/null 2>&1 &
