@@ -133,6 +133,17 @@ def test_a_place_whose_machines_do_not_see_our_files_is_refused() -> None:
     assert records.listing() == []
 
 
+def test_a_scheduler_that_workers_could_not_reach_is_refused_before_anybody_is_asked() -> None:
+    pytest.importorskip("distributed")
+    Path("elsewhere.yaml").write_text("places: {hpc: {backend: slurm, login: nobody@nowhere, scheduler: here}}\n")
+    with pytest.raises(UsageError, match="workers of hpc cannot reach this machine, so its scheduler") as caught:
+        Cluster(on="hpc")
+    assert caught.value.hint == "Write scheduler: login, which is the default there, or scheduler: job."
+    assert records.listing() == []
+    with pytest.raises(ConfigError, match="scheduler must be job, login or here, not 'log'"):
+        Cluster(on=Place("hpc", "slurm", {"scheduler": "log"}))
+
+
 def test_a_worker_of_another_version_spoils_its_tag_and_is_sent_home() -> None:
     pytest.importorskip("distributed")
     from elsewhere.api.dask.keeping import Keeping

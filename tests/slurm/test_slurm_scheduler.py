@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -100,6 +101,47 @@ def test_a_scheduler_of_its_own_leaves_when_its_owner_was_killed(cluster: Cluste
     assert time.monotonic() - began > apart.QUIET / 2, "it waits for a while"
 
 
+@pytest.mark.soak
+def test_ctrl_c_while_the_scheduler_waits_in_the_queue_leaves_nothing_there(cluster: Cluster) -> None:
+    for _ in range(2):
+        cluster.run("sbatch", "--cpus-per-task=4", "--output=/dev/null", "--wrap=sleep 600")
+    Path("script.py").write_text(SCRIPT)
+    process = subprocess.Popen([sys.executable, "script.py"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until(lambda: len(cluster.queue()) == 3, "the scheduler is asked for")
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=BOUND)[1]
+    assert "KeyboardInterrupt" in said and process.returncode
+    assert len(cluster.queue()) == 2
+    assert records.find("@last").ended
+
+
+def there(made: Dask) -> set[str]:
+    return {row["name"] for row in made.status()["tags"]["gcam"]["workers"] if row["is"] == "here"}
+
+
+def kept(x: int) -> int:
+    with Path("ran").open("a") as file:
+        file.write(f"{x}\n")
+    return x + 1
+
+
+@pytest.mark.soak
+def test_a_worker_hands_on_what_it_keeps_before_its_walltime_ends(cluster: Cluster) -> None:
+    with Dask(on=place(), walltime="1m") as made:
+        made.add_container("gcam", cpus=1, memory="500M")
+        made.add_workers("gcam")
+        with made.client() as client:
+            future = client.submit(kept, 1, tag="gcam")
+            assert future.result(BOUND) == 2
+            made.walltime = "10m"
+            made.add_workers("gcam")
+            made.wait_for_workers("gcam", 2, BOUND)
+            waited(lambda: there(made) == {"gcam/2", "gcam/3"})
+            assert future.result(BOUND) == 2
+    assert Path("ran").read_text() == "1\n", "it was not computed again"
+
+
 # --- from afar --------------------------------------------------------------------------------------------------------
 
 
@@ -123,17 +165,16 @@ def far(tmp_path: Path, cluster: Cluster) -> Iterator[Place]:
                 continue
 
 
+@pytest.mark.soak
 @pytest.mark.needs("sshd", "ssh")
-def test_from_afar_a_cluster_sits_on_the_login_node_and_its_client_goes_through_ssh(
+def test_from_afar_a_cluster_sits_on_the_login_node_and_its_client_goes_through_ssh_to_a_scheduler_that_is_a_job(
     cluster: Cluster, far: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(UsageError, match="workers of hpc cannot reach this machine"):
-        Dask(on=far, scheduler="here")
     Path("model.py").write_text("import os\n\ndef area(a, b):\n    print('of', a)\n    return a * b, os.getcwd()\n")
     monkeypatch.syspath_prepend(str(Path.cwd()))
     import model  # type: ignore[import-not-found]  # it travels with the project
 
-    with Dask(on=far, walltime="20m", name="mine") as made:
+    with Dask(on=far, walltime="20m", name="mine", scheduler="job") as made:
         made.add_container("GCAM", cpus=1, memory="500M", env={"MODEL": "gcam"})
         with pytest.raises(UsageError, match="no machine of hpc has what big asks for: 64 CPUs"):
             made.add_container("big", cpus=64)
@@ -145,7 +186,8 @@ def test_from_afar_a_cluster_sits_on_the_login_node_and_its_client_goes_through_
             assert client.submit(os.getenv, "MODEL", tag="gcam").result(BOUND) == "gcam"
         with pytest.raises(UsageError, match="did you mean gcam"):
             made.add_workers("gcm")
-        assert cluster.run("squeue", "-h", "-o", "%l").split() == ["20:00"]
+        assert names(cluster) == ["_scheduler", "gcam"]
+        assert cluster.run("squeue", "-h", "-o", "%l").split() == ["20:00", "20:00"]
         assert "1 of 1" in elsewhere("cluster", "status", "mine")
         assert "of 6" in elsewhere("logs", "mine/gcam/1")
     until(lambda: not cluster.queue(), "nothing is left")

@@ -41,7 +41,7 @@ COMMAND = Command(
     usage=[
         "elsewhere cluster [list] [--json]",
         "elsewhere cluster up [FILE] [--on PLACE] [--name NAME] [--walltime TIME] [--interface NAME]\n"
-        "                     [--scheduler WHERE]",
+        "                            [--scheduler WHERE]",
         "elsewhere cluster status [CLUSTER] [--json]",
         "elsewhere cluster scale TAG=N... [--cluster NAME]",
         "elsewhere cluster down [CLUSTER]",

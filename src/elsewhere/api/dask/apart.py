@@ -38,7 +38,7 @@ KIND = "_scheduler"
 SHAPE = Resources(cpus=1, memory=1 << 30)
 QUIET = 60.0
 """Seconds without a word from its owner, after which it leaves."""
-_PATIENCE = 15.0
+_PATIENCE, _CONNECT = 15.0, 5.0
 _TOLD = 30.0
 _LOOK = 0.1
 
@@ -120,7 +120,8 @@ class Apart:
         self.dashboard = self._begun(self._shown(told["dashboard"])).result(_PATIENCE) if told["dashboard"] else ""
 
     async def _connected(self) -> Any:
-        return rpc(self.address, connection_args=security(self._papers).get_connection_args("client"))
+        trust = security(self._papers).get_connection_args("client")
+        return rpc(self.address, connection_args=trust, timeout=_CONNECT)
 
     async def _shown(self, door: tuple[str, int]) -> str:
         """The dashboard there, as a link for a browser here."""
@@ -137,9 +138,12 @@ class Apart:
 
     def facts(self) -> Facts:
         """As of Scheduling; what was known last, while it does not answer."""
+        if self.over:
+            return Facts()
         try:
             told = self._begun(self._line.elsewhere_look(seen=self._seen)).result(_PATIENCE)
         except Exception:
+            self._hold.stir()  # its launch may have ended
             return self._known or Facts()
         for name, versions in told["came"]:
             self._came(name, versions)
@@ -165,7 +169,8 @@ class Apart:
         self._thread.join(_PATIENCE)
 
     async def _ended(self) -> None:
-        await self._line.elsewhere_close()
+        if not self.over:
+            await self._line.elsewhere_close()
         await self._line.close_rpc()
 
     def _begun(self, what: Coroutine[Any, Any, Any]) -> Future[Any]:
