@@ -16,13 +16,11 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
-from packaging.utils import canonicalize_name
-
 from elsewhere.config.home import home
 from elsewhere.errors import ConfigError, UsageError
 from elsewhere.hosts import private_directory, write_whole
 from elsewhere.model.job import Environment, Julia
-from elsewhere.ship import conda, indexes, julia
+from elsewhere.ship import conda, indexes, julia, logins
 from elsewhere.ship.conda import Asked
 from elsewhere.ship.runtime import Target, last_lines, own, platform_of, uv
 
@@ -67,7 +65,8 @@ def resolve(environment: Environment, target: Target, cwd: Path, interpreter: st
     asked_julia = _julia(environment.julia, target, here, cwd)
     captured, roots, exact = _captured(interpreter, target) if environment.capture else ((), (), ())
     asked = conda.read(environment.conda or exact, environment.channels, cwd)
-    packages = conda.solve(_with_python(asked, environment.python), target, here, cwd)
+    known = logins.read(dict(environment.logins)) if asked.specs or asked.exact else {}
+    packages = conda.solve(_with_python(asked, environment.python), target, here, cwd, known)
     file = _file(cwd / Path(environment.pip).expanduser()) if isinstance(environment.pip, str) else None
     lines = [*captured, *(environment.pip if not isinstance(environment.pip, str) else ()), *asked.pip]
     if file and file.suffix in (".lock", ".toml"):
@@ -156,10 +155,15 @@ def _resolved(lines: list[str], file: Path | None, target: Target, cwd: Path) ->
     if sheet.exists():
         return tuple(sheet.read_text().splitlines())
     pins = _compile(lines, file, target, cwd)
-    if {canonicalize_name(pin) for pin in pins} == {canonicalize_name(line) for line in named}:
+    if {_canonical(pin) for pin in pins} == {_canonical(line) for line in named}:
         private_directory(sheet.parent)
         write_whole(sheet, "\n".join(pins).encode())
     return pins
+
+
+def _canonical(pin: str) -> str:
+    """A name, and what comes behind it, as indexes compare names (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", pin).lower()
 
 
 def _lines(file: Path) -> list[str]:
