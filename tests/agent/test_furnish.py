@@ -114,3 +114,14 @@ def test_variables_that_lines_name_are_part_of_what_they_make(base: Path) -> Non
     assert (made / "mark").read_text() == "a\n" and made.parent == base / "environments"
     other, _ = set_up(base, "job-3", lines, {"SORT": "b"})
     assert (other / "mark").read_text() == "b\n"
+
+
+def test_what_lines_write_is_not_what_they_read(base: Path) -> None:
+    from elsewhere.ship import kept
+
+    lines = ("cat part.txt >>made.txt", "wc <part.txt >made.txt")
+    before = kept.mark_of_lines(lines, base)
+    (base / "made.txt").write_text("made")
+    assert kept.mark_of_lines(lines, base) == before
+    (base / "part.txt").write_text("2")
+    assert kept.mark_of_lines(lines, base) != before

@@ -27,14 +27,7 @@ def build(found: Resolved, setup: Sequence[str], python: str, cwd: Path, name: s
 
     `python`: a minor version, or the path of an interpreter that it is made from. `name`: what the settings call it.
     """
-    facts = [
-        python,
-        *found.pins,
-        "",
-        *setup,
-        *([str(cwd), kept.mark_of_lines(setup, cwd)] if setup else []),
-        *found.conda,
-    ]
+    facts = [python, *found.pins, "", *setup, *([str(cwd)] if setup else []), *found.conda]
     folder = home() / kept.FOLDER / kept.mark(facts)
     about = {"name": name, "python": found.python, "pip": list(found.pins), "conda": kept.names(found.conda)}
     kept.built(folder, about, lambda fresh: _make(fresh, found, setup, python, cwd))

@@ -22,6 +22,7 @@ from elsewhere.model.job import JobSpec
 WHOLE, ABOUT, JOBS = ".whole", ".about", ".jobs"
 FOLDER = "environments"
 _WORD = re.compile(r"[^\s\"'`;|&<>()=$]+")
+_WRITES = re.compile(r">+\s*[^\s;|&<>()]+")
 _VARIABLE = re.compile(r"\$\{?([A-Za-z_]\w*)")
 
 
@@ -48,13 +49,14 @@ def mark_of(spec: JobSpec) -> str:
 
 
 def mark_of_lines(lines: Sequence[str], cwd: Path) -> str:
-    """Of setup lines, with what they name below the directory in which they run. Of none: empty."""
+    """Of setup lines, with what they name below the directory in which they run, but not what they write there (`>`).
+    Of none: empty."""
     if not lines:
         return ""
     from elsewhere.ship import bundle
 
     facts = list(lines)
-    for word in sorted({word for line in lines for word in _WORD.findall(line)}):
+    for word in sorted({word for line in lines for word in _WORD.findall(_WRITES.sub(" ", line))}):
         path = cwd / word
         if word.startswith("/") or not path.exists() or not path.resolve().is_relative_to(cwd.resolve()):
             continue
