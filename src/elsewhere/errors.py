@@ -8,13 +8,15 @@ from __future__ import annotations
 
 
 class ElsewhereError(Exception):
-    """The root. `hint` is one sentence that says what to do next, or ""."""
+    """The root. `hint` is one sentence that says what to do next, or ""; a traceback shows it as a note."""
 
     exit_status = 1
 
     def __init__(self, message: str = "", *, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+        if hint:
+            self.add_note(hint)
 
     @property
     def message(self) -> str:
@@ -108,6 +110,10 @@ class PlaceError(ElsewhereError):
 
     exit_status = 3
     transient = False
+
+
+class Vacant(PlaceError):
+    """The machine on which a controller sat is gone, or about to go."""
 
 
 class NoCapacity(PlaceError):

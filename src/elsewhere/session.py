@@ -13,10 +13,11 @@ from elsewhere.controller import control, directory
 from elsewhere.controller.directory import find, listing, sweep_disk
 from elsewhere.controller.files import JobFiles
 from elsewhere.controller.lock import Holder, Lock
+from elsewhere.controller.removal import is_put_away, remove
 from elsewhere.controller.stop import Stop
 from elsewhere.controller.view import View
 from elsewhere.errors import InvalidTask, JobHeld, StateError, UsageError
-from elsewhere.ledger.views import Counts
+from elsewhere.ledger.views import SEAT, Counts
 from elsewhere.model.job import JobSpec
 from elsewhere.model.reports import Ended
 from elsewhere.model.task import NewTask
@@ -141,6 +142,8 @@ def _fill(path: Path, spec: JobSpec, tasks: Iterable[NewTask], complete: bool) -
                     from elsewhere.controller import survey as surveys
 
                     ledger.amend(surveys.spread(spec, ledger.counts.total))
+            if (seat := directory.seat()) is not None:
+                ledger.set(SEAT, seat)
             ledger.note("created", place=spec.place, slots=spec.slots)
     finally:
         ledger.close()
@@ -366,32 +369,6 @@ def retry(files: JobFiles, tasks: Sequence[str] | None = None) -> int:
             count = ledger.retry(tasks)
             ledger.note("retried", tasks=count)
         return count
-
-
-def remove(files: JobFiles) -> None:
-    """Remove a job and all its files. JobHeld: it is running, or not over and another host's. Twice: harmless."""
-    if not files.directory.exists():
-        return
-    if files.is_away and not is_over(files):
-        files.require_here()
-    with Lock(files.lock):
-        directory.remove(files)
-
-
-def is_over(files: JobFiles) -> bool:
-    """Has every task of it ended, as far as can be read here?"""
-    with contextlib.closing(files.open()) as ledger:
-        return ledger.count().over
-
-
-def is_put_away(files: JobFiles) -> bool:
-    """Is nothing of the job left at its place? Its ledger says so once all was seen gone."""
-    from elsewhere.controller.drive import is_far
-    from elsewhere.controller.ending import PUT_AWAY
-
-    with contextlib.closing(files.open()) as ledger:
-        begun = int(ledger.get("epoch", 0)) > 0
-        return not (begun and is_far(ledger.spec)) or bool(ledger.get(PUT_AWAY, False))
 
 
 def holder(files: JobFiles) -> Holder | None:

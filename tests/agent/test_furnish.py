@@ -59,3 +59,69 @@ def test_an_environment_whose_activation_fails_is_said(said: Path, tmp_path: Pat
     (hooks / "a.sh").write_text("export DATA=$CONDA_PREFIX/data\n")
     spec = furnish(job(prefix=str(tmp_path / "mine"), python="/agent/python"), tmp_path)
     assert (spec.env["DATA"], spec.python) == (f"{tmp_path / 'mine'}/data", "/agent/python")
+
+
+# --- setup lines that jobs may share ----------------------------------------------------------------------------------
+
+
+def set_up(base: Path, job: str, lines: tuple[str, ...], env: dict[str, str] | None = None) -> tuple[Path, int]:
+    """The environment of such a job on a host, and how often its lines were run up to now in all jobs."""
+    from elsewhere.ship import kept
+
+    own = base / "jobs" / job
+    code = own / "code" / "0"
+    code.mkdir(parents=True)
+    (code / "part.txt").write_text((base / "part.txt").read_text())
+    count = f"echo x >>{base}/count"
+    spec = JobSpec(job, "x", Entry("command"), cwd=str(code), setup=(count, *lines), env=env or {},
+                   setup_mark=kept.mark_of_lines(lines, code))  # fmt: skip
+    made = furnish(Charter(spec, ""), own)
+    return Path(made.python).parent.parent, len((base / "count").read_text().split())
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    (tmp_path / "part.txt").write_text("1")
+    return tmp_path
+
+
+def test_lines_that_only_make_the_environment_are_run_once_for_all(base: Path) -> None:
+    lines = ('cat part.txt >"$VIRTUAL_ENV/mark"',)
+    first, _ = set_up(base, "job-1", lines)
+    assert base / "jobs" in first.parents, "what they do is not known before"
+    second, count = set_up(base, "job-2", lines)
+    third, same = set_up(base, "job-3", lines)
+    assert second == third and second.parent == base / "environments" and count == same == 2
+    assert (third / "mark").read_text() == "1"
+    (base / "part.txt").write_text("2")
+    changed, _ = set_up(base, "job-4", lines)
+    assert base / "jobs" in changed.parents and (changed / "mark").read_text() == "2"
+
+
+@pytest.mark.parametrize(
+    "line", ["echo made >made.txt", 'echo "$PWD" >"$VIRTUAL_ENV/mine.pth"', 'ln -s "$PWD/part.txt" "$VIRTUAL_ENV/part"']
+)
+def test_lines_that_change_the_code_or_point_there_are_run_for_each_job(base: Path, line: str) -> None:
+    for number in (1, 2, 3):
+        made, count = set_up(base, f"job-{number}", (line,))
+        assert made.parent == base / "jobs" / f"job-{number}" and count == number
+
+
+def test_variables_that_lines_name_are_part_of_what_they_make(base: Path) -> None:
+    lines = ('echo "$SORT" >"$VIRTUAL_ENV/mark"',)
+    for number in (1, 2):
+        made, _ = set_up(base, f"job-{number}", lines, {"SORT": "a", "OTHER": str(number)})
+    assert (made / "mark").read_text() == "a\n" and made.parent == base / "environments"
+    other, _ = set_up(base, "job-3", lines, {"SORT": "b"})
+    assert (other / "mark").read_text() == "b\n"
+
+
+def test_what_lines_write_is_not_what_they_read(base: Path) -> None:
+    from elsewhere.ship import kept
+
+    lines = ("cat part.txt >>made.txt", "wc <part.txt >made.txt")
+    before = kept.mark_of_lines(lines, base)
+    (base / "made.txt").write_text("made")
+    assert kept.mark_of_lines(lines, base) == before
+    (base / "part.txt").write_text("2")
+    assert kept.mark_of_lines(lines, base) != before

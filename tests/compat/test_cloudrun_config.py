@@ -67,8 +67,8 @@ def test_values_of_all_kinds_are_taken() -> None:
 @pytest.mark.parametrize(
     ("over", "said"),
     [
-        ({"maestro": "lambda"}, "maestro is wrong: lambda cannot hold a run of more than 15 minutes: write 'local'"),
-        ({"maestro": "remote"}, "maestro is wrong: remote is not there for machines of AWS: with 'local'"),
+        ({"maestro": "lambda"}, "maestro is wrong: lambda cannot hold a run of more than 15 minutes: write 'remote'"),
+        ({"maestro": "remote", "dev": True}, "maestro is remote, and in dev a machine stays"),
         ({"provider": "azure"}, "provider is wrong: azure cannot be had yet: write 'aws'"),
         ({"provider": "awz"}, "provider must be one of aws"),
         ({"job_assign": "best"}, "job_assign must be one of random, multi_knapsack"),

@@ -18,9 +18,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from elsewhere import session
 from elsewhere.controller import control, lock
 from elsewhere.controller.share import Share, divide
-from elsewhere.errors import InvalidTask, JobHeld, StateError
+from elsewhere.errors import InvalidTask, JobHeld, StateError, UnknownJob
+from elsewhere.model import ids
+from elsewhere.model.job import Entry, JobSpec
+from elsewhere.model.task import NewTask
 
 
 def test_a_lock_is_taken_once_and_says_who_has_it(tmp_path: Path) -> None:
@@ -209,3 +213,62 @@ def test_a_request_of_another_version_is_refused_plainly(tmp_path: Path) -> None
         control.ask(server.path, {"do": "dance"})
     thread.join()
     server.close()
+
+
+def test_the_lock_of_a_job_that_is_removed_while_it_is_waited_for_is_not_taken(tmp_path: Path) -> None:
+    path = tmp_path / "job" / "lock"
+    path.parent.mkdir()
+    removes = lock.Lock(path).take()
+    begins = threading.Thread(target=lambda: said.append(take(lock.Lock(path, patience=60.0))))
+    said: list[str] = []
+    begins.start()
+    while not _has_open(path, 2):
+        pass
+    (tmp_path / "job").rename(tmp_path / "gone")
+    removes.release()
+    begins.join(60)
+    assert said == ["the job was removed"]
+    assert take(lock.Lock(path)) == "the job was removed" and not path.parent.exists()
+
+
+def take(one: lock.Lock) -> str:
+    try:
+        one.take().release()
+    except UnknownJob as error:
+        return error.message
+    return "taken"
+
+
+def _has_open(path: Path, times: int) -> bool:
+    """Has this process opened that file so often?"""
+    found = [fd for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink() and _leads_to(fd) == str(path)]
+    return len(found) >= times
+
+
+def _leads_to(fd: Path) -> str:
+    try:
+        return str(fd.readlink())
+    except FileNotFoundError:  # that of the listing itself
+        return ""
+
+
+def test_a_job_that_is_over_goes_once_its_controller_has_put_things_away_and_no_other_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ELSEWHERE_HOME", str(tmp_path))
+    over, other = (session.create(JobSpec(ids.new("job"), name, Entry("call")), [NewTask("t", b"1")]) for name in "ab")
+    session.cancel(over)
+    held = [lock.Lock(one.lock).take() for one in (over, other)]
+    monkeypatch.setattr(lock, "_TRIES", 1)
+    with pytest.raises(JobHeld):
+        session.remove(other)
+    removes = threading.Thread(target=lambda: session.remove(over))
+    removes.start()
+    while not _has_open(over.lock, 2):
+        pass
+    removes.join(0.3)
+    assert removes.is_alive() and over.ledger.exists()
+    held[0].release()
+    removes.join(60)
+    assert not over.directory.exists() and other.directory.exists()
+    held[1].release()

@@ -25,12 +25,15 @@ class Hosts:
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}
         self.ports: dict[str, int] = {}
         self.relays: dict[str, Relay] = {}
+        self.pam: dict[str, Path | None] = {}
         for name in ("host", "user"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
         shutil.copy(folder / "user.pub", folder / "authorized")
 
-    def add(self, name: str, *lines: str, env: str = "") -> None:
-        """`lines`: of its sshd_config, besides; `env`: NAME=VALUE words that its sessions have."""
+    def add(self, name: str, *lines: str, env: str = "", pam: Path | None = None) -> None:
+        """`lines`: of its sshd_config, besides; `env`: NAME=VALUE words that its sessions have; `pam`: a directory that
+        it sees in place of the system's own of that purpose, in a mount namespace of its own."""
+        self.pam[name] = pam
         home = self.folder / name
         home.mkdir()
         with socket.socket() as free:
@@ -61,8 +64,11 @@ class Hosts:
         if os.getuid() == 0:
             Path("/run/sshd").mkdir(exist_ok=True)
         with (self.folder / f"{name}.log").open("ab") as log:
-            self.daemons[name] = subprocess.Popen([SSHD, "-D", "-e", "-f", self.folder / f"{name}.sshd"],
-                                                  stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # fmt: skip
+            words: list[str | Path] = [SSHD, "-D", "-e", "-f", self.folder / f"{name}.sshd"]
+            if (pam := self.pam[name]) is not None:
+                there = 'mount --bind "$0" /etc/pam.d && exec "$@"'
+                words = ["unshare", "--mount", "sh", "-c", there, pam, *words]
+            self.daemons[name] = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         end = time.monotonic() + 30
         while True:
             try:

@@ -14,6 +14,7 @@ import pytest
 from elsewhere import session
 from elsewhere.compat.cloudrun import command, machines, provider
 from elsewhere.compat.cloudrun.core import CloudRunError, CloudRunJobState
+from elsewhere.controller import hired
 from elsewhere.errors import UsageError
 from places.far import world
 from sandbox.cloud import Sandbox, until
@@ -218,3 +219,36 @@ def test_dev_finds_the_same_machine_and_gives_it_files_as_they_are_now(cloud: Sa
     assert machine["id"] == first[0] and machine["state"] == "running", "it is kept"
     session.cancel(session.listing()[0])
     until(lambda: cloud.machines()[0]["state"] == "terminated", "the machine has ended")
+
+
+@pytest.mark.soak
+def test_a_remote_maestro_sits_on_a_machine_of_its_own_and_its_jobs_come_home(
+    cloud: Sandbox, far_home: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path_factory.mktemp("h")
+    (far_home / "cache").mkdir(exist_ok=True)
+    (home / "cache").symlink_to(far_home / "cache")
+    monkeypatch.setenv("ELSEWHERE_HOME", str(home))
+    monkeypatch.setattr(hired, "LINGER", 3)
+    text: dict[str, Any] = {}
+    exec((Path.cwd() / "my_cloudrun_config.py").read_text(), text)
+    job = {"run_command": "cat input.dat >out", "input_file": "input.dat", "output_file": "out"}
+    config = {**text["config"], "maestro": "remote", "environments": [], "jobs": [job, {"run_command": "false"}]}
+
+    def run(home: bool) -> list[CloudRunJobState]:
+        client = provider.get_client(config)
+        client.start()
+        client.assign_jobs_to_instances()
+        client.deploy()
+        processes = client.run_jobs()
+        assert len(session.listing()) == home, "nothing of it is here until it has come home"
+        processes = client.wait_for_jobs_state(CloudRunJobState.DONE | CloudRunJobState.ABORTED, processes)
+        return [one.get_state() for one in processes]
+
+    assert run(home=False) == [CloudRunJobState.DONE, CloudRunJobState.ABORTED]
+    [seat] = [one for one in cloud.cloud.fleet.known() if one.tags["elsewhere:job"].startswith("seat-")]
+    until(lambda: seat.move.state == "terminated", "it ends by itself", 150)
+    assert run(home=True) == [CloudRunJobState.DONE, CloudRunJobState.ABORTED]
+    [files] = session.listing()
+    assert (files.outputs / "1.1" / "out").read_text() == "input"
+    assert len(cloud.cloud.fleet.known()) == 2, "nothing was done twice"

@@ -58,7 +58,22 @@ def arrive(
 
     Unreachable: nobody answered within ANSWER.
     """
-    job = charter.spec.id
+    contents = met(meets, keys, charter.spec.id, agent, clock=clock, pause=pause)
+    spec = charter.there(own, python)
+    spec = replace(spec, secrets={}, hidden=tuple(contents.secrets), env={**spec.env, **contents.secrets})
+    return replace(charter, spec=spec, directory=str(own), key=contents.key)
+
+
+def met(
+    meets: Meets,
+    keys: letters.Keys,
+    job: str,
+    agent: str,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
+) -> letters.Contents:
+    """Say hello and wait for the letter: what is in it. Unreachable: nobody answered within ANSWER."""
     hello = keys.hello(agent)
     key, purpose = f"{letters.LETTERS}{agent}", f"{letters.LETTERS}{agent} of {job}"
     end, again, wait = clock() + ANSWER.total_seconds(), float("-inf"), _LOOK[0]
@@ -70,10 +85,7 @@ def arrive(
             again = clock() + AGAIN.total_seconds()
         try:
             letter = letters.unpack_letter(disclose(meets.verifier, purpose, meets.store.get(key)))
-            contents = keys.open(job, letter)
-            spec = charter.there(own, python)
-            spec = replace(spec, secrets={}, hidden=tuple(contents.secrets), env={**spec.env, **contents.secrets})
-            return replace(charter, spec=spec, directory=str(own), key=contents.key)
+            return keys.open(job, letter)
         except (NotFound, Refused):  # refused: to a process of this machine before us
             pause(wait)
             wait = min(wait * 1.3, _LOOK[1])

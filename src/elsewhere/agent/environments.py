@@ -7,13 +7,14 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from elsewhere.agent import sharing
 from elsewhere.agent.steps import CannotFurnish
 from elsewhere.errors import ElsewhereError
 from elsewhere.ship import kept, prefix
 from elsewhere.ship.charter import Charter
 
 OWN = "environment"
-"""In the agent's directory, where setup lines make it the job's own."""
+"""In the agent's directory, where setup lines make it the job's own (sharing.py)."""
 
 
 def ready(charter: Charter, own: Path) -> Path | None:
@@ -21,7 +22,8 @@ def ready(charter: Charter, own: Path) -> Path | None:
     spec = charter.spec
     if spec.prefix:
         return _given(spec.prefix)
-    if name := kept.mark_of(spec):
+    name = kept.mark_of(spec)
+    if name and not (spec.setup and not sharing.may_be(kept.folder_of(own, name))):
         folder = kept.folder_of(own, name)
         kept.built(folder, kept.about(spec), lambda fresh: _made(fresh, charter, own))
         kept.used(folder, spec.id)
@@ -32,6 +34,11 @@ def ready(charter: Charter, own: Path) -> Path | None:
     if not folder.exists():
         _make(folder, charter, own)
     return folder
+
+
+def is_own(folder: Path | None, own: Path) -> bool:
+    """Is it of this job alone, so that its setup lines are still to be run?"""
+    return folder is None or folder.parent == own or kept.FOLDER not in folder.parts[-2:]
 
 
 def variables(folder: Path) -> dict[str, str]:
@@ -69,6 +76,8 @@ def _made(folder: Path, charter: Charter, own: Path) -> None:
         prefix.check(folder)
     except ElsewhereError as error:
         raise CannotFurnish("environment", error.message) from error
+    if charter.spec.setup:
+        sharing.run(charter.spec, own, variables(folder))
 
 
 def _make(folder: Path, charter: Charter, own: Path) -> None:

@@ -11,7 +11,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from elsewhere.agent import environments
+from elsewhere.agent import environments, sharing
 from elsewhere.agent.boot import Boot
 from elsewhere.agent.steps import CannotFurnish, take
 from elsewhere.errors import ElsewhereError
@@ -37,9 +37,11 @@ def furnish(charter: Charter, own: Path) -> JobSpec:
     env = {} if folder is None else environments.variables(folder)
     if spec.julia is not None:
         env = prefix.joined(env, environments.julia(charter, own))
-    if spec.setup:
-        told = {**os.environ, **env, **spec.env}
-        take("setup", ["/bin/sh", "-ex"], told, spec.cwd or str(own), "\n".join(spec.setup) + "\n")
+    if spec.setup and environments.is_own(folder, own):
+        before = sharing.seen(spec, own)
+        sharing.run(spec, own, env)
+        if folder is not None:
+            sharing.learn(charter.spec, own, folder, before)
     python = "" if folder is None else prefix.python_of(folder)
     return replace(spec, python=python or spec.python, env={**env, **spec.env})
 

@@ -180,12 +180,13 @@ def furnish(
     found, _ = resolved(environment, place, cwd, interpreter, version, architecture)
     if _sees_our_files(place):
         return _here(environment, found, interpreter, cwd)
-    from elsewhere.ship import conda
+    from elsewhere.ship import conda, kept
 
     # our agent runs by a Python of its own where conda brings that of tasks
     python = "" if found.conda or environment.prefix else found.python
     brought = {"conda": found.conda, "prefix": environment.prefix, "julia": found.julia}
-    fields = {"software": found.pins, "python_version": python, "apt": environment.apt, "setup": environment.setup,
+    marked = {"setup": environment.setup, "setup_mark": kept.mark_of_lines(environment.setup, cwd)}
+    fields = {"software": found.pins, "python_version": python, "apt": environment.apt, **marked,
               "environment": environment.name, "offline": environment.offline, **brought}  # fmt: skip
     return Furnished("", fields, found.path, conda.python_of(found.conda))
 

@@ -131,6 +131,10 @@ class Options:
             from elsewhere.config import secret
 
             secret.revealed(dict(self.secrets))  # that they are there is seen before anything is made
+        if self.on != "local":
+            from elsewhere.api import greeting
+
+            greeting.greet(place)
         directory = Path(cwd or Path.cwd())
         plain = self.environment is None and not self.inputs and not self.outputs
         python, more, fields = ("", (), {}) if plain else self._furnished(place, entry, directory)

@@ -380,6 +380,15 @@ class Seats(Protocol):
 
 
 @runtime_checkable
+class Hires(Protocol):
+    """A place that starts a machine for a controller to sit on: one that is `Distant`, and `Attests`."""
+
+    def hires(self, architecture: str) -> tuple[Backend, timedelta]:
+        """The place as it launches such a machine, with processors of this kind; how long that lives. Asks nobody."""
+        ...
+
+
+@runtime_checkable
 class Greets(Protocol):
     """A place that a person may have to let us into: by a password, a passphrase, a second factor."""
 
@@ -406,5 +415,5 @@ class Permissions(Protocol):
     """A place whose rights are written as a document."""
 
     def policy(self, who: str = "user") -> Mapping[str, Any]:
-        """The least rights that suffice: of the `user` who launches, or of a `machine`. Asks nobody."""
+        """The least rights that suffice: of the `user` who launches, of a `machine`, or of that of a `controller`."""
         ...

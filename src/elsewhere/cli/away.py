@@ -35,7 +35,7 @@ def begin(asked: SimpleNamespace) -> int:
     """Run the same words there; then follow the job from here, unless that is not wanted."""
     from dataclasses import replace
 
-    from elsewhere.cli import places
+    from elsewhere.cli import places, seats
     from elsewhere.controller import away as known
     from elsewhere.controller import seat
 
@@ -43,17 +43,24 @@ def begin(asked: SimpleNamespace) -> int:
     place, (root, at) = places.find(asked.controller), _project()
     needs, env = seat.needs_of(_target(asked)), _variables(asked)
     places.greet(place)
-    away = replace(seat.settle(place, root, _named(asked, root), needs), env=tuple(env))
+    named = _named(asked, root)
+    terms = seats.terms(asked, place)
+    found = seat.settle(place, root, named, needs, terms, seats.saying(asked))
+    away = replace(found, env=tuple(env))
     words = ["run", "--detach", "--json", *without(asked.typed, "--controller")]
-    with tempfile.TemporaryFile() as out:
+    with seats.dismissed(away) as stays, tempfile.TemporaryFile() as out:
         status = seat.ask(away, words, out=out.fileno(), env=env, at=str(at), stays=True)
         if status:
             return status
         out.seek(0)
         told = json.loads(out.read().splitlines()[-1])
-    away = known.keep(away, told["job"]["id"], told["job"]["name"], time.time())
+        away = replace(away, kept=told.get("kept") or "")
+        away = known.keep(away, told["job"]["id"], told["job"]["name"], time.time())
+        stays.append(away)
     _tell(asked, away)
-    return 0 if asked.detach else _follow(asked, away)
+    if asked.detach:
+        return 0
+    return seats.follow(away, _shown(asked), lambda: _follow(asked, away))
 
 
 def _refuse(asked: SimpleNamespace) -> None:
@@ -86,7 +93,7 @@ def _named(asked: SimpleNamespace, root: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in (Path.cwd() / Path(text).expanduser() for text in typed):
         if not path.exists():
-            continue  # it is said there, as it would be here
+            raise UsageError(f"{path}: no such file or directory", hint="Nothing was started.")
         if not path.is_relative_to(root):
             raise UsageError(f"{path} lies outside of {root}, which is what travels with the controller",
                              hint="Copy it there, or run this from a directory above both.")  # fmt: skip
@@ -145,7 +152,11 @@ def _tell(asked: SimpleNamespace, away: Away) -> None:
 def _follow(asked: SimpleNamespace, away: Away) -> int:
     if asked.rest and asked.each_line is None and not asked.json:
         return _follow_one(away)
-    return _watch(away, ["--quiet"] * asked.quiet + ["--json"] * asked.json)
+    return watch(away, _shown(asked))
+
+
+def _shown(asked: SimpleNamespace) -> list[str]:
+    return ["--quiet"] * asked.quiet + ["--json"] * asked.json
 
 
 def _follow_one(away: Away) -> int:
@@ -170,7 +181,7 @@ def _follow_one(away: Away) -> int:
 
 def _own_status(away: Away) -> int:
     """Of the only task of a job that is over."""
-    status = _watch(away, ["--quiet"])
+    status = watch(away, ["--quiet"])
     if status != 1:
         return status
     with tempfile.TemporaryFile() as out:
@@ -186,9 +197,16 @@ def _own_status(away: Away) -> int:
 
 def forward(name: str, asked: SimpleNamespace, found: JobAway) -> int:
     """Run a command there that was typed here, of a job that is away."""
+    from elsewhere.cli import seats
     from elsewhere.controller import away as known
 
     away = next(one for one in known.records() if one.job == found.job)
+    if away.seat:
+        return seats.forward(name, asked, away, lambda: _there(name, asked, away, found))
+    return _there(name, asked, away, found)
+
+
+def _there(name: str, asked: SimpleNamespace, away: Away, found: JobAway) -> int:
     if name == "shell":
         found.hint = f"`elsewhere shell {away.place} {away.host}` opens a terminal there."
     if name == "shell" or (name == "rm" and len(asked.job) > 1):
@@ -214,6 +232,10 @@ def _remove(away: Away, asked: SimpleNamespace, words: list[str]) -> int:
         status = 0
     if status == 0:
         known.forget(away.job)
+        if away.seat:
+            from elsewhere.controller import hired
+
+            hired.dismiss(away)
     return status
 
 
@@ -233,7 +255,7 @@ def _go_on(away: Away, asked: SimpleNamespace, words: list[str]) -> int:
         raise UsageError("--results wants the controller here", hint=f"elsewhere results {away.name} -o FILE")
     with tempfile.TemporaryFile() as out:  # its id, which nobody asked for
         status = _asked(away, [words[0], "--detach", *words[1:]], out.fileno(), stays=True)
-    return status or _watch(away, ["--quiet"] * asked.quiet + ["--json"] * asked.json)
+    return status or watch(away, _shown(asked))
 
 
 def _results(away: Away, asked: SimpleNamespace) -> int:
@@ -264,7 +286,8 @@ def _results(away: Away, asked: SimpleNamespace) -> int:
     return 0
 
 
-def _watch(away: Away, flags: list[str]) -> int:
+def watch(away: Away, flags: list[str]) -> int:
+    """Follow the job from here."""
     return _asked(away, ["watch", *flags, away.job])
 
 

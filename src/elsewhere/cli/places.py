@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from elsewhere.cli import which
 from elsewhere.cli.grammar import Argument, Command, Option, nearest
-from elsewhere.cli.terminal import coloured, is_terminal, paint, say, say_json
+from elsewhere.cli.terminal import coloured, paint, say, say_json
 from elsewhere.errors import ElsewhereError, UnknownPlace, UsageError
 
 if TYPE_CHECKING:
@@ -29,15 +29,15 @@ COMMAND = Command(
         Option(
             "--policy",
             value="WHO",
-            choices=("user", "machine"),
-            help="With check and one PLACE: print the least rights that suffice there, of the user who launches or "
-            "of a machine, and ask nobody.",
+            choices=("user", "machine", "controller"),
+            help="With check and one PLACE: print the least rights that suffice there, of the user who launches, "
+            "of a machine, or of one on which a controller sits, and ask nobody.",
         ),
     ],
     usage=[
         "elsewhere places [--json]",
         "elsewhere places check [PLACE...] [--json]",
-        "elsewhere places check PLACE --policy user|machine",
+        "elsewhere places check PLACE --policy user|machine|controller",
         "elsewhere places add NAME [--backend BACKEND] [--KEY VALUE]... [--container NAME=IMAGE]... [--yes]",
     ],
 )
@@ -85,16 +85,10 @@ def known() -> dict[str, Place]:
 
 
 def greet(place: Place) -> None:
-    """Whoever sits at a terminal is asked what a place's machines ask for, before anything is made. PlaceError."""
-    is_set_up = place.backend != place.name or place.settings  # one that nobody has set up has no machines
-    if not (is_set_up and is_terminal(sys.stdin) and is_terminal(sys.stderr)):
-        return
-    from elsewhere.backends import registry
-    from elsewhere.backends.base import Greets
+    """As api.greeting.greet."""
+    from elsewhere.api import greeting
 
-    backend = registry.build(place)
-    if isinstance(backend, Greets):
-        backend.greet()
+    greeting.greet(place)
 
 
 def find(name: str, places: dict[str, Place] | None = None) -> Place:

@@ -24,8 +24,8 @@ DEFAULT = "local"
 """The place that needs nothing, and costs nothing."""
 
 CONTROLLER = Option("--controller", value="PLACE", group="Where",
-                    help="Let the controller of the job sit on a host of this place, so that this machine may go; "
-                    "--on is then as seen from there.")  # fmt: skip
+                    help="Let the controller of the job sit on a host of this place, or on a machine that it starts "
+                    "for that, so that this machine may go; --on is then as seen from there.")  # fmt: skip
 
 COMMAND = Command(
     "run",

@@ -132,6 +132,7 @@ class Environment:
     pip: str | tuple[str, ...] | None = key(kinds.REQUIREMENTS, "Requirements, or a file of them.")
     conda: str | tuple[str, ...] | None = key(kinds.REQUIREMENTS, "Packages of conda, or an environment.yml.")
     channels: tuple[str, ...] | None = key(kinds.WORDS, "Where they come from; by default conda-forge.")
+    logins: Mapping[str, Secret] | None = key(kinds.SECRETS, "To channels that ask: host -> env:, file: or keyring:.")
     julia: str | None = key(kinds.TEXT, 'A version such as "1.10", or the directory of a Project.toml.')
     prefix: str | None = key(kinds.TEXT, "Instead: the path there of a virtual environment, or one of conda.")
     apt: tuple[str, ...] | None = key(kinds.WORDS, "Packages of Debian and Ubuntu, where we are root.")

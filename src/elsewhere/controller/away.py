@@ -28,6 +28,12 @@ class Away:
     """The name of the directory that the job is run from."""
     env: tuple[str, ...] = ()
     """Names of variables that were sent along, secrets among them: who goes on with the job sends them again."""
+    seat: str = ""
+    """Of a machine that was hired for it (hired.py): its id; empty: the host was there before, and stays."""
+    store: str = ""
+    """The corner in which such a machine is asked."""
+    kept: str = ""
+    """Where the job's log lies, if it has one."""
     job: str = ""
     name: str = ""
     created: float = 0.0

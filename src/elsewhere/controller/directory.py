@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from elsewhere.config.home import home, is_network
 from elsewhere.controller.files import JobFiles, local_directory, local_disk
 from elsewhere.errors import UnknownJob
+from elsewhere.ledger.views import SEAT
 
 
 def jobs() -> Path:
@@ -23,6 +26,15 @@ def names() -> Path:
     path = home() / "names"
     path.mkdir(mode=0o700, exist_ok=True)
     return path
+
+
+def seat() -> dict[str, Any] | None:
+    """What this machine is, if it was hired for a controller (controller/sitter.py)."""
+    try:
+        found: dict[str, Any] = json.loads((home() / SEAT).read_bytes())
+    except FileNotFoundError:
+        return None
+    return found
 
 
 def files_of(job: str) -> JobFiles:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -36,10 +37,12 @@ from elsewhere.controller.readers import Readers
 from elsewhere.errors import UsageError
 from elsewhere.ledger.journal import Journal
 from elsewhere.ledger.ledger import Ledger
+from elsewhere.ledger.views import SEAT
 from elsewhere.model.job import JobSpec
 from elsewhere.model.orders import EVERY_TASK, Orders
 from elsewhere.model.resources import Resources
 from elsewhere.model.task import Delivery, NewTask
+from elsewhere.observe.bill import set_aside
 from elsewhere.pool import reaper
 from elsewhere.pool.capacity import Ask, Bounds
 from elsewhere.pool.pool import Pool
@@ -86,6 +89,8 @@ def distant(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.Bas
     outputs = Outputs(store, files.outputs) if spec.outputs else None
     line = Sending(home, store, files.store, spec.entry.kind == "call", outputs)
     bounds = bounds_of(spec, backend)
+    if bounds.budget is not None:  # its controller's own machine is paid from it, too
+        bounds = replace(bounds, budget=max(Decimal(0), bounds.budget - set_aside(ledger.get(SEAT, None))))
     order = _order(spec, bounds, home.address, _bare(place, load, f"jobs/{spec.id}/{BOOTS}"))
     crew = Crowd(ledger, cast(Any, line), Pool(backend, ledger, bounds, epoch, order), home.order, selector, epoch)
     printed = Printed(store, files.slots, files.boots)

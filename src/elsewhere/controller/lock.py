@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from elsewhere.errors import JobHeld
+from elsewhere.errors import JobHeld, UnknownJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Holder:
     alive: bool
 
 
-_TRIES = 10
+_TRIES, _PAUSE = 10, 0.01
 _held: set[int] = set()
 
 
@@ -37,16 +37,24 @@ os.register_at_fork(after_in_child=_let_go_in_child)
 
 
 class Lock:
-    """Held from `take` to `release`, or to the end of the process."""
+    """Held from `take` to `release`, or to the end of the process. `patience`: seconds for which one that has it is
+    waited for."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, patience: float = 0.0) -> None:
+        self.path, self.patience = path, patience
         self._fd = -1
 
     def take(self) -> Lock:
-        """JobHeld if another controller has it. Does not wait."""
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if not _grab(fd):
+        """JobHeld if another controller has it. UnknownJob: the job was removed, perhaps just now."""
+        try:
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            raise _removed() from None
+        held = _grab(fd, self.patience)
+        if not _is_there(fd, self.path):
+            os.close(fd)
+            raise _removed()
+        if not held:
             os.close(fd)
             holder = read(self.path)
             where = f"process {holder.pid} on {holder.host}" if holder else "another process"
@@ -77,16 +85,28 @@ class Lock:
         self.release()
 
 
-def _grab(fd: int) -> bool:
+def _grab(fd: int, patience: float) -> bool:
     """Whether it is ours now. One that only looks (`read`) has it for a moment: that is waited for."""
-    for _ in range(_TRIES):
+    for _ in range(max(_TRIES, int(patience / _PAUSE))):
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            time.sleep(0.01)
+            time.sleep(_PAUSE)
         else:
             return True
     return False
+
+
+def _is_there(fd: int, path: Path) -> bool:
+    """Is this file still the one of that name? Whoever removes a job has its lock, and takes it along."""
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _removed() -> UnknownJob:
+    return UnknownJob("the job was removed", hint="`elsewhere jobs` lists those that are there")
 
 
 def read(path: Path) -> Holder | None:

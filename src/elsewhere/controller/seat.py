@@ -7,10 +7,10 @@ No key of ours and no ledger travels: the machine there has its own.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from elsewhere.backends import registry
 from elsewhere.backends.base import Seats
@@ -23,6 +23,9 @@ from elsewhere.ship import bundle, runtime, seat
 from elsewhere.ship.runtime import Target, own
 from elsewhere.ship.script import Archive
 
+if TYPE_CHECKING:
+    from elsewhere.controller.hired import Terms
+
 PROJECT = "project"
 """What travels lies under this name in the directory that a job is run from."""
 LIMIT = timedelta(minutes=10)
@@ -32,21 +35,30 @@ LIMIT = timedelta(minutes=10)
 # --- going there ----------------------------------------------------------------------------------------------------
 
 
-def settle(place: Place, root: Path, also: Mapping[str, Path], needs: Sequence[str]) -> Away:
+def settle(
+    place: Place, root: Path, also: Mapping[str, Path], needs: Sequence[str], terms: Terms | None = None,
+    told: Callable[[str], None] = lambda _: None,
+) -> Away:  # fmt: skip
     """All of us, and the project below `root`, on a machine of that place; nothing runs there yet.
 
     `also`: more files, by their paths below `root`. `needs`: distributions that are wanted besides (`needs_of`).
+    `terms`: of a machine that is hired for it (hired.py); `told`: what is waited for, for people.
     UsageError: the place has no machine for that. PlaceError: it cannot be reached, or used.
     """
     backend = registry.build(place)
-    if not isinstance(backend, Seats):
+    if terms is None and not isinstance(backend, Seats):
         raise UsageError(f"no controller can sit at {place.name}",
-                         hint="Name a place of hosts that you reach by SSH.")  # fmt: skip
+                         hint="Name a place of hosts that you reach by SSH, or one that starts machines.")  # fmt: skip
     if root in (Path("/"), Path.home()):
         raise UsageError(f"all of {root} would travel with the controller", hint="Run this from your project.")
+    project = bundle.code({PROJECT: root}, {f"{PROJECT}/{name}": path for name, path in also.items()})
+    if terms is not None:
+        from elsewhere.controller import hired
+
+        return hired.hire(place, terms, project, needs, told)
+    assert isinstance(backend, Seats)
     found = backend.seat()
     target = Target(own().python, found.architecture or own().architecture)
-    project = bundle.code({PROJECT: root}, {f"{PROJECT}/{name}": path for name, path in also.items()})
     parts = {"we": runtime.whole(target, needs), "uv": runtime.bringer(target)}
     work = ids.new("work")
     archives = [Archive(one.key, one.digest, seat.folder(sort, one.digest)) for sort, one in parts.items() if one]
@@ -75,8 +87,12 @@ def ask(away: Away, words: Sequence[str], *, out: int = 1, err: int = 2, **more:
     """Run `elsewhere` with these words there, its output on these descriptors; its exit status.
 
     `more`: as cli/there.py reads it (env, at, fetch). Interrupted here, it is interrupted there. PlaceError: it cannot
-    be reached; what was asked may have been done.
+    be reached; what was asked may have been done. Vacant: the machine is gone, or about to go.
     """
+    if away.seat:
+        from elsewhere.controller import hired
+
+        return hired.ask(away, words, out, err, **more)
     backend = registry.build(Place(away.place, away.backend, away.settings))
     if not isinstance(backend, Seats):
         raise UsageError(f"no controller can sit at {away.place}")

@@ -8,6 +8,10 @@ from typing import NamedTuple
 from elsewhere.model.reports import Form, Output
 from elsewhere.model.states import Outcome, TaskState
 
+SEAT = "seat"
+"""The fact that says what the machine is that was hired for the job's controller: its name, its zone, its price an
+hour, its term, since when, and until when."""
+
 
 @dataclass(frozen=True, slots=True)
 class Counts:

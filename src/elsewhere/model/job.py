@@ -20,6 +20,7 @@ class Environment:
     pip      requirements, as pip reads them, or the path of a file of them
     conda    packages of conda, or the path of an environment.yml, or of a list of their addresses
     channels where they come from; empty: those of that file, else conda-forge
+    logins   to channels that ask for one: a host -> a reference to `user:password`, or to a token (env:NAME, ...)
     julia    a version of Julia, or the directory of a project: its packages are instantiated
     prefix   instead of these: the path there of a virtual environment or one of conda, which stays as it is
     apt      packages of Debian and Ubuntu, installed where we are root
@@ -37,6 +38,7 @@ class Environment:
     pip: str | tuple[str, ...] = ()
     conda: str | tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
+    logins: Mapping[str, str] | tuple[tuple[str, str], ...] = ()
     prefix: str = ""
     julia: str = ""
     apt: tuple[str, ...] = ()
@@ -52,6 +54,8 @@ class Environment:
     def __post_init__(self) -> None:
         if isinstance(self.mounts, Mapping):
             object.__setattr__(self, "mounts", tuple(self.mounts.items()))
+        if isinstance(self.logins, Mapping):
+            object.__setattr__(self, "logins", tuple((host, str(text)) for host, text in self.logins.items()))
         for name in ("pip", "conda", "channels", "apt", "setup", "runtime_options"):
             value = getattr(self, name)
             if isinstance(value, str) and name not in ("pip", "conda"):
@@ -174,6 +178,8 @@ class JobSpec:
     apt: tuple[str, ...] = ()
     setup: tuple[str, ...] = ()
     """Of the environment, besides software: packages of the system, and lines that are run once on each machine."""
+    setup_mark: str = ""
+    """Of those lines, with what they name (ship/kept.py); empty: not known."""
     box: Box | None = None
     """None: tasks run on the machine as it is."""
     python: str = ""

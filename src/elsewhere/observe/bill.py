@@ -22,6 +22,15 @@ class Kept(NamedTuple):
     more: Decimal
 
 
+class Seat(NamedTuple):
+    """The machine that was hired for the job's controller."""
+
+    name: str
+    zone: str
+    hours: Decimal
+    spent: Decimal
+
+
 class Paid(NamedTuple):
     """`bill`: None, where nothing costs anything. `left`: machines that may still run at `place`, but for `kept`."""
 
@@ -34,6 +43,7 @@ class Paid(NamedTuple):
     """What else has stopped it: there was no machine, and would be none."""
     job: str = ""
     kept: tuple[Kept, ...] = ()
+    seat: Seat | None = None
 
     @property
     def more(self) -> str:
@@ -44,6 +54,7 @@ class Paid(NamedTuple):
 def paid(ledger: Questions) -> Paid:
     """As it stands now."""
     from elsewhere.ledger.allocations import allocations
+    from elsewhere.ledger.views import SEAT
     from elsewhere.observe import cost
 
     spec, machines, events = ledger.spec, allocations(ledger), ledger.events()
@@ -55,7 +66,21 @@ def paid(ledger: Questions) -> Paid:
     budget, why = (spec.limits.budget, "") if cost.broke(events) else (None, cost.gave_up(events))
     kept = tuple(_kept(machines, datetime.now(UTC)))
     left = max(0, cost.left(events, machines) - len(kept))
-    return Paid(spec.place, bill, left, budget, why, spec.id, kept)
+    return Paid(spec.place, bill, left, budget, why, spec.id, kept, _seat(ledger.get(SEAT, None)))
+
+
+def _seat(facts: Any) -> Seat | None:
+    """Its hours are from when it was asked for to when it ended, or to now."""
+    if not facts:
+        return None
+    end = float(facts.get("ended") or datetime.now(UTC).timestamp())
+    hours = Decimal(max(0.0, min(end - float(facts["born"]), float(facts["term"])))) / 3600
+    return Seat(facts["name"], facts["zone"], hours, hours * Decimal(facts["price"]))
+
+
+def set_aside(facts: Any) -> Decimal:
+    """Dollars of a job's budget that are its controller's machine's, at most. Of none: none."""
+    return Decimal(facts["price"]) * Decimal(facts["term"]) / 3600 if facts else Decimal(0)
 
 
 def _kept(machines: Sequence[Allocation], now: datetime) -> Iterator[Kept]:
@@ -80,6 +105,10 @@ def lines(found: Paid, running: bool = False) -> list[str]:
         said += several(f"It stopped: {found.why}")
     if found.bill is not None:
         said += [f"  {line}" for line in cost.receipt(found.bill)]
+    if found.seat is not None:
+        seat, minutes = found.seat, max(1, round(found.seat.hours * 60))
+        said.append(f"  and {cost.money(seat.spent)} for the machine of its controller: {seat.name} in {seat.zone}, "
+                    f"{plural(minutes, 'minute')}")  # fmt: skip
     if found.left and not running:
         said.append(f"  {plural(found.left, 'machine')} may still run: elsewhere reap --on {found.place}")
     if found.kept and not running:
@@ -108,6 +137,9 @@ def _of_kept(found: Paid) -> list[str]:
 
 def figures(found: Paid) -> dict[str, Any]:
     """For `--json`: `money` is null where nothing costs anything."""
+    seat = found.seat and {"type": found.seat.name, "zone": found.seat.zone, "hours": round(float(found.seat.hours), 4),
+                           "spent": round(float(found.seat.spent), 6)}  # fmt: skip
     return {"money": None if found.bill is None else found.bill.figures(), "left_running": found.left,
+            "controller": seat,
             "kept": [{"machine": one.native, "until": one.until.isoformat(), "more": round(float(one.more), 6)}
                      for one in found.kept]}  # fmt: skip

@@ -27,7 +27,7 @@ class Subnet:
     cidr: str
 
 
-PROFILE = "elsewhere"
+PROFILES = ("elsewhere", "elsewhere-controller")
 
 
 class Moto:
@@ -116,14 +116,16 @@ class Moto:
 
 
 def _give_profile() -> None:
-    """The instance profile that machines get by default, as the page for a new account has it made."""
+    """The instance profiles that machines get by default, as the page for a new account has it made."""
     from moto.iam.models import iam_backends
 
     iam = iam_backends[ACCOUNT]["aws"]
-    if all(found.name != PROFILE for found in iam.instance_profiles.values()):
-        iam.create_role(PROFILE, "{}", "/", None, "", [], None)
-        iam.create_instance_profile(PROFILE, "/", [])
-        iam.add_role_to_instance_profile(PROFILE, PROFILE)
+    known = {found.name for found in iam.instance_profiles.values()}
+    for name in PROFILES:
+        if name not in known:
+            iam.create_role(name, "{}", "/", None, "", [], None)
+            iam.create_instance_profile(name, "/", [])
+            iam.add_role_to_instance_profile(name, name)
 
 
 def _environ(request: Request) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from elsewhere.errors import ConfigError, MissingExtra, UsageError
-from elsewhere.ship import fetched
+from elsewhere.ship import fetched, logins
+from elsewhere.ship.logins import Logins
 from elsewhere.ship.runtime import Target, last_lines
 
 FOLDER = "conda"
@@ -105,27 +106,35 @@ def python_of(lines: Sequence[str]) -> str:
     return next((match["minor"] for match in found if match), "")
 
 
-def solve(asked: Asked, target: Target, here: bool, cwd: Path) -> tuple[str, ...]:
+def solve(asked: Asked, target: Target, here: bool, cwd: Path, known: Logins | None = None) -> tuple[str, ...]:
     """`URL#SHA-256` of each package, for this machine (`here`) or for a Linux of the target's processors.
 
+    `known`: logins; what lies behind one is fetched now, since it is not written down with the job.
     Twice: newer ones may be there by then, unless all were named exactly. ConfigError: they do not go together, or a
     channel did not answer. MissingExtra: py-rattler is not installed.
     """
-    if asked.exact or not asked.specs:
-        return asked.exact
+    known = known or {}
+    lines = asked.exact if asked.exact or not asked.specs else _solved(asked, target, here, cwd, known)
+    fetch([line for line in lines if logins.request(line.partition("#")[0], known)], known)
+    return lines
+
+
+def _solved(asked: Asked, target: Target, here: bool, cwd: Path, known: Logins) -> tuple[str, ...]:
     rattler = _rattler()
     platform = str(rattler.Subdir.current()) if here else _subdir(target)
     channels = [channel for name in asked.channels or (USUAL,) for channel in _channels(name, cwd)]
     virtual = rattler.VirtualPackage.detect() if here else _virtual(rattler, target)
-    found = _await(rattler.solve(sources=channels, specs=list(asked.specs), platforms=[platform, "noarch"],
-                                 virtual_packages=virtual),
-                   f"the packages of conda cannot be resolved for {platform} from {', '.join(channels)}")  # fmt: skip
+    said = f"the packages of conda cannot be resolved for {platform} from {', '.join(channels)}"
+    with logins.shown(known):
+        gateway = rattler.Gateway(client=rattler.Client.authenticated_client()) if known else None
+        found = _await(rattler.solve(sources=channels, specs=list(asked.specs), platforms=[platform, "noarch"],
+                                     gateway=gateway, virtual_packages=virtual), said)  # fmt: skip
     lines = tuple(sorted(f"{record.url}#{record.sha256.hex()}" for record in found))
     for line in lines:
         if _SECRET.search(line):
             name = line.partition("#")[0].rpartition("/")[2]
             raise UsageError(f"the address of {name} has a password or token, which would be written down with the job",
-                             hint="`rattler auth login`, or a mirror that asks for none.")  # fmt: skip
+                             hint="Name the channel without it, and say `logins: {HOST: env:NAME}`.")  # fmt: skip
     return lines
 
 
@@ -157,12 +166,12 @@ def _virtual(rattler: Any, target: Target) -> list[Any]:
             for name, version, build in facts]  # fmt: skip
 
 
-def fetch(lines: Sequence[str]) -> dict[str, Path]:
+def fetch(lines: Sequence[str], known: Logins | None = None) -> dict[str, Path]:
     """The packages, by their names as files; each is fetched once. ConfigError: one is not there, or is another."""
 
     def one(line: str) -> Path:
         url, _, digest = line.partition("#")
-        return fetched.fetch(url, digest, "conda")
+        return fetched.fetch(url, digest, "conda", logins.request(url, known or {}))
 
     with ThreadPoolExecutor(8, "conda") as pool:
         return {path.name: path for path in pool.map(one, lines)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,9 @@ from elsewhere.model.job import JobSpec
 
 WHOLE, ABOUT, JOBS = ".whole", ".about", ".jobs"
 FOLDER = "environments"
+_WORD = re.compile(r"[^\s\"'`;|&<>()=$]+")
+_WRITES = re.compile(r">+\s*[^\s;|&<>()]+")
+_VARIABLE = re.compile(r"\$\{?([A-Za-z_]\w*)")
 
 
 def mark(facts: Sequence[str]) -> str:
@@ -30,11 +34,35 @@ def mark(facts: Sequence[str]) -> str:
 def mark_of(spec: JobSpec) -> str:
     """Of what a job's machines are to have; empty: nothing that jobs can share.
 
-    Setup lines may change what they find, so that what they have seen is the job's own.
+    Of setup lines the files count that they name, and variables; whether jobs can share what they make shows when they
+    are run (agent/sharing.py).
     """
-    if spec.setup or not (spec.software or spec.conda):
+    if spec.setup and (spec.prefix or spec.julia is not None or not spec.setup_mark):
         return ""
-    return mark([spec.python_version, *spec.software, "", *spec.conda])
+    if not (spec.software or spec.conda or spec.setup):
+        return ""
+    facts = [spec.python_version, *spec.software, "", *spec.conda]
+    if spec.setup:
+        named = {name for line in spec.setup for name in _VARIABLE.findall(line)} - {*spec.secrets, *spec.hidden}
+        facts += ["", spec.setup_mark, *(f"{name}={spec.env[name]}" for name in sorted(named & {*spec.env}))]
+    return mark(facts)
+
+
+def mark_of_lines(lines: Sequence[str], cwd: Path) -> str:
+    """Of setup lines, with what they name below the directory in which they run, but not what they write there (`>`).
+    Of none: empty."""
+    if not lines:
+        return ""
+    from elsewhere.ship import bundle
+
+    facts = list(lines)
+    for word in sorted({word for line in lines for word in _WORD.findall(_WRITES.sub(" ", line))}):
+        path = cwd / word
+        if word.startswith("/") or not path.exists() or not path.resolve().is_relative_to(cwd.resolve()):
+            continue
+        files = bundle.tree(path, f"{word}/") if path.is_dir() else {word: path}
+        facts += [f"{name} {sha256(file.read_bytes()).hexdigest()}" for name, file in sorted(files.items())]
+    return mark(facts)
 
 
 def beside(directory: str) -> str:

@@ -20,7 +20,7 @@ from elsewhere.config.home import home
 from elsewhere.errors import ConfigError, UsageError
 from elsewhere.hosts import private_directory, write_whole
 from elsewhere.model.job import Environment, Julia
-from elsewhere.ship import conda, indexes, julia
+from elsewhere.ship import conda, indexes, julia, logins
 from elsewhere.ship.conda import Asked
 from elsewhere.ship.runtime import Target, last_lines, own, platform_of, uv
 
@@ -65,7 +65,8 @@ def resolve(environment: Environment, target: Target, cwd: Path, interpreter: st
     asked_julia = _julia(environment.julia, target, here, cwd)
     captured, roots, exact = _captured(interpreter, target) if environment.capture else ((), (), ())
     asked = conda.read(environment.conda or exact, environment.channels, cwd)
-    packages = conda.solve(_with_python(asked, environment.python), target, here, cwd)
+    known = logins.read(dict(environment.logins)) if asked.specs or asked.exact else {}
+    packages = conda.solve(_with_python(asked, environment.python), target, here, cwd, known)
     file = _file(cwd / Path(environment.pip).expanduser()) if isinstance(environment.pip, str) else None
     lines = [*captured, *(environment.pip if not isinstance(environment.pip, str) else ()), *asked.pip]
     if file and file.suffix in (".lock", ".toml"):

@@ -95,6 +95,8 @@ class BootText:
     """The term will not grow: what would not end within it is not begun."""
     builds: bool = False
     """Only on a bare machine: it is furnished as a job's would be, and that is all (agent/furnish.py)."""
+    sits: bool = False
+    """Only on a bare machine: a controller sits there (controller/sitter.py), asked at this address."""
     startup: Startup | None = None
     """Only on a bare machine."""
     now: str = "$(date +%s)"
@@ -161,6 +163,9 @@ def _agent(text: BootText, python: str) -> str:
     """On a bare machine it has all of its packages with it, and does not look at those that are installed there."""
     if text.builds:
         return f'{python} -m elsewhere.agent.furnish "$HERE"\nstatus=$?\n'
+    if text.sits:
+        where = f'"$HERE" "$ELSEWHERE_MACHINE" {_seconds(text.term)}'
+        return f"{python} -m elsewhere.controller.sitter {shlex.quote(text.address)} {where}\nstatus=$?\n"
     alone = "" if text.bare is None else " -S"
     return f"{python}{alone} -m elsewhere.agent {shlex.quote(text.address)} {_options(text)}\nstatus=$?\n"
 

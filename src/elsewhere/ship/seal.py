@@ -105,6 +105,13 @@ def import_(text: str) -> None:
     _replace(new)
 
 
+def fresh() -> str:
+    """A private key as PEM that is nobody's yet: for a machine that shall sign by itself."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    return _pem(Ed25519PrivateKey.generate())
+
+
 def rotate() -> bytes:
     """A new key from now on; the one before stays trusted for reading. Returns the new public key."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

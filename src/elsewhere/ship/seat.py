@@ -24,11 +24,18 @@ def text(directory: str, fetch: str, archives: Sequence[Archive], python: str) -
     """The first of these archives is ours; uv, which brings Python and environments, may be among them. Twice: nothing
     is fetched again."""
     we, uv = archives[0].folder, next((one for one in archives if one.folder.startswith("uv-")), None)
-    link = f'ln -s "$HERE/{uv.folder}/bin/uv" {we}.env/bin/uv' if uv else ":"
     return f"""\
 umask 077
 HERE={_home(directory)}/{HERE}; mkdir -p "$HERE/work" && cd "$HERE" || exit 73
-{fetching(fetch, archives, python, uv, "exit 74")}unset PYTHONPATH
+{fetching(fetch, archives, python, uv, "exit 74")}{furnishing(we, uv.folder if uv else "")}"""
+
+
+def furnishing(we: str, uv: str) -> str:
+    """Lines that make our environment in the present directory, which is also in `HERE`, with the interpreter that
+    `python` names. `uv`: its folder, if it is there. Twice: it is there."""
+    link = f'ln -s "$HERE/{uv}/bin/uv" {we}.env/bin/uv' if uv else ":"
+    return f"""\
+unset PYTHONPATH
 [ -e {we}.env/.whole ] && exit 0
 rm -rf {we}.env
 "$python" -m venv --without-pip {we}.env || exit 75

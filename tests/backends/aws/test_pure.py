@@ -379,6 +379,8 @@ def test_a_policy_ends_labelled_machines_only_and_opens_no_door() -> None:
     assert all("aws:ResourceTag/elsewhere:job" in each["Condition"]["Null"] for each in ends)
     machine = {action for each in policy.document(AwsSettings(), "machine")["Statement"] for action in each["Action"]}
     assert machine and not any(action.startswith("ec2:") for action in machine)
+    sits = {action for each in policy.document(AwsSettings(), "controller")["Statement"] for action in each["Action"]}
+    assert {*actions, *machine} <= sits, "it launches as its user does, and is reached as machines are"
 
 
 def test_the_boot_disk_is_the_one_that_was_chosen_and_priced() -> None:

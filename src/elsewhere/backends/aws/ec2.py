@@ -96,6 +96,11 @@ class Aws:
     def policy(self, who: str = "user") -> Mapping[str, Any]:
         return policy.document(self.settings, who)
 
+    def hires(self, architecture: str) -> tuple[Aws, timedelta]:
+        own = replace(self.settings, instance_profile=self.settings.controller_profile, spot=False,
+                      architecture=self.settings.architecture or architecture)  # fmt: skip
+        return Aws(own), self.settings.controller_term
+
     # --- machines ---
 
     def submit(self, launch: Launch) -> Sequence[NativeId]:

@@ -69,11 +69,10 @@ _FIXED = (_LOOK, _IMAGE, _MACHINES, _PARTS, _TAGS, _END, _RING, _GROUP, _SPOT, _
 
 
 def document(settings: AwsSettings, who: str = "user") -> Mapping[str, Any]:
-    """The policy of the `user` who launches, or of a `machine`, as IAM takes it."""
-    if who not in ("user", "machine"):
-        raise UsageError(f"a policy is of a user or of a machine, not of {who!r}")
-    statements = _of_machine(settings) if who == "machine" else _of_user(settings)
-    return {"Version": VERSION, "Statement": statements}
+    """The policy of the `user` who launches, of a `machine`, or of that of a `controller`, as IAM takes it."""
+    if who not in _WHO:
+        raise UsageError(f"a policy is of a user, of a machine or of a controller, not of {who!r}")
+    return {"Version": VERSION, "Statement": _WHO[who](settings)}
 
 
 def _of_user(settings: AwsSettings) -> list[Statement]:
@@ -94,6 +93,14 @@ def _of_machine(settings: AwsSettings) -> list[Statement]:
     queues = _allow("Queues", ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes",
                                "sqs:GetQueueUrl", "sqs:ReceiveMessage", "sqs:SendMessage"], QUEUES)  # fmt: skip
     return [queues, _TERMINAL, *_bucket(settings, [])]
+
+
+def _of_controller(settings: AwsSettings) -> list[Statement]:
+    """It launches, as the user does; and somebody may open a terminal on it."""
+    return [*_of_user(settings), _TERMINAL]
+
+
+_WHO = {"user": _of_user, "machine": _of_machine, "controller": _of_controller}
 
 
 def _bucket(settings: AwsSettings, more: list[str]) -> list[Statement]:

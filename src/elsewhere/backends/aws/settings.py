@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from datetime import timedelta
 from typing import Any
 
 from elsewhere.config import asked_kinds as asked
@@ -24,6 +25,7 @@ _FORMS = {
     "subnets": (re.compile(r"subnet-[0-9a-f]{8,17}"), "the id of a subnet such as subnet-0a1b2c3d"),
     "network": (re.compile(r"vpc-[0-9a-f]{8,17}"), "the id of a VPC such as vpc-0a1b2c3d"),
     "bucket": (re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w!.*'()/-]*)?"), "such as s3://my-bucket/prefix"),
+    "controller_profile": (re.compile(r"[\w+=,.@-]{1,128}"), "the name of an instance profile, not its ARN"),
     "instance_profile": (re.compile(r"[\w+=,.@-]{1,128}"), "the name of an instance profile, not its ARN"),
 }
 
@@ -57,6 +59,10 @@ class AwsSettings:
     instance_profile: str = "elsewhere"
     """The name of the instance profile that machines get: by its role they reach queues and bucket, and prove who they
     are. `elsewhere places check aws` says whether it is there, and how to make it."""
+    controller_profile: str = "elsewhere-controller"
+    """The same for a machine on which a controller sits (`--controller`): its role launches the machines of its job."""
+    controller_term: timedelta = field(default=timedelta(hours=24), metadata={"kind": kinds.LIMIT})
+    """How long such a machine lives at most; its job can be resumed after."""
     disk: int = _key(20 * GIB, kinds.SIZE)
     """Of the boot disk, at least."""
     disk_type: str = _key("gp3", kinds.choice(*DISK_TYPES))
@@ -80,7 +86,7 @@ class AwsSettings:
         known = kinds.of_fields(type(self))
         for each in fields(self):
             value = getattr(self, each.name)
-            if value is None:
+            if value is None or isinstance(value, timedelta):  # it was read already
                 continue
             try:
                 object.__setattr__(self, each.name, _checked(each.name, known[each.name].read(value)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import runpy
 import sys
 import time
@@ -31,6 +32,10 @@ def parser() -> argparse.ArgumentParser:
     one = verbs.add_parser("demo", help="Run the jobs of a configuration, and wait for them.")
     one.add_argument("file", nargs="?", type=Path, default=Path("config.py"), help="with a dict `config` [config.py]")
     one.set_defaults(verb=demo)
+    one = verbs.add_parser("conduct", help="Run the jobs of a configuration, and tell a remote program how they stand.")
+    one.add_argument("file", type=Path, help="as of demo")
+    one.add_argument("--wait", action="store_true", help="until all have ended")
+    one.set_defaults(verb=conduct)
     for name, verb, said in (("getstate", getstate, "Print the state of a job."),
                              ("wait", wait, "Wait until a job is done or aborted.")):  # fmt: skip
         one = verbs.add_parser(name, help=said, description=said)
@@ -51,6 +56,19 @@ def demo(asked: argparse.Namespace) -> int:
     processes = client.run_jobs(wait=True)
     client.print_jobs_summary()
     return 0 if all(one.get_state() == State.DONE for one in processes) else 1
+
+
+def conduct(asked: argparse.Namespace) -> int:
+    """The stages, as far as they have not been done; then one line of JSON that says how all stands."""
+    from elsewhere.compat.cloudrun import provider
+
+    client = provider.get_client(configuration(asked.file))
+    client.start()
+    client.assign_jobs_to_instances()
+    client.deploy()
+    client.run_jobs(wait=asked.wait)
+    sys.stdout.write(json.dumps(client.told()) + "\n")
+    return 0
 
 
 def configuration(path: Path) -> Any:

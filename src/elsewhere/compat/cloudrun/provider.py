@@ -77,6 +77,8 @@ class AWSCloudRunProvider(CloudRunProvider):
             self._begun.discard(id(run))
             if run.files is not None:
                 session.stop(run.files, now=True)
+            elif self._maestro is not None:
+                raise CloudRunError("a remote maestro stops none", hint="terminate_instance() gives up its jobs.")
 
     def terminate_instance(self, instance: CloudRunInstance) -> None:
         """Its machine ends, and what its jobs have not done is given up."""
@@ -84,6 +86,8 @@ class AWSCloudRunProvider(CloudRunProvider):
             self._begun.discard(id(run))
             if run.files is not None:
                 session.cancel(run.files)
+            elif self._maestro is not None:
+                self._maestro.cancel(run.name)
 
     def update_instance_info(self, instance: CloudRunInstance) -> None:
         for run in self._of(instance):

@@ -19,7 +19,7 @@ from elsewhere.compat.cloudrun import keeping
 from elsewhere.compat.cloudrun.states import OF_MACHINES, OF_TASKS, CloudRunError, CloudRunInstanceState
 from elsewhere.compat.cloudrun.states import CloudRunJobState as State
 from elsewhere.compat.cloudrun.things import CloudRunDeployedJob, CloudRunInstance, CloudRunJob, CloudRunProcess
-from elsewhere.errors import UnknownJob
+from elsewhere.errors import StateError, UnknownJob
 from elsewhere.ledger.allocations import allocations
 from elsewhere.model.job import Input, JobSpec
 from elsewhere.model.states import AllocationState, TaskState
@@ -145,7 +145,11 @@ def make(run: Run, recover: bool, dev: bool = False) -> None:
 def start(run: Run) -> None:
     """What is left of it is run, if nobody does."""
     if run.files is not None and not is_done(run) and session.holder(run.files) is None:
-        session.detach(run.files)
+        try:
+            session.detach(run.files)
+        except StateError:
+            if session.holder(run.files) is None:  # else another program was faster
+                raise
 
 
 def is_done(run: Run) -> bool:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from elsewhere.compat.cloudrun import assigning, machines, runs, words
+from elsewhere.compat.cloudrun.remote import Maestro
 from elsewhere.compat.cloudrun.runs import Run
-from elsewhere.compat.cloudrun.states import ENDED, CloudRunError
+from elsewhere.compat.cloudrun.states import ENDED, CloudRunError, CloudRunInstanceState
 from elsewhere.compat.cloudrun.states import CloudRunJobState as State
 from elsewhere.compat.cloudrun.things import (
     CloudRunDeployedJob,
@@ -28,6 +29,10 @@ _LOOK = (0.25, 2.0)
 """Seconds between two looks at the ledgers: the first, growing to the last."""
 
 
+def _is_remote(config: Config) -> bool:
+    return bool(config["maestro"] == "remote")
+
+
 class CloudRunProvider(ABC):
     """Instances are machines of a place, which boot when they have work, and end with it."""
 
@@ -40,6 +45,7 @@ class CloudRunProvider(ABC):
         self._cwd = Path.cwd()
         self._runs: list[Run] = []
         self._begun: set[int] = set()
+        self._maestro = Maestro(config, self._cwd, lambda line: self.debug(1, line)) if _is_remote(config) else None
         for note in words.notes(config):
             self.debug(1, note)
 
@@ -152,9 +158,19 @@ class CloudRunProvider(ABC):
         """The same, or all, each with its state as it is now."""
         self._require_deployed()
         self._advance([run for run in self._runs if id(run) in self._begun])
-        for run in self._runs:
-            runs.look(run)
+        if not self._look_there():
+            for run in self._runs:
+                runs.look(run)
         return list(processes) if processes is not None else [one for run in self._runs for one in run.processes]
+
+    def told(self) -> dict[str, Any]:
+        """How all stands, as JSON can carry it: for a program that is not here."""
+        processes = self.get_jobs_states()
+        return {
+            "runs": {run.name: run.files.id for run in self._runs if run.files is not None},
+            "jobs": {one.get_job().get_hash(): int(one.get_state()) for one in processes},
+            "instances": {one.get_name(): [int(one.get_state()), one._data] for one in self._instances},
+        }
 
     def print_jobs_summary(self, instance: CloudRunInstance | None = None) -> None:
         """A line for each process, and how to see more."""
@@ -207,6 +223,8 @@ class CloudRunProvider(ABC):
 
     def _advance(self, wanted: Sequence[Run]) -> None:
         """Begin these; of one instance one after another, for it is one machine. What lost its controller goes on."""
+        if self._maestro is not None and not self._maestro.is_home:
+            return self._leave_to(self._maestro, wanted)
         for run in wanted:
             first = id(run) not in self._begun
             self._begun.add(id(run))
@@ -216,6 +234,33 @@ class CloudRunProvider(ABC):
             earlier = [one for one in earlier[: earlier.index(run)] if id(one) in self._begun]
             if all(runs.is_done(one) for one in earlier) and (first or not runs.refused(run.files)):
                 runs.start(run)
+
+    def _leave_to(self, maestro: Maestro, wanted: Sequence[Run]) -> None:
+        """All are begun there at once, and by that one alone."""
+        if not wanted or all(run.files is not None and runs.is_done(run) for run in self._runs):
+            return
+        for run in self._runs:
+            self._begun.add(id(run))
+            if not run.processes:
+                run.processes = [CloudRunProcess(job, run.name) for job in run.jobs]
+                for process in run.processes:
+                    process.get_job().attach_process(process)
+        maestro.begin([run.name for run in self._runs])
+
+    def _look_there(self) -> bool:
+        """Write down how things stand where the maestro is; False: that is here."""
+        told = self._maestro.told() if self._maestro is not None else None
+        if told is None:
+            for run in self._runs if self._maestro is not None else ():
+                run.files = run.files or runs.known(run.name)
+            return False
+        for process in (one for run in self._runs for one in run.processes):
+            process.set_state(State(told["jobs"].get(process.get_job().get_hash(), 0)))
+        for instance in self._instances:
+            state, data = told["instances"].get(instance.get_name(), (0, {}))
+            instance.set_state(CloudRunInstanceState(state))
+            instance.set_data(data)
+        return True
 
     def _name(self, run: Run) -> None:
         envs = sorted({env.json() for job in run.jobs if (env := job.get_env()) is not None})

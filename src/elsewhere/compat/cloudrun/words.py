@@ -82,9 +82,7 @@ PACKAGES = Kind("a list, or a path", _packages, {})
 LIST = Kind("a list of strings", _list, {})
 FILES = Kind("a file, or a list of them", _files, {})
 _AWAY = {
-    "remote": "remote is not there for machines of AWS: with 'local' they outlive this process as it is, and the next "
-    "run finds them",
-    "lambda": "lambda cannot hold a run of more than 15 minutes: write 'local', whose machines outlive this process",
+    "lambda": "lambda cannot hold a run of more than 15 minutes: write 'remote', a small machine that does",
 }  # fmt: skip
 _OTHERS = {name: f"{name} cannot be had yet: write 'aws'" for name in ("azure", "gcp")}
 
@@ -92,7 +90,7 @@ GLOBALS = {
     "project": Word(kinds.TEXT),
     "dev": Word(kinds.FLAG, False),
     "debug": Word(kinds.choice(0, 1, 2, 3), 1),
-    "maestro": Word(_one_of("local", instead=_AWAY), "local"),
+    "maestro": Word(_one_of("local", "remote", instead=_AWAY), "local"),
     "provider": Word(_one_of("aws", instead=_OTHERS), "aws"),
     "job_assign": Word(_one_of("random", "multi_knapsack"), "multi_knapsack"),
     "recover": Word(kinds.FLAG, True),
@@ -145,6 +143,8 @@ def read(config: Any) -> Config:
             faults.append(f"{name} must be a list of dicts, not {article(given)}")
             given = []
         found[name] = [_entry(one, words, f"{name}[{k}].", tuple(words), faults) for k, one in enumerate(given)]
+    if found["maestro"] == "remote" and found["dev"]:
+        faults.append("maestro is remote, and in dev a machine stays that this program finds again: write 'local'")
     faults += list(_crossed(found))
     if faults:
         raise CloudRunError("; ".join(faults), hint="Nothing was started.")

@@ -15,12 +15,10 @@ from elsewhere.sandbox import catalog, userdata
 from elsewhere.sandbox.ec2 import wire
 from elsewhere.sandbox.ec2.limits import Limits
 from elsewhere.sandbox.ec2.wire import Refusal
-from elsewhere.sandbox.fallback import ACCOUNT, Moto, Subnet
+from elsewhere.sandbox.fallback import ACCOUNT, PROFILES, Moto, Subnet
 from elsewhere.sandbox.fleet import Fleet, Instance, Order
 from elsewhere.sandbox.market import Market
 
-OUR_PROFILE = "elsewhere"
-"""An instance profile, with a role of the same name, that is there from the start."""
 _NOT_HERE = ("LaunchTemplate", "HibernationOptions", "ElasticGpuSpecification", "LicenseSpecification")
 _WORD = re.compile(r"(?!(?:\.|\.\.|_index)$)[0-9a-zA-Z\-_+=,.@:]+")
 _UNTOLD = ("ClientToken", "DryRun", "Action", "Version")
@@ -156,7 +154,7 @@ class Runs:
         name = said.get("Name") or said.get("Arn", "").rpartition("/")[2]
         if not name:
             return "", ""
-        role = OUR_PROFILE if name == OUR_PROFILE else self.moto.role(name)
+        role = name if name in PROFILES else self.moto.role(name)
         if role is None:
             raise Refusal(
                 "InvalidParameterValue",
