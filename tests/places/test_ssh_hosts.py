@@ -94,7 +94,7 @@ def test_a_wire_that_is_silent_for_a_while_idles_nobody_and_runs_nothing_twice(
     count = 60 * seconds
     wires = [lab.hosts.wire(name) for name in ("node1", "node2")]
     running = lab.start("run", lab.tasks(count, seconds=0.05), "--entry", "work:f", "--on", "lab", "--quiet")
-    until(lambda: len(lab.attempts()) > count // 5)
+    until(lambda: len(lab.attempts()) > min(count // 5, 1000))
     for wire in wires:
         wire.mute(*ways)
     before = len(lab.attempts())
