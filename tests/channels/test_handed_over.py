@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import chdir, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,6 +21,14 @@ from elsewhere.model.task import Delivery
 
 LEASE = timedelta(seconds=60)
 BOUND = 30.0
+
+
+@pytest.fixture(params=["", "in 'a' very long directory " * 6], ids=["near", "far down"])
+def tmp_path(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """Also one that is longer than the path of a socket may be."""
+    folder = tmp_path / request.param.strip()
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture
@@ -88,8 +96,9 @@ def test_who_hands_nothing_over_is_shown_out_and_keeps_nobody_out(
 ) -> None:
     monkeypatch.setattr("elsewhere.channels.door._HANDING", 0.05)
     with socket.socket(socket.AF_UNIX) as stranger, socket.socket(socket.AF_UNIX) as mute:
-        for one in (stranger, mute):
-            one.connect(str(tmp_path / "door"))
+        with chdir(tmp_path):
+            for one in (stranger, mute):
+                one.connect("door")
         stranger.send(b"GET / HTTP/1.1\r\n\r\n")
         home = Pipe(charter=b"words")
         process = come_in(tmp_path, home)

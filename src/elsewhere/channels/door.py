@@ -10,6 +10,7 @@ import os
 import select
 import socket
 import sys
+from contextlib import chdir
 from pathlib import Path
 
 from elsewhere.errors import StateError
@@ -27,25 +28,22 @@ class Door:
 
     def __init__(self, directory: Path) -> None:
         path = directory / "door"
-        if len(os.fsencode(path)) > _SOCKET:
-            import tempfile
-
-            path = Path(tempfile.mkdtemp(prefix="elsewhere-")) / "door"
         path.unlink(missing_ok=True)
         self.socket = socket.socket(socket.AF_UNIX)
         before = os.umask(0o177)
         try:
-            self.socket.bind(str(path))
+            _bind(self.socket, path)
         except OSError as error:
             raise StateError(f"no socket can be made at {path}: {error.strerror or error}") from error
         finally:
             os.umask(before)
         self.socket.listen(8)
         self.socket.setblocking(False)
-        words = (sys.executable, "-S", "-E", str(Path(__file__).with_name("bridge.py")), str(path))
-        quoted = " ".join("'" + word.replace("'", "'\"'\"'") + "'" for word in words)
+        bridge = " ".join(
+            map(_quoted, (sys.executable, "-S", "-E", str(Path(__file__).with_name("bridge.py")), path.name))
+        )
         part = directory / f".{BRIDGE}"
-        part.write_bytes(b"#!/bin/sh\nexec " + os.fsencode(quoted) + b"\n")
+        part.write_bytes(os.fsencode(f"#!/bin/sh\ncd {_quoted(str(directory))} && exec {bridge}\n"))
         part.chmod(0o700)
         part.replace(directory / BRIDGE)  # who waits for it finds it whole; it is of no use after a power cut
 
@@ -70,6 +68,20 @@ class Door:
     def close(self) -> None:
         """Nobody comes in any more. Twice: harmless."""
         self.socket.close()
+
+
+def _bind(listener: socket.socket, path: Path) -> None:
+    """Where the kernel would not take so long a path: from within its directory."""
+    if len(os.fsencode(path)) <= _SOCKET:
+        listener.bind(str(path))
+        return
+    with chdir(path.parent):
+        listener.bind(path.name)
+
+
+def _quoted(word: str) -> str:
+    """As shlex.quote has it, which takes a while to load."""
+    return "'" + word.replace("'", "'\"'\"'") + "'"
 
 
 def _handed(connection: socket.socket) -> tuple[int, ...] | None:
