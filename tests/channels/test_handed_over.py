@@ -26,7 +26,7 @@ BOUND = 30.0
 @pytest.fixture(params=["", "in 'a' very long directory " * 6], ids=["near", "far down"])
 def tmp_path(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """Also one that is longer than the path of a socket may be."""
-    folder = tmp_path / request.param.strip()
+    folder: Path = tmp_path / request.param.strip()
     folder.mkdir(exist_ok=True)
     return folder
 

@@ -19,7 +19,7 @@ from elsewhere.model.resources import Resources
 if TYPE_CHECKING:
     import subprocess
 
-    from elsewhere.hosts import Host, Reached
+    from elsewhere.hosts import Host
 
 NativeId = str
 
@@ -350,41 +350,6 @@ class Shells(Protocol):
 
         UsageError: what is missing here, and how to install it.
         """
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Seat:
-    """A machine of a place on which a controller may sit. `directory`: ours there, below the home of its user, or a
-    whole path. `settings`: of the same place, as it is seen from there; empty: it is not."""
-
-    host: Reached
-    directory: str
-    architecture: str = ""
-    settings: Mapping[str, object] = field(default_factory=dict)
-
-
-@runtime_checkable
-class Seats(Protocol):
-    """A place whose machines are there before we come and stay when we go: a controller may sit on one of them."""
-
-    def ground(self) -> Ground: ...
-
-    def seat(self, host: str = "") -> Seat:
-        """That one; empty: the first that answers. NotFound: there is no such; else as its `shapes`, if it is asked."""
-        ...
-
-    def bring(self, host: str, freight: Mapping[str, Path]) -> None:
-        """Files, by the keys under which `Ground.fetch` finds them. Twice: what is there is not sent again. Waits."""
-        ...
-
-
-@runtime_checkable
-class Hires(Protocol):
-    """A place that starts a machine for a controller to sit on: one that is `Distant`, and `Attests`."""
-
-    def hires(self, architecture: str) -> tuple[Backend, timedelta]:
-        """The place as it launches such a machine, with processors of this kind; how long that lives. Asks nobody."""
         ...
 
 

@@ -21,7 +21,8 @@ from urllib.parse import urlencode
 
 from elsewhere.agent.meeting import OwnKey
 from elsewhere.backends import registry
-from elsewhere.backends.base import Attests, Backend, Condition, Deposit, Distant, Hires, Launch, NativeId
+from elsewhere.backends.base import Attests, Backend, Condition, Deposit, Distant, Launch, NativeId
+from elsewhere.backends.seats import Hires
 from elsewhere.channels import registry as channels
 from elsewhere.config.home import home
 from elsewhere.controller import away as known

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elsewhere.backends import registry
-from elsewhere.backends.base import Seats
+from elsewhere.backends.seats import Seats
 from elsewhere.channels import registry as channels
 from elsewhere.controller.away import Away
 from elsewhere.errors import Refused, UsageError

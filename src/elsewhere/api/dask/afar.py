@@ -29,7 +29,8 @@ from elsewhere.model.place import Place
 from elsewhere.ship import certificates
 
 if TYPE_CHECKING:
-    from elsewhere.backends.base import Backend, Seats
+    from elsewhere.backends.base import Backend
+    from elsewhere.backends.seats import Seats
     from elsewhere.controller.away import Away
     from elsewhere.hosts.openssh import OpenSsh
 
@@ -42,7 +43,8 @@ LIMIT = timedelta(minutes=15)
 
 def is_for(backend: Backend) -> bool:
     """Do workers of that place see files of a host of its own, and not ours?"""
-    from elsewhere.backends.base import Lodges, Seats
+    from elsewhere.backends.base import Lodges
+    from elsewhere.backends.seats import Seats
 
     return not backend.traits.shared_files and isinstance(backend, Lodges) and isinstance(backend, Seats)
 

@@ -14,8 +14,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import ClassVar
 
-from elsewhere.backends.base import Finding, Ground, Launch, NativeId, Seat, Sighting, Traits
+from elsewhere.backends.base import Finding, Ground, Launch, NativeId, Sighting, Traits
 from elsewhere.backends.newcomers import Suggestion, Threshold
+from elsewhere.backends.seats import Seat
 from elsewhere.backends.slurm import fitting, newcomer, request, text
 from elsewhere.backends.slurm.newcomer import Newcomer
 from elsewhere.backends.slurm.refusals import refusal

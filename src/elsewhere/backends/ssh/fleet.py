@@ -27,10 +27,10 @@ from elsewhere.backends.base import (
     Kept,
     Launch,
     NativeId,
-    Seat,
     Sighting,
     Traits,
 )
+from elsewhere.backends.seats import Seat
 from elsewhere.backends.ssh.said import facts, findings, fits, mark, recalled, remember, sightings, spread, unseen
 from elsewhere.errors import ConfigError, NotFound, PlaceError, Refused, UsageError
 from elsewhere.hosts import Ran
