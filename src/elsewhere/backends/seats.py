@@ -1,4 +1,4 @@
-"""PROVISION: what a backend may have besides, for a controller to sit at its place, on a machine there or a hired one."""
+"""PROVISION: what a backend may have besides, for a controller to sit at its place: on a machine there, or hired."""
 
 from __future__ import annotations
 
