@@ -108,7 +108,7 @@ def test_no_runtime_says_what_was_looked_for_and_how_to_have_one(tmp_path: Path)
     with pytest.raises(UsageError, match="looked for podman, docker, apptainer, singularity, ch-run") as caught:
         containers.look(path=str(tmp_path))
     assert "apt install podman" in str(caught.value.hint)
-    with pytest.raises(UsageError, match=r"looked for apptainer, singularity$"):
+    with pytest.raises(UsageError, match=r"looked for apptainer, singularity\n"):
         containers.look(form="sif", path=str(tmp_path))
     with pytest.raises(UsageError, match="docker takes no image file of the kind sif"):
         containers.look("docker", "sif", str(tmp_path))
