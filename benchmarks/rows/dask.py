@@ -8,7 +8,7 @@ from importlib.metadata import version
 from benchmarks import peers
 from benchmarks.ground import PROGRAMS, PYTHON, Ground
 from benchmarks.peers import Peer
-from benchmarks.rows.cluster import Lab
+from benchmarks.rows.cluster import Lab, lab_of
 from benchmarks.table import PEER, Contestant, Row, Sample, Target
 
 CALLS = 1000
@@ -16,7 +16,7 @@ CALLS = 1000
 
 def rows(ground: Ground, full: bool, beside: bool = False) -> list[Row]:
     """`beside`: also what is from the package index."""
-    lab = Lab(ground)
+    lab = lab_of(ground)
     ours, theirs = "Cluster, three tags", "dask-jobqueue's SLURMCluster, three workers"
     mapped, client, queued = "f.map, from nothing", "client.map of a Cluster that is up", "client.map, dask-jobqueue"
     up, calls = [Contestant(ours, _up(lab))], [Contestant(mapped, _mapped(lab)), Contestant(client, _client(lab))]
