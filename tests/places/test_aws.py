@@ -173,7 +173,9 @@ def test_killing_the_controller_loses_nothing_and_resume_goes_on(cloud: Sandbox,
     (tmp_path / "go").touch()
     counts = session.run_here(files)
     assert (counts.succeeded, counts.total) == (4, 4)
-    assert [row["attempt"] for row in told(files)] == [1] * 4
+    # The two that ran are not run again. What nobody took for seconds after a takeover goes out under its next number.
+    attempts = [row["attempt"] for row in told(files)]
+    assert attempts.count(1) >= 2 and max(attempts) <= 2, attempts
     assert len(cloud.bill()["machines"]) == 1
     nothing_is_left(cloud)
 

@@ -13,6 +13,8 @@ metadata=${AWS_EC2_METADATA_SERVICE_ENDPOINT:-http://169.254.169.254}; metadata=
 token=$(curl -sf -m 5 --retry 4 --retry-connrefused -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 21600' \
   "$metadata/latest/api/token")
 ELSEWHERE_MACHINE=$(imds meta-data/instance-id)
+# A busy service is asked again: the SDK's own patience is one second, once.
+export AWS_METADATA_SERVICE_TIMEOUT=5 AWS_METADATA_SERVICE_NUM_ATTEMPTS=4
 export AWS_DEFAULT_REGION=$(imds meta-data/placement/region)
 role=$(imds meta-data/iam/security-credentials/)
 signed() {
