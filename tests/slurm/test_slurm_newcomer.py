@@ -15,19 +15,12 @@ import yaml
 from elsewhere.backends.slurm import Slurm, SlurmSettings
 from elsewhere.ship.bundle import project_files
 from hosts import sshd
+from places.test_boxed import PODMAN
 from slurm.cluster import PROGRAMS, Cluster, running
 from slurm.test_slurm_jobs import Lab
 
 pytestmark = [pytest.mark.needs(*PROGRAMS, "sshd", "ssh"), pytest.mark.slow, pytest.mark.timeout(300)]
 
-PODMAN = """
-[containers]
-default_ulimits = ["nofile=1024:4096", "nproc=4096:4096"]
-[engine]
-runtime = "runc"
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-"""
 SETTINGS = "# mine\ndefault:\n  retries: 2   # twice\n"
 
 
