@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 from elsewhere.agent.claims import Hands, Steps, Ways, first_switch
@@ -65,6 +66,27 @@ def test_what_has_ended_here_is_forgotten_once_the_orders_know_of_it() -> None:
     hands.ended([ended(1), ended(2), ended(3)], 0.0, soon)
     hands.told(Orders("job-1", 1, ended=((1, 2),), numbers={2: 2}))
     assert hands._ended == {3: 1}
+
+
+RECALL = Orders("job-1", 1, recall="1.1", recalled={1: 1, 2: 1, 3: 1, 4: 1, 5: 1})
+
+
+def test_a_recall_is_answered_once_with_what_is_here_or_has_been() -> None:
+    hands = holding(claim(1), claim(2), claim(4, 2), claim(6))
+    hands.ended([ended(2)], 0.0, soon)
+    assert hands.told(RECALL) == Steps(reports=(Claimed("m1", ((2, 1), (1, 1)), "1.1"),))
+    assert hands.told(replace(RECALL, logs=(1,))) == Steps()
+    assert hands.told(replace(RECALL, recall="", recalled={})) == Steps()
+    assert hands.told(replace(RECALL, recall="1.2", recalled={7: 1})).reports == (Claimed("m1", (), "1.2"),)
+
+
+def test_what_is_recalled_and_not_here_is_not_begun_and_its_next_number_is() -> None:
+    hands = holding(claim(1))
+    hands.told(RECALL)
+    assert hands.took([claim(2), claim(1, receipt="echo")]) == Steps(done=(claim(2), claim(1, receipt="echo")))
+    assert hands.took([claim(2, 2), claim(6)]).run == (claim(2, 2).delivery, claim(6).delivery)
+    hands.told(replace(RECALL, recall="", recalled={}))
+    assert hands.took([claim(3)]).run == (claim(3).delivery,)
 
 
 def test_a_newer_number_of_what_is_in_hand_ends_the_old_one_first() -> None:

@@ -12,7 +12,7 @@ from elsewhere.channels.base import Claim, Receipt, Room
 from elsewhere.channels.carried import Sending, Taking
 from elsewhere.channels.output import MOST, Segment, Upload, parse
 from elsewhere.controller.printed import Printed
-from elsewhere.errors import NotFound, Unreachable
+from elsewhere.errors import Unreachable
 from elsewhere.model.reports import Ended, Form, Report
 from elsewhere.model.states import Outcome
 from elsewhere.model.task import Delivery
@@ -111,11 +111,17 @@ def test_a_result_that_nobody_put_there_does_not_keep_its_report_away(tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_argument_that_is_not_there_is_not_run(tmp_path: Path) -> None:
-    straight = Straight(MemoryStore())
-    straight.sent = [Delivery(1, 1, "one", b'{"function":"abc","args":[]}')]
-    with pytest.raises(NotFound):
-        Taking(straight, straight.store, tmp_path, calls=True).claim("a", Room(1), timedelta(0))  # type: ignore[arg-type]
+def test_an_argument_that_is_nowhere_is_its_own_tasks_matter_and_no_others(tmp_path: Path) -> None:
+    store, codec = MemoryStore(), Codec(tmp_path / "here", KEY)
+    straight = Straight(store)
+    bodies = [codec.call(codec.function(len), [bytes([k]) * 100_000], {}) for k in range(3)]
+    sending = Sending(straight, store, tmp_path / "here", calls=True)  # type: ignore[arg-type]
+    sending.send([Delivery(k, 1, f"t{k}", body) for k, (body, _, _) in enumerate(bodies)])
+    keys = [stored for _, _, stored in bodies]
+    store.delete([f"values/{keys[1]}"])
+    taking = Taking(straight, store, tmp_path / "there", calls=True)  # type: ignore[arg-type]
+    assert [claim.delivery.n for claim in taking.claim("a", Room(3), timedelta(0))] == [0, 1, 2]
+    assert [taking.is_here(key) for key in keys] == [True, False, True]
 
 
 def test_what_is_printed_there_is_read_here_as_it_grows(tmp_path: Path) -> None:

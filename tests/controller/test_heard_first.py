@@ -12,10 +12,10 @@ import pytest
 from elsewhere.backends.base import Condition, Sighting
 from elsewhere.channels.base import Receipt
 from elsewhere.channels.calls import Calls
-from elsewhere.controller.afar import Afar
+from elsewhere.controller.afar import HEARING, Afar
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import Entry, JobSpec
-from elsewhere.model.reports import Ended, Form, Heartbeat
+from elsewhere.model.reports import Claimed, Ended, Form, Heartbeat, Report
 from elsewhere.model.states import Outcome
 from elsewhere.model.task import NewTask
 from elsewhere.pool.capacity import Bounds
@@ -87,6 +87,10 @@ class Scene:
         self.crew.turn(0.0)
         return self.place.looks - before
 
+    def hears(self, *reports: Report) -> None:
+        with self.ledger.moving():
+            self.crew.hear([Receipt(report) for report in reports])
+
     @property
     def held(self) -> int:
         return len(self.pool.state.allocations)
@@ -144,21 +148,50 @@ def test_a_machine_that_is_gone_and_speaks_shall_take_nothing_more(scene: Scene)
     assert scene.crew._word().drain == ("m1",)
 
 
-def test_what_lies_with_a_machine_that_is_gone_does_not_wait_for_the_next_look() -> None:
+@pytest.fixture
+def stuck() -> Iterator[Scene]:
+    """`m1` is gone, perhaps with the delivery that nobody has said to have. That is recalled, and `m2` is there."""
     scene = Scene(place=(line := Line()))
-
-    def speaks(name: str) -> None:
-        with scene.ledger.moving():
-            scene.crew.hear([Receipt(Heartbeat(name, datetime.now(UTC), (), 1))])
-
     scene.turn()
     scene.turn()
-    speaks("m1")
-    line.gone = True  # and with it the delivery that it never began
+    scene.hears(Heartbeat("m1", datetime.now(UTC), (), 1))
+    line.gone = True
     scene.turn()
     scene.turn()
-    speaks("m2")
+    scene.hears(Heartbeat("m2", datetime.now(UTC), (), 1))
     scene.pool.took = timedelta(seconds=1.5)  # of a place that is so slow the next look is half a minute away
-    assert scene.turn() == 0 and scene.ledger.counts.handed_out == 1, "who is new has only begun to ask"
-    assert scene.turn() == 0 and scene.ledger.counts.ready == 1
+    assert scene.turn() == 0 and not scene.crew._word().recall, "who is new has only begun to ask"
+    assert scene.turn() == 0 and scene.crew._orders.recalled == {1: 1}
+    yield scene
     scene.selector.close()
+
+
+def test_what_lies_with_a_machine_that_is_gone_does_not_wait_for_the_next_look(stuck: Scene) -> None:
+    assert stuck.turn() == 0 and stuck.ledger.counts.handed_out == 1, "it may be in hands that have not said so"
+    stuck.hears(Claimed("m2", (), "of another"))
+    assert stuck.turn() == 0 and stuck.ledger.counts.handed_out == 1
+    stuck.hears(Claimed("m2", (), stuck.crew._orders.recall))
+    assert stuck.turn() == 0 and stuck.ledger.counts.ready == 1
+    assert not stuck.crew._orders.recall and stuck.crew._orders.stale(1, 1)
+
+
+def test_what_somebody_has_taken_without_being_heard_is_not_handed_out_again(stuck: Scene) -> None:
+    stuck.hears(Claimed("m2", ((1, 1),), stuck.crew._orders.recall))
+    stuck.turn()
+    assert stuck.ledger.counts.handed_out == 1 and not stuck.crew._orders.recall
+    stuck.hears(Ended(1, 1, Outcome.SUCCEEDED, 1.0, 1.0, Form.JSON, b"1", agent="m2"))
+    with stuck.ledger.moving():
+        stuck.ledger.record([Ended(1, 1, Outcome.SUCCEEDED, 1.0, 1.0, Form.JSON, b"1", agent="m2")])
+    assert stuck.ledger.counts.succeeded == 1
+
+
+def test_who_does_not_answer_a_recall_holds_it_up_for_some_time_only(stuck: Scene) -> None:
+    told = stuck.now
+    while stuck.ledger.counts.handed_out and stuck.now - told < 2 * HEARING:
+        stuck.turn()
+    assert stuck.ledger.counts.ready == 1 and stuck.now - told == HEARING
+
+
+def test_a_recall_is_no_matter_to_who_is_told_to_take_nothing_more(stuck: Scene) -> None:
+    stuck.crew.drain()
+    assert not stuck.crew._orders.recall and stuck.crew._orders.drain == ("m2",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -79,6 +80,20 @@ def test_what_a_login_shell_prints_is_not_taken_for_the_answer(hosts: sshd.Hosts
         assert host.run(["sh", "-c", "echo bad >&2"]).err == b"bad\n"
     finally:
         (hosts.folder / "node1" / ".bashrc").unlink()
+
+
+@pytest.mark.parametrize("shell", [pytest.param(name, marks=pytest.mark.needs(name)) for name in
+                                   ("dash", "fish", "tcsh", "zsh")])  # fmt: skip
+def test_whatever_a_login_shell_is_each_word_arrives_as_it_was_sent(tmp_path: Path, shell: str) -> None:
+    with sshd.running(tmp_path) as hosts:
+        hosts.add("node1", f'ForceCommand exec {shutil.which(shell)} -c "$SSH_ORIGINAL_COMMAND"')
+        host = OpenSsh("node1", str(hosts.config))
+        try:
+            ran = host.run(["printf", "<%s>", *AWKWARD], env={"A": "x'y\n$(id)"})
+            assert ran.out.decode() == "".join(f"<{word}>" for word in AWKWARD)
+            assert host.run(["sh", "-c", 'printf %s "$A"; exit 7'], env={"A": "x'y\n$(id) %d!"}).status == 7
+        finally:
+            host.close()
 
 
 def test_a_host_that_is_not_there_or_does_not_know_us_is_named_with_what_to_do(hosts: sshd.Hosts) -> None:

@@ -38,6 +38,8 @@ def wait(x):
     from pathlib import Path
     mark = Path(x)
     (mark / f"began-{os.getpid()}").touch()
+    with (mark / "runs").open("a") as runs:
+        runs.write("once\n")
     while not (mark / "go").exists():
         time.sleep(0.05)
     return "done"
@@ -173,9 +175,9 @@ def test_killing_the_controller_loses_nothing_and_resume_goes_on(cloud: Sandbox,
     (tmp_path / "go").touch()
     counts = session.run_here(files)
     assert (counts.succeeded, counts.total) == (4, 4)
-    # The two that ran are not run again. What nobody took for seconds after a takeover goes out under its next number.
-    attempts = [row["attempt"] for row in told(files)]
-    assert attempts.count(1) >= 2 and max(attempts) <= 2, attempts
+    # What nobody took for seconds after a takeover may go out under its next number, and nothing is begun twice.
+    assert max(row["attempt"] for row in told(files)) <= 2
+    assert (tmp_path / "runs").read_text().count("once") == 4
     assert len(cloud.bill()["machines"]) == 1
     nothing_is_left(cloud)
 

@@ -49,12 +49,16 @@ def shifted(home: Path, ahead: int) -> str:
     return f"PATH={home / 'bin'}:{os.environ['PATH']}"
 
 
-@pytest.mark.needs("fish")
+@pytest.mark.parametrize("shell", [
+    pytest.param("fish", marks=pytest.mark.needs("fish")),
+    pytest.param("tcsh", marks=[pytest.mark.needs("tcsh"), pytest.mark.soak]),
+    pytest.param("dash", marks=[pytest.mark.needs("dash"), pytest.mark.soak]),
+])  # fmt: skip
 def test_one_session_a_connection_shells_that_are_not_bash_and_print_and_clocks_that_are_off(
-    tmp_path: Path, far_home: Path
+    tmp_path: Path, far_home: Path, shell: str
 ) -> None:
-    fish = f'exec {shutil.which("fish")} -c "$SSH_ORIGINAL_COMMAND"'
-    force = f"ForceCommand echo welcome; echo 'mind the gap' >&2; {fish}"
+    run = f'exec {shutil.which(shell)} -c "$SSH_ORIGINAL_COMMAND"'
+    force = f"ForceCommand echo welcome; echo 'mind the gap' >&2; {run}"
     with laboratory(tmp_path, far_home / "cache") as lab:
         lab.hosts.add("node1", "MaxSessions 1", env=shifted(tmp_path / "clock1", 3600))
         lab.hosts.add("node2", force, env=shifted(tmp_path / "clock2", -3600))

@@ -313,6 +313,13 @@ class TestCalls:
         assert bad.outcome is Outcome.REJECTED and "seal" in value(bad)["message"]
         assert value(good) == 1
 
+    def test_arguments_that_are_nowhere_are_said_to_be_so_and_not_tried_again(self, tmp_path: Path) -> None:
+        with floor(tmp_path, entry=self.entry(tmp_path, lambda a: a)) as here:
+            bad, good = here.run({"stored": "0123abcd"}, {"args": [1], "kwargs": {}})
+        assert (bad.outcome, value(bad)["type"]) == (Outcome.REJECTED, "PayloadError")
+        assert "arguments cannot be read here: FileNotFoundError" in value(bad)["message"]
+        assert value(good) == 1
+
     def test_a_function_that_was_not_sealed_by_the_job_is_never_opened(self, tmp_path: Path) -> None:
         with floor(tmp_path, entry=self.entry(tmp_path, print, b"x" * 32)) as here:
             ended = here.one({"args": [], "kwargs": {}})

@@ -11,7 +11,7 @@ from typing import Any
 from unittest import mock
 
 from elsewhere.channels.base import Receipt
-from elsewhere.controller import afar, line
+from elsewhere.controller import afar, line, stuck
 from elsewhere.model.states import AllocationMove, AllocationState
 from elsewhere.pool import capacity, draft, growth, reactor, sizing
 from elsewhere.pool.capacity import Ask, Write
@@ -186,6 +186,14 @@ def _late_answer_is_void() -> Any:
 )
 def _heard_before_taken_back() -> Any:
     return patch(afar.Afar, "_all_is_heard", lambda self, waited: True)
+
+
+@rule(
+    "asked before handed out again",
+    "what seems to lie with a machine that is gone is recalled: what nobody then says to have gets its next number",
+)
+def _asked_before_handed_out_again() -> Any:
+    return patch(stuck.Recall, "over", lambda self, asked, now, patience: True)
 
 
 # --- a mix of shapes ------------------------------------------------------------------------------------------------

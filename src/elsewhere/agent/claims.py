@@ -131,6 +131,8 @@ class Hands:
                 done.append(claim)  # an echo of what is in hand
             elif delivery.attempt <= self._ended.get(delivery.n, 0):
                 done.append(claim)  # of what has ended here: its report is on its way
+            elif self.orders.recalls(delivery.n, delivery.attempt):
+                done.append(claim)  # it was said that it is not here
             elif held is not None:
                 stop.append(delivery.n)  # superseded: its slot is ended before the new number is run
                 done.append(held.claim)
@@ -179,12 +181,14 @@ class Hands:
         return Steps(stop=tuple(self._drop(gone)))
 
     def told(self, orders: Orders) -> Steps:
-        """Orders as they were just read: terms grow, ended and superseded work is stopped, draining hands back.
+        """Orders as they were just read: terms grow, ended and superseded work is stopped, draining hands back, a
+        recall is answered.
 
         Those of an older epoch than the last are not heeded.
         """
         if orders is self.orders or orders.epoch < self.orders.epoch:
             return Steps()
+        said = self._answer(orders) if orders.recall and orders.recall != self.orders.recall else ()
         self.orders = orders
         bought = orders.terms.get(self.ways.name)
         if bought is not None:
@@ -193,7 +197,13 @@ class Hands:
         self._ended = {n: attempt for n, attempt in self._ended.items() if not orders.stale(n, attempt)}
         gone = [n for n, held in self._held.items() if orders.stale(n, held.claim.delivery.attempt)]
         done = tuple(self._held[n].claim for n in gone)
-        return Steps(stop=tuple(self._drop(gone)), done=done)
+        return Steps(stop=tuple(self._drop(gone)), reports=said, done=done)
+
+    def _answer(self, orders: Orders) -> tuple[Claimed]:
+        """What there is here of what is recalled, or has been: what was said of it before may be on its way still."""
+        here = {**self._ended, **{n: held.claim.delivery.attempt for n, held in self._held.items()}}
+        found = tuple((n, attempt) for n, attempt in here.items() if orders.recalled.get(n) == attempt)
+        return (Claimed(self.ways.name, found, orders.recall),)
 
     def give_up(self, ns: Iterable[int], at: float, lived: Mapping[int, float] = {}) -> Steps:
         """Hand these back, drained or about to be preempted: each is reported, so that nobody is blamed for it later.

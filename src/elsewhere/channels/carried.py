@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,10 +95,8 @@ class Sending(Carried):
         return receipts
 
     def _bring(self, key: str) -> None:
-        try:
+        with suppress(NotFound, ValueError):  # reading the result says so; the outcome itself counts
             self.fetch(key)
-        except (NotFound, ValueError):
-            pass  # reading the result says so; the outcome itself counts
 
 
 class Taking(Carried):
@@ -114,12 +113,9 @@ class Taking(Carried):
     def claim(self, agent: str, room: Room, lease: timedelta) -> Sequence[Claim]:
         claims: Sequence[Claim] = self._lacking or self.channel.claim(agent, room, lease)
         self._lacking = claims if self._calls else ()
-        try:
-            for key in {key for claim in self._lacking for key in _referred(claim.delivery.body)}:
+        for key in {key for claim in self._lacking for key in _referred(claim.delivery.body)}:
+            with suppress(NotFound, ValueError):  # nor will it be there later: its task says so, where it is opened
                 self.fetch(key)
-        except NotFound:
-            self._lacking = ()  # it will not be there later, either: they lapse
-            raise
         self._lacking = ()
         return claims
 

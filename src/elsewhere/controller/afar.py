@@ -18,7 +18,7 @@ from elsewhere.controller.line import Line
 from elsewhere.controller.muster import Muster
 from elsewhere.controller.pace import Pace
 from elsewhere.controller.rate import Rate
-from elsewhere.controller.stuck import Stuck
+from elsewhere.controller.stuck import Recall, Stuck
 from elsewhere.ledger.allocations import Failures
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.orders import Orders
@@ -87,6 +87,8 @@ class Afar(Ending):
         """Since when agents can read that they shall take nothing more."""
         self._taken_back = False
         self._stuck = Stuck(clock(), lost=epoch > 1)  # a controller before us may have lost some machines
+        self._recall: Recall | None = None
+        self._recalls = 0
         self._failures, self.stayed = Failures(ledger), set[str]()
         self._ghosts = set[str]()
         """Machines that are gone, as their place has it, and speak: they shall take nothing more."""
@@ -173,6 +175,8 @@ class Afar(Ending):
             if isinstance(report, Claimed):
                 open_ = tuple(pair for pair in report.deliveries if pair not in over)
                 self._muster.took(report.agent, holdings.claimed(replace(report, deliveries=open_)), now)
+                if self._recall is not None:
+                    self._recall.heard(report.agent, report.heard)
             elif isinstance(report, Heartbeat):
                 if report.draining:
                     has = holdings.claimed(Claimed(report.agent, report.running))
@@ -180,7 +184,7 @@ class Afar(Ending):
                 self._muster.beat(report, now)
             elif isinstance(report, BootStep) and report.error:
                 self.pool.cannot_boot(report.agent, f"{report.step}: {report.error}")
-        if ended or any(isinstance(report, Claimed) for report in reports):
+        if ended or any(isinstance(report, Claimed) and report.deliveries for report in reports):
             self._stuck.claimed(now)
         if self.pool.state.bounds.keep:
             self._failures.heard(ended)
@@ -201,7 +205,7 @@ class Afar(Ending):
     def drain(self) -> Sequence[Delivery]:
         """Agents are told to take nothing more. Nothing comes back at once: what they have taken is heard of first."""
         if not self.draining:
-            self.draining, self._orphans = True, set()
+            self.draining, self._orphans, self._recall = True, set(), None
             self._tell()
         return []
 
@@ -314,21 +318,40 @@ class Afar(Ending):
         """What nobody has begun, and nobody is known to have: not with each look alone, which may be far between."""
         self._judged = self.clock()
         self._stuck.seen(self.pool.state.alive, self.pool.ready, self._judged)
-        self._free_the_stuck(self._judged)
+        if self._recall is not None:
+            self._end_recall(self._recall)
+        else:
+            self._recall_the_stuck(self._judged)
 
-    def _free_the_stuck(self, now: float) -> None:
-        """A machine went, and what it had not begun is in nobody's hands: handed out again, under its next number."""
+    def _recall_the_stuck(self, now: float) -> None:
+        """A machine went, and what it had not begun seems to be in nobody's hands."""
         if self.draining or not self._stuck.due(now):
             return
         held = len(self.pool.holdings.held())
         if held >= self.pool.ready or held >= self.ledger.counts.handed_out:
             return
-        self._stuck.freed(now)
         found = [d for page in self.pool.holdings.unclaimed() for d in page]
-        if stuck := [d.n for d in found if not d.alone or not held]:
+        if stuck := {d.n: d.attempt for d in found if not d.alone or not held}:
+            self._recalls += 1
+            self._recall = Recall(f"{self.epoch}.{self._recalls}", stuck)
+            self._tell()
+        else:
+            self._stuck.freed(now)
+
+    def _end_recall(self, recall: Recall) -> None:
+        """What it turns out that nobody has is handed out again, under its next number."""
+        state = self.pool.state
+        asked = [a.native for a in state.allocations.values() if a.native in state.alive
+                 and (a.spoke is not None or self._muster.has_spoken(a.native))]  # fmt: skip
+        if not recall.over(asked, self.clock(), HEARING):
+            return
+        self._recall = None
+        found = [d for page in self.pool.holdings.unclaimed() for d in page]
+        if stuck := [d.n for d in found if recall.numbers.get(d.n) == d.attempt]:
             with self.ledger.moving():
                 self.ledger.note("taken back", tasks=self.ledger.interrupt(stuck))
-            self._tell()
+        self._stuck.freed(self.clock())
+        self._tell()
 
     def _paid(self) -> Spending | None:
         state, now = self.pool.state, self.pool.now()
@@ -350,14 +373,17 @@ class Afar(Ending):
         ending = {a.native for a in gone}
         draining = sorted({a.native for a in held if self.draining or a.native in ending} | self._ghosts)
         terms: dict[str, timedelta] = {a.native: a.term for a in held}
+        recall = self._recall or Recall("", {})
         return Orders(self.ledger.spec.id, self.epoch, self._ended(), dict(self.pool.holdings.current()), terms,
-                      tuple(draining), over=self.over)  # fmt: skip
+                      tuple(draining), over=self.over, recall=recall.name, recalled=recall.numbers)  # fmt: skip
 
     def _tell(self) -> None:
         word = self._word()
         if self.line.attempt(lambda: self._publish(word), writes=True):
             if self.draining and self._drained is None:
                 self._drained = self.clock()
+            if self._recall is not None:
+                self._recall.told(self.clock())
             self._orders, self._told = word, self.clock()
 
     def _ended(self) -> Ranges:

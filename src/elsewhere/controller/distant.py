@@ -141,8 +141,9 @@ class Crowd(Afar):
     @property
     def patience(self) -> float:
         """Each commit is an append to the job's log, and billed. None where the loss of a machine is to be recorded,
-        or somebody asks for a task of which nobody is known to have it yet."""
-        return 0.0 if self.pool.urgent or self._sought else company(self.clock() - self._opened)
+        a recall is to be answered, or somebody asks for a task of which nobody is known to have it yet."""
+        urgent = self.pool.urgent or self._sought or self._recall is not None
+        return 0.0 if urgent else company(self.clock() - self._opened)
 
     def deposit(self, tasks: Sequence[NewTask]) -> bool:
         return self.line.attempt(lambda: self.sending.deposit([task.body for task in tasks]))
@@ -232,9 +233,11 @@ class Crowd(Afar):
         self.line.attempt(lambda: self.boots.update({native: self.printed.boot(native)}))
         return HOLDS.encode() in self.boots.get(native, b"")
 
-    def _free_the_stuck(self, now: float) -> None:
+    def _recall_the_stuck(self, now: float) -> None:
         """Claims are heard some seconds after they were made: they lie in their queue, and wait for company."""
-        super()._free_the_stuck(now - self.home.late - self.patience)
+        super()._recall_the_stuck(now - self.home.late - self.patience)
+        if self._recall is not None:
+            self.bell.call(self.pool.there)
 
     def _tell(self) -> None:
         """Whoever was overtaken tells agents nothing more, also where nothing was written down since."""

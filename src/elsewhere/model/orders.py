@@ -33,6 +33,10 @@ class Orders:
     """Tasks whose output somebody follows; `EVERY_TASK` among them: all."""
     over: bool = False
     """Everything has ended: agents end."""
+    recall: str = ""
+    """The name of the last recall: each agent that reads of it says once which of what is recalled it has."""
+    recalled: Mapping[int, int] = field(default_factory=dict)
+    """Task number -> the attempt that nobody begins any more who had not taken it before: its next number follows."""
 
     def ended_task(self, n: int) -> bool:
         """Is this task finished or cancelled?"""
@@ -41,6 +45,10 @@ class Orders:
     def follows(self, ns: Iterable[int]) -> bool:
         """Does somebody read along what one of these tasks prints?"""
         return bool(self.logs) and (EVERY_TASK in self.logs or not set(ns).isdisjoint(self.logs))
+
+    def recalls(self, n: int, attempt: int) -> bool:
+        """Is a delivery of this attempt that is only taken now not to be begun?"""
+        return attempt <= self.recalled.get(n, 0)
 
     def stale(self, n: int, attempt: int) -> bool:
         """Is there no point in running this attempt (any more)?"""

@@ -52,10 +52,14 @@ class Ended(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """An agent has these deliveries: (n, attempt) each."""
+    """An agent has these deliveries: (n, attempt) each.
+
+    `heard`: the name of a recall that it has read; then these are all that it has, or has done, of what is recalled.
+    """
 
     agent: str
     deliveries: tuple[tuple[int, int], ...]
+    heard: str = ""
 
 
 @dataclass(frozen=True, slots=True)
