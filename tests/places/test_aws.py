@@ -39,7 +39,7 @@ def wait(x):
     mark = Path(x)
     (mark / f"began-{os.getpid()}").touch()
     with (mark / "runs").open("a") as runs:
-        runs.write("once\n")
+        print("once", file=runs)
     while not (mark / "go").exists():
         time.sleep(0.05)
     return "done"
