@@ -109,6 +109,24 @@ $REAL "$@" >/dev/null; {lost}""",
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize(("how", "text"), [
+    ("late", 'said=$($REAL "$@"); status=$?; sleep 90; echo "$said"; exit $status'),
+    ("twice", '$REAL "$@" >/dev/null; exec $REAL "$@"'),
+])  # fmt: skip
+def test_an_sbatch_that_answers_late_or_submits_twice_leaves_nothing(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, how: str, text: str
+) -> None:
+    monkeypatch.setenv("PATH", f"{lab.folder.parent / 'bin'}:{os.environ['PATH']}")
+    shim(lab, "sbatch", f'case "$*" in *--test-only*) exec $REAL "$@";; esac\n{text}')
+    running = start(lab, 150, 0.2)
+    if how == "twice":
+        until(lambda: len(lab.cluster.queue()) > 3, "there are more than were asked for")
+    ended(running)
+    finished(lab, 150, twice=6 if how == "twice" else 0)
+    assert len(json.loads(lab.run("machines", "--json"))) == 3
+
+
+@pytest.mark.soak
 def test_a_squeue_that_fails_for_five_minutes_is_waited_for(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{lab.folder.parent / 'bin'}:{os.environ['PATH']}")
     mark = lab.folder.parent / "away"
