@@ -114,6 +114,14 @@ def test_who_does_short_work_does_not_look_for_itself_until_something_takes_long
     assert reads(scene, 30) >= 9
 
 
+def test_who_does_short_work_looks_for_itself_while_a_slot_is_idle(scene: Any) -> None:
+    _, slots, _, _ = scene
+    slots.ends = [ended(60.0)]
+    assert reads(scene, 30) <= 1
+    slots.count = 2
+    assert reads(scene, 30) >= 9
+
+
 def test_who_does_long_work_looks_between_its_tasks_too(scene: Any) -> None:
     scene[1].ends = [ended(3600.0)]
     assert reads(scene, 30) == 30 // IDLE

@@ -37,8 +37,8 @@ AGAIN = 1.0
 POLL = (0.02, 0.5)
 """Seconds between two looks at a channel that does not call: at first, and when nothing has come for long."""
 IDLE = 3.0
-"""Seconds between two looks at the orders while there is nothing to do, or work that takes long, or nothing more is to
-be taken; where a look costs, channels have some of their own, and what is pushed is read as it comes."""
+"""Seconds between two looks at the orders while a slot has nothing to do, or work that takes long, or nothing more is
+to be taken; where a look costs, channels have some of their own, and what is pushed is read as it comes."""
 FEW = 5
 """Tasks that must have ended before it is said how long they take."""
 LONG = 120.0
@@ -125,7 +125,7 @@ class Process:
             self._ask("told")
         elif now - self._asked >= IDLE:
             self._asked = now
-            if self.hands.empty or self._takes_long():
+            if self.hands.empty or self._takes_long() or len(self.slots.running()) < self.slots.count:
                 self._ask("told_soon")
         self._drain()
         self.slots.put(self.hands.due(now))
