@@ -30,6 +30,8 @@ from elsewhere.model.task import Delivery
 
 _UNSAFE = 0.05
 """Seconds in which home may confirm what ended here before it is synced to our own disk."""
+_COMPANY = 0.02
+"""Seconds that a want waits for something else that is said: each write wakes all who are on the way."""
 _AGAIN = 1.0
 """Seconds between two tries to get back."""
 _BEAT = 5.0
@@ -74,6 +76,8 @@ class Away:
         self._unsafe: float | None = None
         """Since when something that ended is only in a file that is not synced."""
         self._wanted = words.Want(0, False)
+        self._unasked: float | None = None
+        """Since when home is to be told of it."""
         self._charter: bytes | None = None
         self._beat = b""
         """The last heartbeat, which needs no keeping: said again when we are back."""
@@ -132,11 +136,9 @@ class Away:
         more = max(0, len(taken) - room.tasks)
         wanted = words.Want(max(0, room.tasks - len(taken)), room.alone and not taken, max(0, room.stock - more))
         if (wanted.tasks or wanted.stock) and not self._queue and (wanted != self._wanted or taken):
-            self._wanted = wanted
-            if self._stream is not None:  # what is said of those that were taken follows at once
-                self._stream.queue(words.WANT, words.encode(wanted))
-                if not taken:
-                    self._stream.flush()
+            urgent = not (taken or self._wanted.tasks or self._wanted.stock)  # else home has something to go by
+            self._wanted, self._unasked = wanted, self._clock() - _COMPANY if urgent else self._clock()
+            self._ask_now()
         return [Claim(delivery, f"{delivery.n}/{delivery.attempt}") for delivery in taken]
 
     def renew(self, claims: Collection[Claim], lease: timedelta) -> Collection[Claim]:
@@ -241,13 +243,17 @@ class Away:
     # --- within
 
     def _turn(self) -> None:
-        if isinstance(self._connect, Door) and self._connect.waiting():
+        ready = self._selector.select(0)
+        if any(key.data is None for key, _ in ready):  # somebody is at the door
             if self._stream is not None:  # whoever comes now has given the old connection up
                 self._stream.close()
             self._tried = float("-inf")
         if self._stream is None or self._stream.closed:
             self._stream = None
             self._join()
+        elif not ready:
+            self._ask_now()
+            return
         if self._stream is None:
             return
         self._stream.flush()
@@ -273,8 +279,8 @@ class Away:
         self._stream.most = MOST
         holding = sorted(self._holding | {pair for pairs in self._saying.values() for pair in pairs})
         hello = words.Hello(self._agent, self._process, self._journal.id, self._lease, holding)
+        self._wanted, self._unasked = words.Want(0, False), None
         self._say(words.HELLO, words.encode(hello))
-        self._wanted = words.Want(0, False)
         if self._beat:
             self._say(words.REPORT, self._beat)
         for number, body in list(self._journal.pending.items()):
@@ -306,7 +312,16 @@ class Away:
 
     def _say(self, kind: int, body: bytes = b"") -> None:
         if self._stream is not None:
+            if self._unasked is not None:
+                self._unasked = None
+                self._stream.queue(words.WANT, words.encode(self._wanted))
             self._stream.write(kind, body)
+
+    def _ask_now(self) -> None:
+        """Say what is wanted, if nothing has come for so long with which that could go."""
+        if self._unasked is not None and self._stream is not None and self._clock() - self._unasked >= _COMPANY:
+            self._unasked = None
+            self._stream.write(words.WANT, words.encode(self._wanted))
 
     def _say_kept(self, number: int, body: bytes) -> None:
         said = words.read(words.said, body)
