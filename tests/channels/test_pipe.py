@@ -123,7 +123,40 @@ def test_what_a_killed_agent_had_said_is_said_by_the_next(line: Line) -> None:
     (receipt,) = line.home.collect(10)
     assert receipt.report == ended(1)
     line.home.confirm([receipt])
+    line.clock.advance(1)
+    line.home.collect(10)
     assert line.away.settled
+
+
+def test_what_was_confirmed_goes_with_the_next_delivery(line: Line) -> None:
+    line.away.claim("a", Room(9), LEASE)
+    line.home.collect(10)
+    line.home.send(deliveries(1))
+    claims = line.away.claim("a", Room(9), LEASE)
+    line.away.report([ended(1)], claims)
+    line.home.confirm(line.home.collect(10))
+    assert not line.away.settled, "it waits for company"
+    line.home.send([Delivery(2, 1, "task-2", b"{}")])
+    assert line.away.settled and len(line.away.claim("a", Room(9), LEASE)) == 1
+
+
+def test_what_ended_need_not_be_synced_where_home_says_soon_that_it_has_it(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = list[int]()
+    monkeypatch.setattr(os, "fsync", synced.append)
+    line.away.claim("a", Room(0), LEASE)
+    line.away.report([ended(1)])
+    assert not line.away.safe
+    line.home.confirm(line.home.collect(10))
+    line.clock.advance(0.04)
+    line.home.collect(10)
+    assert line.away.settled and line.away.safe and synced == []
+    line.away.report([ended(2)])
+    line.clock.advance(0.04)
+    assert not line.away.safe and synced == []
+    line.clock.advance(0.02)
+    assert line.away.safe and len(synced) == 1, "nobody has said so"
 
 
 def test_an_agent_that_cannot_reach_home_for_a_lease_knows_that_its_claims_lapsed(line: Line) -> None:
@@ -246,7 +279,9 @@ def test_what_ended_is_said_first_and_on_the_disk_before_it_is_let_go(
     line.away.report([Claimed("a", ((1, 1),))])
     assert log == ["said"]
     line.away.report([ended(1)])
-    assert log == ["said", "said", "on disk"], "and what was said before it is there, too"
+    assert log == ["said", "said"] and not line.away.safe
+    line.clock.advance(1)
+    assert line.away.safe and log == ["said", "said", "on disk"], "and what was said before it is there, too"
 
 
 def test_a_journal_does_not_grow_for_ever(tmp_path: Path) -> None:

@@ -134,6 +134,35 @@ def test_what_a_host_had_in_hand_when_it_was_restarted_is_done_again(lab: Lab) -
     assert lab.agents() == []
 
 
+def test_of_a_folder_that_changed_only_that_travels_and_no_task_changes_what_others_find(lab: Lab) -> None:
+    data, store = lab.folder / "data", lab.hosts.folder / "node1" / ".elsewhere" / "cache" / "unpacked"
+    data.mkdir()
+    for k in range(50):
+        (data / f"{k}.dat").write_text(f"of {k}")
+    (lab.folder / "elsewhere.yaml").write_text(
+        f'places:\n  one: {{backend: ssh, hosts: [node1], slots: 1, config: "{lab.hosts.config}"}}\n'
+    )
+    spoils = "cat data/*.dat | sha256sum; chmod 600 data/*; for one in data/*; do echo spoilt >$one; done"
+
+    def run() -> str:
+        return lab.run("run", "--on", "one", "--quiet", "--input", "data", "--", "sh", "-c", spoils)
+
+    def trees() -> list[Path]:
+        return sorted((path.parent for path in store.glob("*/.sums")), key=lambda path: path.stat().st_mtime)
+
+    first = run()
+    assert run() == first and len(trees()) == 1
+    (data / "7.dat").write_text("changed")
+    changed = run()
+    old, new = trees()
+    assert changed != first and (new / "data/7.dat").read_text() == "changed"
+    links = {k: (new / f"data/{k}.dat").stat().st_ino == (old / f"data/{k}.dat").stat().st_ino for k in range(50)}
+    assert [k for k, same in links.items() if not same] == [7], "the others are those that were there"
+    (new / "data/8.dat").chmod(0o600)
+    (new / "data/8.dat").write_text("damaged")
+    assert run() == changed, "it is seen, and brought again"
+
+
 def test_functions_of_a_program_run_there(lab: Lab, tmp_path: Path) -> None:
     (lab.folder / "calls.py").write_text(
         "import os\nfrom elsewhere import remote\n"

@@ -297,6 +297,41 @@ def test_two_jobs_that_boot_at_the_same_moment_share_it(tmp_path: Path) -> None:
     assert sorted(path.name for path in kept.iterdir()) == [".whole", "elsewhere"]
 
 
+def laid(tmp_path: Path) -> tuple[BootText, Path]:
+    """On a machine in whose cache an input was laid out by its place; and where."""
+    import hashlib
+
+    text = shared(tmp_path)
+    assert text.bare is not None
+    kept = tmp_path / "ca che" / "unpacked" / "dd"
+    kept.mkdir(parents=True)
+    (kept / "it's.dat").write_text("given")
+    digest = hashlib.sha256(b"given").hexdigest()
+    (kept / ".sums").write_text(f"{digest}  ./it's.dat\n")
+    (kept / ".whole").touch()
+    archives = (*text.bare.archives, Archive("unpacked/dd/.whole", "dd", "inputs/0", laid=True))
+    return replace(text, bare=replace(text.bare, archives=archives), step=1), kept
+
+
+def test_each_job_has_a_copy_of_what_lies_in_the_cache(tmp_path: Path) -> None:
+    text, kept = laid(tmp_path)
+    for job in ("job-1", "job-2"):
+        status, said = boot(replace(text, directory=f".elsewhere/{job}"), tmp_path)
+        assert status == 0, said
+        own = tmp_path / ".elsewhere" / job / "inputs/0/it's.dat"
+        assert own.read_text() == "given"
+        own.write_text("written over")
+    assert (kept / "it's.dat").read_text() == "given"
+
+
+def test_what_was_damaged_in_the_cache_is_no_input_of_a_job(tmp_path: Path) -> None:
+    text, kept = laid(tmp_path)
+    (kept / "it's.dat").write_text("damaged")
+    status, said = boot(text, tmp_path)
+    assert status == 74 and "inputs/0 was not whole on this machine, and is brought again" in said
+    assert not (kept / ".whole").exists(), "so that its place sees that it is to be brought"
+
+
 def packed(folder: Path, key: str, files: dict[str, str]) -> Archive:
     """An archive of these in `folder`, under the last part of its key; programs all."""
     import hashlib

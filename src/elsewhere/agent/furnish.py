@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -65,9 +66,13 @@ def _settled(spec: JobSpec, own: Path) -> Box:
 
 def _inputs(spec: JobSpec, own: Path) -> tuple[Input, ...]:
     """Fetched, where they are named by URLs; none may be written to."""
-    for path in (own / "inputs").rglob("*"):
-        if path.is_file():
-            path.chmod(0o444)
+    for folder, _, names in os.walk(own / "inputs"):
+        for name in names:
+            path = f"{folder}/{name}"
+            has = os.lstat(path).st_mode
+            wanted = 0o555 if has & 0o100 else 0o444
+            if stat.S_ISREG(has) and stat.S_IMODE(has) != wanted:
+                Path(path).chmod(wanted)
     if not spec.inputs:
         return ()
     from elsewhere.ship.inputs import fetched

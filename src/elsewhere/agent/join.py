@@ -227,8 +227,14 @@ class Process:
             self._do(steps)
         else:
             self._say_again()
-        if not self._gathered and not self._unsaid:
+        if not self._gathered and not self._unsaid and self._is_safe():
             self.slots.settled()
+
+    def _is_safe(self) -> bool:
+        """Need slots keep no more what they wrote? What a channel says is on the disk, or recorded, when it says so."""
+        with suppress(StateError):
+            return bool(getattr(self.channel, "safe", True))
+        return False
 
     @property
     def _gather(self) -> float:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
+from elsewhere.backends.sent import Sent
 from elsewhere.model.catalog import Catalog, Image
 from elsewhere.model.place import Offer, Shape
 from elsewhere.model.resources import Resources
@@ -64,6 +65,8 @@ class Launch:
     offer: Offer | None = None
     freight: Mapping[str, Path] = field(default_factory=dict)
     """What the boot text fetches, by key: files here, for a place that brings them to its machines by itself."""
+    trees: Mapping[str, Sent] = field(default_factory=dict)
+    """What such a place lays out in the caches of its machines, by a file that is there once it is."""
     dialled: bool = False
     """Whoever asks will dial these machines at once."""
     abreast: int = 0

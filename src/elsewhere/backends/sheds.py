@@ -39,8 +39,7 @@ AGE = (
     + """\
 days=$1; shift
 for job in "$base"/environments/*/.jobs/*; do [ -d "$base/jobs/${job##*/}" ] || rm -f -- "$job"; done
-for one in "$base"/cache/* "$base"/cache/unpacked/* "$base"/environments/*; do
-  [ "$one" = "$base/cache/unpacked" ] && continue
+for one in "$base"/cache/*/* "$base"/environments/*; do
   [ -n "$(find "$one" -prune -mtime "+$days" 2>/dev/null)" ] && ! busy "${one##*/}" && rm -rf -- "$one"
 done
 """

@@ -11,6 +11,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -22,11 +23,15 @@ from elsewhere.channels.journal import Journal
 from elsewhere.channels.lent import Lent
 from elsewhere.channels.streams import MOST, Stream
 from elsewhere.channels.words import Pair
-from elsewhere.errors import InternalError, NotFound, Refused, Unreachable
+from elsewhere.errors import InternalError, NotFound, Refused, StateError, Unreachable
 from elsewhere.model.orders import Orders
 from elsewhere.model.reports import Ended, Heartbeat, Report
 from elsewhere.model.task import Delivery
 
+_UNSAFE = 0.05
+"""Seconds in which home may confirm what ended here before it is synced to our own disk."""
+_COMPANY = 0.02
+"""Seconds that a want waits for something else that is said: each write wakes all who are on the way."""
 _AGAIN = 1.0
 """Seconds between two tries to get back."""
 _BEAT = 5.0
@@ -68,7 +73,11 @@ class Away:
         self._holding: set[Pair] = set()
         self._lapsed: set[Pair] = set()
         self._saying: dict[int, list[Pair]] = {}
+        self._unsafe: float | None = None
+        """Since when something that ended is only in a file that is not synced."""
         self._wanted = words.Want(0, False)
+        self._unasked: float | None = None
+        """Since when home is to be told of it."""
         self._charter: bytes | None = None
         self._beat = b""
         """The last heartbeat, which needs no keeping: said again when we are back."""
@@ -127,8 +136,9 @@ class Away:
         more = max(0, len(taken) - room.tasks)
         wanted = words.Want(max(0, room.tasks - len(taken)), room.alone and not taken, max(0, room.stock - more))
         if (wanted.tasks or wanted.stock) and not self._queue and (wanted != self._wanted or taken):
-            self._wanted = wanted
-            self._say(words.WANT, words.encode(wanted))
+            urgent = not (taken or self._wanted.tasks or self._wanted.stock)  # else home has something to go by
+            self._wanted, self._unasked = wanted, self._clock() - _COMPANY if urgent else self._clock()
+            self._ask_now()
         return [Claim(delivery, f"{delivery.n}/{delivery.attempt}") for delivery in taken]
 
     def renew(self, claims: Collection[Claim], lease: timedelta) -> Collection[Claim]:
@@ -155,8 +165,8 @@ class Away:
             number = self._journal.add(words.encode(words.Said(0, said, pairs)))
             self._saying[number] = pairs
             self._say(words.REPORT, words.encode(words.Said(number, said, pairs)))
-            if pairs or any(isinstance(report, Ended) for report in kept):
-                self._journal.sync()  # while it is on its way: what ended is cut from its slot's file after this
+            if self._unsafe is None and (pairs or any(isinstance(report, Ended) for report in kept)):
+                self._unsafe = self._clock()
         if len(kept) < len(reports):
             beats = [report for report in reports if isinstance(report, Heartbeat)]
             self._beat = words.encode(words.Said(0, pack_reports(beats), []))
@@ -166,6 +176,8 @@ class Away:
         """Twice: harmless. What is unconfirmed stays in the journal, for the next process that opens it."""
         if self._stream is not None:
             self._stream.close()
+        with suppress(StateError):
+            self._journal.sync()
         self._journal.close()
         self._selector.close()
         if isinstance(self._connect, Door):
@@ -176,6 +188,17 @@ class Away:
         """Everything that was said has been confirmed."""
         self._turn()
         return not self._journal.pending
+
+    @property
+    def safe(self) -> bool:
+        """Is what ended recorded at home, or on our disk, so that a power cut here loses none of it? Until then slots
+        keep it in their files. Home mostly says so first."""
+        if self._unsafe is not None and self._journal.safe:
+            self._unsafe = None
+        if self._unsafe is not None and self._clock() - self._unsafe > _UNSAFE:
+            self._journal.sync()
+            self._unsafe = None
+        return self._unsafe is None
 
     def ask(self, kind: int, item: words.Item) -> words.Item:
         """Of the job's store, at the other end. Waits for the answer. Unreachable: there is nobody to ask just now."""
@@ -220,13 +243,17 @@ class Away:
     # --- within
 
     def _turn(self) -> None:
-        if isinstance(self._connect, Door) and self._connect.waiting():
+        ready = self._selector.select(0)
+        if any(key.data is None for key, _ in ready):  # somebody is at the door
             if self._stream is not None:  # whoever comes now has given the old connection up
                 self._stream.close()
             self._tried = float("-inf")
         if self._stream is None or self._stream.closed:
             self._stream = None
             self._join()
+        elif not ready:
+            self._ask_now()
+            return
         if self._stream is None:
             return
         self._stream.flush()
@@ -252,8 +279,8 @@ class Away:
         self._stream.most = MOST
         holding = sorted(self._holding | {pair for pairs in self._saying.values() for pair in pairs})
         hello = words.Hello(self._agent, self._process, self._journal.id, self._lease, holding)
+        self._wanted, self._unasked = words.Want(0, False), None
         self._say(words.HELLO, words.encode(hello))
-        self._wanted = words.Want(0, False)
         if self._beat:
             self._say(words.REPORT, self._beat)
         for number, body in list(self._journal.pending.items()):
@@ -285,7 +312,16 @@ class Away:
 
     def _say(self, kind: int, body: bytes = b"") -> None:
         if self._stream is not None:
+            if self._unasked is not None:
+                self._unasked = None
+                self._stream.queue(words.WANT, words.encode(self._wanted))
             self._stream.write(kind, body)
+
+    def _ask_now(self) -> None:
+        """Say what is wanted, if nothing has come for so long with which that could go."""
+        if self._unasked is not None and self._stream is not None and self._clock() - self._unasked >= _COMPANY:
+            self._unasked = None
+            self._stream.write(words.WANT, words.encode(self._wanted))
 
     def _say_kept(self, number: int, body: bytes) -> None:
         said = words.read(words.said, body)

@@ -46,7 +46,12 @@ class Journal:
             with suppress(OSError):
                 self._append(self._next - 1, b"")
         os.fsync(self._fd)
-        self._unsynced = 0
+        self._unsynced, self._synced = 0, self._next - 1
+
+    @property
+    def safe(self) -> bool:
+        """Is all that is not confirmed on the disk?"""
+        return not self.pending or next(reversed(self.pending)) <= self._synced
 
     def add(self, body: bytes) -> int:
         """Keep this until it is confirmed; on disk when `sync` returns. Its number."""
@@ -69,9 +74,9 @@ class Journal:
             raise _cannot(error) from error
 
     def _sync(self) -> None:
-        if self._unsynced:
+        if self._unsynced and self._fd >= 0:
             os.fsync(self._fd)
-            self._unsynced = 0
+            self._unsynced, self._synced = 0, self._next - 1
 
     def confirm(self, number: int) -> None:
         """Forget it. Twice: harmless. Not synced: what is confirmed and comes again does no harm."""

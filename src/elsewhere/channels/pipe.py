@@ -30,6 +30,8 @@ from elsewhere.model.task import Delivery
 from elsewhere.stores import Store
 
 _BATCH = 4096
+_COMPANY = 0.02
+"""Seconds that what was confirmed waits for a delivery to go with."""
 
 
 @dataclass
@@ -71,6 +73,8 @@ class Pipe:
         """All that was sent and has not ended."""
         self._reports: dict[tuple[str, int], list[Receipt]] = {}
         self._orders = b""
+        self._untold: float | None = None
+        """Since when something waits to be told."""
 
     # --- the verbs of a controller
 
@@ -129,6 +133,8 @@ class Pipe:
             self._reports.pop((journal, number), None)
             if number > 0:
                 self._tell(journal, words.CONFIRM, words.encode(number))
+        if self._untold is None:
+            self._untold = self._clock()
 
     def order(self, orders: Orders) -> None:
         """Push orders to all agents, and to those that join later. Twice: harmless."""
@@ -142,6 +148,7 @@ class Pipe:
 
     def destroy(self) -> None:
         for stream in [*self._strangers, *(peer.stream for peer in self._peers.values())]:
+            stream.flush()
             stream.close()
         if self._door is not None:
             self._selector.unregister(self._door)
@@ -178,6 +185,10 @@ class Pipe:
         for stream in [*self._strangers, *(peer.stream for peer in self._peers.values())]:
             self._listen(stream)
         now = self._clock()
+        if self._untold is not None and now - self._untold > _COMPANY:
+            self._untold = None
+            for peer in self._peers.values():
+                peer.stream.flush()
         self._fall_due(now)
         for process, peer in list(self._peers.items()):
             if now - peer.heard > peer.hello.lease:
@@ -326,9 +337,10 @@ class Pipe:
             peer.stream.write(words.DELIVER, pack_deliveries(given[start : start + _BATCH]))
 
     def _tell(self, journal: str, kind: int, body: bytes) -> None:
+        """Not at once: it mostly goes with the next delivery, and who is told waits for nothing."""
         for peer in self._peers.values():
             if peer.hello.journal == journal:
-                peer.stream.write(kind, body)
+                peer.stream.queue(kind, body)
 
 
 def _where(token: str) -> tuple[str, int]:

@@ -43,9 +43,13 @@ class Stream:
 
     def write(self, kind: int, body: bytes = b"") -> None:
         """Queue a frame and write what the far end takes now. Lost without a word if the stream is closed."""
+        self.queue(kind, body)
+        self.flush()
+
+    def queue(self, kind: int, body: bytes = b"") -> None:
+        """It goes with the next that is written, or when it is flushed: each write wakes all who are on the way."""
         if not self.closed:
             self._out += _HEAD.pack(len(body), kind) + body
-            self.flush()
 
     def flush(self) -> bool:
         """Write what can be written now; true if nothing is left."""

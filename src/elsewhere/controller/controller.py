@@ -194,7 +194,7 @@ class Controller:
     def _commit(self) -> None:
         receipts = self._receipts
         reports = [r[0] for r in receipts if isinstance(r[0], Ended)]
-        sync = bool(reports) or self.crew.sync
+        sync = bool(reports) or (self.crew.sync and not self._dies_with_us())
         new = self.new
         if new and not self.crew.deposit(new):
             return
@@ -222,6 +222,13 @@ class Controller:
                 self.crew.settled()
         if finished:
             self._judge()
+
+    def _dies_with_us(self) -> bool:
+        """Is all that is handed out now a call of this very program, which hands it over just now? A power cut that
+        loses the record of it loses whoever waits for it, too; what an agent says of it then is refused."""
+        counts = self.ledger.counts
+        fed = not self.closing and self.ledger.spec.entry.kind == "call" and self.ledger.journal is None
+        return fed and not (self._receipts or counts.ready or counts.waiting)
 
     def _room(self) -> int:
         """How many to hand out now. Under a limit of failures never many more than may still fail."""

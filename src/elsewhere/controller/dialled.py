@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import selectors
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, cast
@@ -31,8 +31,10 @@ from elsewhere.model.job import JobSpec
 from elsewhere.pool import reaper
 from elsewhere.pool.capacity import Ask, Bounds
 from elsewhere.pool.pool import Pool
+from elsewhere.ship.bundle import Bundle
 from elsewhere.ship.charter import Charter, pack
 from elsewhere.ship.script import Bare, BootText, render
+from elsewhere.ship.trees import Tree
 from elsewhere.stores import DirectoryStore
 
 ADDRESS = "door:"
@@ -62,13 +64,13 @@ def dialled(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.Bas
             f"no machine was chosen for {spec.place}", hint="`elsewhere places check` shows what there is."
         )
     where = target(spec)
-    found = freight.packed(spec, where, ())
-    load = freight.described(spec, where, found)
+    found, trees = freight.packed(spec, where, (), inputs=False), freight.laid(spec)
+    load = freight.described(spec, where, found, trees)
     store = DirectoryStore(files.directory / "far", sync=False)
     told = replace(spec, env={**spec.env, **secret.revealed(spec.secrets)}, hidden=tuple(spec.secrets), secrets={})
     pipe = Pipe(charter=pack(Charter(told, "", files.seal_key(), load.roots, load.software)), store=store)
     bounds = _bounds(spec, backend)
-    pool = Pool(backend, ledger, bounds, epoch, _order(spec, bounds, cast(Dialled, backend), load, found))
+    pool = Pool(backend, ledger, bounds, epoch, _order(spec, bounds, cast(Dialled, backend), load, found, trees))
     outputs = Outputs(store, files.outputs) if spec.outputs else None
     line = Sending(cast(Any, pipe), store, files.store, spec.entry.kind == "call", outputs)
     crew = Dialling(ledger, cast(Any, line), pool, pipe.order, selector, epoch)
@@ -206,18 +208,19 @@ def _bounds(spec: JobSpec, backend: Backend) -> Bounds:
 
 
 def _order(
-    spec: JobSpec, bounds: Bounds, place: Dialled, load: freight.Freight, found: dict[str, Any]
-) -> Callable[[Ask], Launch]:
+    spec: JobSpec, bounds: Bounds, place: Dialled, load: freight.Freight, found: Mapping[str, Bundle],
+    trees: Mapping[str, Tree],
+) -> Callable[[Ask], Launch]:  # fmt: skip
     ground, owner = place.ground(), reaper.me()
     bare = Bare(ground.name, ground.fetch, load.python, load.archives, load.bringer, cache=ground.cache,
                 whole=load.whole)  # fmt: skip
-    files = {one.key: one.path for one in found.values()}
+    files, laid = {one.key: one.path for one in found.values()}, {one.key: one for one in trees.values()}
 
     def order(ask: Ask) -> Launch:
         text = BootText(ADDRESS, f"{ground.directory}/jobs/{spec.id}", "", ask.term, ask.start_by, slots=ask.slots,
                         lease=LEASE, idle=bounds.linger, end=ground.end, bare=bare, now=ground.now)  # fmt: skip
         labels = reaper.labels(bounds.job, ask.launch, owner, ask.start_by + ask.term)
         return Launch(ask.launch, ask.count, render(text), spec.resources, ask.term, ask.start_by, labels,
-                      ask.offer, files, dialled=True)  # fmt: skip
+                      ask.offer, files, laid, dialled=True)  # fmt: skip
 
     return order

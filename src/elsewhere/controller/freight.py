@@ -22,6 +22,7 @@ from elsewhere.ship.inputs import is_url
 from elsewhere.ship.runtime import Target
 from elsewhere.ship.script import Archive
 from elsewhere.ship.startup import FILE
+from elsewhere.ship.trees import Tree, tree
 from elsewhere.stores import Store, put_file
 
 RUNTIME, CODE, SOFTWARE, STARTUP, BRINGER, INPUTS = "runtime", "code", "software", "startup", "uv", "inputs"
@@ -64,13 +65,14 @@ def load(spec: JobSpec, store: Store, target: Target, also: tuple[str, ...]) -> 
     return described(spec, target, found)
 
 
-def packed(spec: JobSpec, target: Target, also: tuple[str, ...]) -> dict[str, Bundle]:
-    """The archives, by their folders. ConfigError as above."""
+def packed(spec: JobSpec, target: Target, also: tuple[str, ...], inputs: bool = True) -> dict[str, Bundle]:
+    """The archives, by their folders; those of inputs only if asked for. ConfigError as above."""
     found = {RUNTIME: runtime.runtime(target, (*also, *(conda.RUNTIME if spec.conda else ())))}
     roots = roots_of(spec)
     if roots:
         found[CODE] = bundle.code({folder.removeprefix(f"{CODE}/"): Path(root) for root, folder in roots.items()})
-    found.update({f"{INPUTS}/{i}": bundle.given(Path(path)) for i, path in enumerate(_given(spec))})
+    if inputs:
+        found.update({f"{INPUTS}/{i}": bundle.given(Path(path)) for i, path in enumerate(_given(spec))})
     if spec.software:
         minor = conda.python_of(spec.conda) or target.python
         found[SOFTWARE] = runtime.software(spec.software, replace(target, python=minor))
@@ -85,7 +87,12 @@ def packed(spec: JobSpec, target: Target, also: tuple[str, ...]) -> dict[str, Bu
     return found
 
 
-def described(spec: JobSpec, target: Target, found: Mapping[str, Bundle]) -> Freight:
+def laid(spec: JobSpec) -> dict[str, Tree]:
+    """The inputs, by their folders, for a place that lays them out on its machines. UsageError: one cannot be read."""
+    return {f"{INPUTS}/{i}": tree(Path(path)) for i, path in enumerate(_given(spec))}
+
+
+def described(spec: JobSpec, target: Target, found: Mapping[str, Bundle], trees: Mapping[str, Tree] = {}) -> Freight:
     """What a boot text fetches of these, and how paths here read there."""
     inputs = {path: f"{INPUTS}/{i}/{Path(path).name}" for i, path in enumerate(_given(spec))}
     name = kept.mark_of(spec)
@@ -93,6 +100,7 @@ def described(spec: JobSpec, target: Target, found: Mapping[str, Bundle]) -> Fre
     archives = {folder: Archive(one.key, one.digest, folder, shared=folder == RUNTIME and not boxed,
                                 kept=name if folder in (SOFTWARE, CONDA) else "")
                 for folder, one in found.items()}  # fmt: skip
+    archives.update({folder: Archive(one.key, one.digest, folder, laid=True) for folder, one in trees.items()})
     bringer, whole = archives.pop(BRINGER, None), archives.pop(PYTHON, None)
     roots = {**roots_of(spec), **inputs}
     software = (SOFTWARE,) if spec.software else ()

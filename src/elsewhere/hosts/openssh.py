@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import IO
@@ -60,6 +60,23 @@ class OpenSsh:
                 limit = timeout.total_seconds() if timeout else 0
                 ended = "" if self._end(process, mark) else "; it may go on there"
                 raise Unreachable(f"{argv[0]} on {self.name} did not end within {limit:g} s{ended}") from None
+            except BaseException:
+                process.kill()
+                raise
+            err.seek(0)
+            return self._answer(argv, process.returncode, mark, out, err.read())
+
+    def pour(self, argv: Sequence[str], write: Callable[[IO[bytes]], None]) -> Ran:
+        """As `run`, with an input that is written as it is taken. What the command says meanwhile is short."""
+        mark = os.urandom(8).hex().encode()
+        process, err = self._start(_told(argv, {}, mark), subprocess.PIPE)
+        with process, err:
+            try:
+                if process.stdin is None:
+                    raise TypeError("a command has no streams")
+                with contextlib.suppress(BrokenPipeError):  # it has ended, and its status says why
+                    write(process.stdin)
+                out, _ = process.communicate()
             except BaseException:
                 process.kill()
                 raise

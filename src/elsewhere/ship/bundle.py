@@ -191,13 +191,14 @@ def _write(to: gzip.GzipFile, files: Mapping[str, Path]) -> None:
                 except OSError as error:
                     if os.fstat(file.fileno()).st_size >= before.st_size:
                         raise
-                    raise _changed(path) from error
+                    raise changed(path) from error
                 after = os.fstat(file.fileno())
                 if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-                    raise _changed(path)
+                    raise changed(path)
 
 
-def _changed(path: Path) -> UsageError:
+def changed(path: Path) -> UsageError:
+    """The error for a file that is written to while it is packed."""
     return UsageError(f"{path} was changed while it was read, to be sent",
                       hint="Run it again once nobody writes there; nothing was started.")  # fmt: skip
 

@@ -29,6 +29,8 @@ class Archive:
     """Where it is unpacked, in the agent's directory."""
     shared: bool = False
     """It is only read there: a machine of several jobs unpacks it once, and a link leads to it."""
+    laid: bool = False
+    """It is not fetched: its place has laid it out in the machine's cache, of which each job gets a copy."""
     kept: str = ""
     """It is not fetched where the environment of this mark is kept, of which it is a part (ship/kept.py)."""
 
@@ -137,6 +139,8 @@ def _work(text: BootText, stop: str) -> str:
     ready = [text.bare.name, text.bare.fetch, _TAKE]
     if text.bare.cache:
         ready.append(f"cache={text.bare.cache}\n{_SHARE}")
+        if any(one.laid for one in text.bare.archives):
+            ready.append(_COPY)
     if text.startup is None:
         return _joined([*ready, *_brought(text.directory, text.bare, text.bare.archives, stop)]) + _agent(
             text, '"$python"'
@@ -257,11 +261,25 @@ share() {
 }"""
 
 
+# A copy, since a task may write where it can. All of it is read anyway, so it is seen whether it is what it was.
+_COPY = """\
+copy() {
+  [ -e "$3/.whole" ] && return 0
+  kept=$cache/unpacked/$2 own=$3.$$
+  mkdir -p "${3%/*}" && cp -Rp "$kept" "$own" &&
+    (cd "$own" && { [ ! -s .sums ] || sha256sum -c .sums >/dev/null 2>&1; }) || {
+    rm -rf "$own" "$kept/.whole"; echo "elsewhere: $3 was not whole on this machine, and is brought again" >&2
+    return 1
+  }
+  touch "$kept" && mv "$own" "$3" && echo "elsewhere: $3 is here"
+}"""
+
+
 def _brought(directory: str, bare: Bare, archives: Sequence[Archive], stop: str) -> list[str]:
     """Lines that fetch these archives, and find an interpreter for the first of them, or bring one."""
     kept_at = kept.beside(directory)
     has = [f"[ -e {shlex.quote(f'{kept_at}/{one.kept}/{kept.WHOLE}')} ] || " if one.kept else "" for one in archives]
-    verbs = ["share" if one.shared and bare.cache else "take" for one in archives]
+    verbs = ["copy" if one.laid else "share" if one.shared and bare.cache else "take" for one in archives]
     takes = [f"{there}{verb} {_named(one)} || {stop}" for there, verb, one in zip(has, verbs, archives, strict=True)]
     major, minor = bare.python.split(".")
     asks = f"import sys; sys.exit(sys.version_info[:2] != ({int(major)}, {int(minor)}))"

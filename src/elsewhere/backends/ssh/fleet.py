@@ -31,6 +31,7 @@ from elsewhere.backends.base import (
     Traits,
 )
 from elsewhere.backends.seats import Seat
+from elsewhere.backends.ssh.laying import lay
 from elsewhere.backends.ssh.said import facts, findings, fits, mark, recalled, remember, sightings, spread, unseen
 from elsewhere.errors import ConfigError, NotFound, PlaceError, Refused, UsageError
 from elsewhere.hosts import Ran
@@ -187,10 +188,10 @@ class Ssh:
             raise Refused(f"{launch.id!r} cannot be the id of a launch")
         labels = {"launch": launch.id, **launch.labels}
         for native in natives:
-            words = (native, json.dumps(labels), str(int(time.time())), launch.script,
-                     launch.labels.get("job", "") if launch.dialled else "", *launch.freight)  # fmt: skip
+            job, fetched = launch.labels.get("job", "") if launch.dialled else "", (*launch.freight, *launch.trees)
+            words = (native, json.dumps(labels), str(int(time.time())), launch.script, job, *fetched)
             if isinstance(asked := self._begun(host, native, words), Ran) and asked.status == 66:
-                self._bring(host, launch.freight, asked)
+                self._bring(host, launch, asked)
                 asked = self._begun(host, native, words)
             if isinstance(asked, Ran):
                 _checked(host, asked)
@@ -234,11 +235,14 @@ class Ssh:
             if isinstance(said, PlaceError) and self.hosts[key].may_ask(said):
                 self.hosts[key].ask()
 
-    def _bring(self, host: OpenSsh, freight: Mapping[str, Path], asked: Ran) -> None:
+    def _bring(self, host: OpenSsh, launch: Launch, asked: Ran) -> None:
         """What that host lacks, as it has said, into the cache that all jobs there share."""
         base, *lacks = asked.out.decode("utf-8", "surrogateescape").rstrip("\n").split("\n")
         for name in lacks:
-            host.put(f"{base}/cache/{name}", freight[name].read_bytes())
+            if name in launch.trees:
+                lay(host, f"{base}/cache", launch.trees[name])
+            else:
+                host.put(f"{base}/cache/{name}", launch.freight[name].read_bytes())
 
     def status(self, ids: Collection[NativeId]) -> Mapping[NativeId, Sighting]:
         wanted = {native.rpartition(".")[2] for native in ids}
