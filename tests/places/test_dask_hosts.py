@@ -107,7 +107,7 @@ def until(true: Callable[[], Any], why: str = "it did not come about") -> Any:
 
 
 def test_workers_are_spread_over_the_hosts_and_calls_find_the_project_there(cluster: Cluster, site: Site) -> None:
-    import work
+    import work  # type: ignore[import-not-found]
 
     with cluster.client() as client:
         first, second = (row["name"] for row in cluster.status()["tags"]["gcam"]["workers"])
@@ -214,4 +214,28 @@ def test_one_of_the_command_line_stays_until_it_is_ended(site: Site) -> None:
           == ["here", "here"])  # fmt: skip
     assert run("down", "stands") == "The cluster stands has ended.\n"
     assert site.processes() == []
+    assert site.left() == []
+
+
+@pytest.mark.soak
+def test_a_cut_of_half_a_minute_loses_nothing(site: Site) -> None:
+    import work
+
+    relay = site.hosts.wire("node1")
+    site.hosts.wire("node2")
+    with Cluster(on="lab", name="cut") as made:
+        made.add_container("a")
+        made.add_workers("a", 2)
+        made.wait_for_workers("a", 2, BOUND)
+        with made.client() as client:
+            futures = client.map(work.where, range(20), [2.0] * 20, tag="a", pure=False)
+            futures[0].result(BOUND)
+            for one in site.hosts.relays.values():
+                one.mute("out", "home")
+            time.sleep(30)
+            for one in site.hosts.relays.values():
+                one.mute()
+            assert [told[0] for told in client.gather(futures)] == list(range(1, 21))
+        assert [row["name"] for row in made.status()["tags"]["a"]["workers"]] == ["a/1", "a/2"], "they stayed"
+    assert relay
     assert site.left() == []

@@ -245,7 +245,7 @@ class Office:
 
 def main(argv: list[str]) -> int:
     """Up until it is told to end, or nobody has asked for a while; then 0."""
-    told = json.loads(argv[0])
+    told = json.loads(argv[0] if argv else sys.stdin.read())
     office, quiet = Office(told["network"], Papers(**told["papers"])), told["quiet"]
     answer = {"address": office.scheduling.address, "dashboard": office.door}
     if told["file"]:

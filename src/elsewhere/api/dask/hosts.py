@@ -9,6 +9,9 @@ ask goes through our own OpenSSH.
 from __future__ import annotations
 
 import contextlib
+import json
+import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
@@ -28,9 +31,10 @@ from elsewhere.hosts.tunnel import Tunnel
 from elsewhere.model.place import Place, Shape
 from elsewhere.model.resources import Resources
 from elsewhere.pool.hold import Hold, Member, Text
-from elsewhere.ship import bundle, codec, seat, visit
+from elsewhere.ship import bundle, codec, runtime, seat, visit
 from elsewhere.ship.certificates import Papers
 from elsewhere.ship.dask_worker import log_of
+from elsewhere.ship.runtime import Target, own
 from elsewhere.ship.script import Archive
 
 if TYPE_CHECKING:
@@ -73,7 +77,8 @@ class Hosts:
         self._settled: dict[str, Mapping[str, Mapping[str, Any]]] = {}
         self._asked: dict[str, Mapping[str, Any]] = {}
         self._tunnels: dict[str, Tunnel] = {}
-        self._papers: Bundle | None = None
+        self._parcels: dict[str, Bundle] = {}
+        """By their keys: what each launch brings for itself alone."""
 
     @property
     def _stay(self) -> Stay:
@@ -86,10 +91,11 @@ class Hosts:
         if root in (Path("/"), Path.home()):
             raise UsageError(f"all of {root} would travel to the hosts", hint="Run this from your project.")
         self._project = bundle.code({visit.PROJECT: root})
-        self._papers = bundle.pack({Path(path).name: Path(path) for path in asdict(papers).values()})
         self._shapes = {shape.offer.name: shape for shape in self._stay.shapes(_LITTLE)}
         self._hold.machines = [shape.offer for shape in self._shapes.values()]
         needs = afar.needs()
+        for kind in {shape.architecture for shape in self._shapes.values()}:
+            runtime.whole(Target(own().python, kind or own().architecture), needs)  # once, for all of them
         self._seated = self._each(lambda name: afar.Seated(self._settle_in(name, needs)))
         self._addresses = meeting.meet(
             [meeting.Comer(one.host, _words(one.away)) for one in self._seated.values()], self._interface
@@ -97,7 +103,7 @@ class Hosts:
         first = self._hold.machines[0]
         listens = {"host": self._addresses[first.name]}
         told = apart.told(listens, certificates_there(papers), self._quiet)
-        text = Text(partial(self._text, apart.KIND, apart.__name__, told), _LITTLE, TERM,
+        text = Text(partial(self._text, apart.KIND, apart.__name__, papers, told), _LITTLE, TERM,
                     partial(self._freight, apart.KIND), first)  # fmt: skip
         way = partial(self._way, first.name)
         return apart.post(self._hold, self._record.name, text, self._said, papers, came, went, way)
@@ -124,7 +130,7 @@ class Hosts:
 
     def settle(self, tag: str, words: Mapping[str, Any]) -> Container:
         written = written_as(tag)
-        asked = post.plain({**words, "environment": _environment(words["environment"])})
+        asked = post.plain({**words, "environment": _environment(words["environment"], self.place)})
         shape = shape_of(written, post.asked(asked))
         able = [one.offer.name for one in self._stay.shapes(shape) if one.offer.name in self._seated]
         if not able:
@@ -151,31 +157,34 @@ class Hosts:
         def render(number: int, start_by: datetime, machine: str) -> str:
             own = {"number": number, "start_by": start_by.isoformat(), "host": self._addresses[machine],
                    "settled": settled[machine]}  # fmt: skip
-            return self._text(found.tag, post.__name__, {**told, **own}, number, start_by, machine)
+            return self._text(found.tag, post.__name__, papers, {**told, **own}, number, start_by, machine)
 
         return Text(render, found.shape, walltime or TERM, partial(self._freight, found.tag))
 
     def _text(
-        self, kind: str, module: str, told: Mapping[str, Any], number: int, start_by: datetime, machine: str
-    ) -> str:
-        assert self._papers is not None
+        self, kind: str, module: str, papers: Papers, told: Mapping[str, Any], number: int, start_by: datetime,
+        machine: str,
+    ) -> str:  # fmt: skip
         ground, away = self._stay.ground(), self._seated[machine].away
         project = Archive(self._project.key, self._project.digest, visit.CODE)
-        there = visit.Visit(self._record.name, ground.fetch, ground.cache, ground.now, away.directory, away.we, project)
-        papers = Archive(self._key(kind, number), self._papers.digest, visit.PAPERS)
-        return visit.render(there, f"{kind}/{number}", papers, module, told, start_by)
+        there = visit.Visit(self._record.name, ground.fetch, ground.cache, ground.now, away.directory, away.we, project,
+                            _path())  # fmt: skip
+        key = self._key(kind, number)
+        self._parcels[key] = packed = _packed(papers, told)
+        return visit.render(there, f"{kind}/{number}", Archive(key, packed.digest, visit.PAPERS), module, start_by)
 
     def _freight(self, kind: str, number: int) -> Mapping[str, Path]:
-        assert self._papers is not None
-        return {self._project.key: self._project.path, self._key(kind, number): self._papers.path}
+        key = self._key(kind, number)
+        return {self._project.key: self._project.path, key: self._parcels[key].path}
 
     def _key(self, kind: str, number: int) -> str:
-        """Each launch has its own copy, which it takes away."""
         return f"{self._record.id}-{kind}-{number}.tar.gz"
 
     # --- its end
 
     def last_words(self, member: Member) -> str:
+        if (parcel := self._parcels.pop(self._key(member.kind, member.number), None)) is not None:
+            parcel.path.unlink(missing_ok=True)
         try:
             data = self._hold.backend.logs(member.native)
         except PlaceError:
@@ -184,17 +193,27 @@ class Hosts:
         return last_line(data.decode("utf-8", "replace"))
 
     def leave(self) -> None:
-        clear(self._hold, self._record)
-        for tunnel in self._tunnels.values():
-            tunnel.close()
-        if self._papers is not None:
-            self._papers.path.unlink(missing_ok=True)
+        try:
+            clear(self._hold, self._record)
+        finally:
+            for tunnel in self._tunnels.values():
+                tunnel.close()
+            for parcel in self._parcels.values():
+                parcel.path.unlink(missing_ok=True)
+            self._parcels.clear()
 
     def _each(self, call: Callable[[str], Any], names: list[str] | None = None) -> dict[str, Any]:
         """For each of these hosts (None: all) at once, by its name. The first error of them."""
         wanted = list(self._shapes) if names is None else names
         with ThreadPoolExecutor(min(16, len(wanted)), "hosts") as pool:
             return dict(zip(wanted, pool.map(call, wanted), strict=True))
+
+
+def _packed(papers: Papers, told: Mapping[str, Any]) -> Bundle:
+    with tempfile.TemporaryDirectory() as folder:
+        word = Path(folder) / visit.WORD
+        word.write_text(json.dumps(told))
+        return bundle.pack({word.name: word, **{Path(path).name: Path(path) for path in asdict(papers).values()}})
 
 
 def certificates_there(papers: Papers) -> Papers:
@@ -240,20 +259,26 @@ def _words(away: Away) -> list[str]:
     return seat.asking(away.directory, away.we, meeting.__name__)
 
 
-def _environment(named: Any) -> Any:
-    """As it is in the settings of here, with what it names of our files read."""
+def _environment(named: Any, place: Place) -> Any:
+    """As it is in the settings of here, its software resolved here: each host builds the same. UsageError, ConfigError:
+    it cannot be."""
+    from elsewhere.api import furnishing
+    from elsewhere.api.dask import versions
+
     if isinstance(named, str) and named:
         from elsewhere.config import load
 
         named = load.current().environment(named)
-    if named and isinstance(named.pip, str):
-        named = replace(named, pip=tuple(Path(named.pip).read_text().splitlines()))
-    return named
+    if not named or named.image or named.prefix:
+        return named
+    pip = tuple(Path(named.pip).read_text().splitlines()) if isinstance(named.pip, str) else named.pip
+    ours = versions.here()
+    whole = replace(named, pip=(*pip, f"distributed=={ours.dask}"), python=named.python or ours.python)
+    found, _ = furnishing.resolved(whole, place, Path.cwd(), sys.executable)
+    return replace(whole, pip=found.pins, conda=found.conda, channels=(), capture=False)
 
 
 def _path() -> list[str]:
     """Those directories of our path that travel, as they are seen from the project."""
     root = Path.cwd().resolve()
     return [str(Path(one).relative_to(root)) for one in codec.import_path() if Path(one).is_relative_to(root)]
-
-

@@ -1,8 +1,8 @@
 """Do the hosts of a cluster reach each other, and by which addresses? Seen before anything of it stays there.
 
-On each host a short program (`python -m elsewhere.api.dask.meeting WORD`) listens where a worker would, says where, is
-told of the others, and says whom it does not reach. It ends when its input does. What listens says one word to whoever
-comes: which of the hosts it is.
+On each host a short program (`python -m elsewhere.api.dask.meeting`) listens where a worker might, says where, is
+told of the others, and says what it does not reach. It ends when its input does. What listens says one word to whoever
+comes: which of the hosts it is. Of a host's addresses the first is used that all others reach.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 LIMIT = timedelta(seconds=30)
 _CONNECT = 5.0
 _WORD = "meets"
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +51,25 @@ def meet(comers: Sequence[Comer], interface: str) -> Mapping[str, str]:
     try:
         _each(lambda line: line.open(), lines)
         _each(lambda line: line.hear(), lines)
-        _each(lambda line: line.ask([[one.name, one.address, one.port, one.mark] for one in lines]), lines)
+        _each(lambda line: line.ask([[one.name, *door, one.mark] for one in lines for door in one.doors]), lines)
     finally:
         for line in lines:
             line.close()
-    for line in lines:
-        for other, why in line.lacks:
-            there = next(one for one in lines if one.name == other)
-            raise Refused(
-                f"{line.name} does not reach {other} at {there.address} ({why}), and what runs on them must talk",
-                hint="Open the network between these hosts, or name one that they share: interface='eth1' of the "
-                "cluster. Nothing was left there.",
-            )
-    return {line.name: line.address for line in lines}
+    return {line.name: _chosen(line, lines) for line in lines}
+
+
+def _chosen(host: _Line, lines: Sequence[_Line]) -> str:
+    """The first of its addresses that nobody lacks."""
+    lacks = [(where, one.name, why) for one in lines for name, where, why in one.lacks if name == host.name]
+    for where, _ in host.doors:
+        if all(where != other for other, _, _ in lacks):
+            return where
+    where, who, why = lacks[0]
+    raise Refused(
+        f"{who} does not reach {host.name} at {where} ({why}), and what runs on them must talk",
+        hint="Open the network between these hosts, or name one that they share: interface='eth1' of the cluster. "
+        "Nothing was left there.",
+    )
 
 
 class _Line:
@@ -70,32 +77,37 @@ class _Line:
 
     def __init__(self, comer: Comer, told: Mapping[str, str]) -> None:
         self.comer, self.name, self.told, self.mark = comer, comer.host.name, told, told["mark"]
-        self.address, self.port = "", 0
-        self.lacks: Sequence[tuple[str, str]] = ()
+        self.doors: Sequence[tuple[str, int]] = ()
+        self.lacks: Sequence[tuple[str, str, str]] = ()
         self._process: subprocess.Popen[bytes] | None = None
 
     def open(self) -> None:
         known = self.comer.host.address()
-        words = [*self.comer.words, json.dumps({**self.told, "name": known})]
-        begun = self.comer.host.begin(words, _WORD, LIMIT)
+        begun = self.comer.host.begin(self.comer.words, _WORD, LIMIT)
         if isinstance(begun, Ran):
             last = (begun.err.decode("utf-8", "replace").strip().splitlines() or [f"status {begun.status}"])[-1]
             raise Refused(f"{self.name}: {last}")
         self._process = begun
+        self._tell({**self.told, "name": known})
 
     def hear(self) -> None:
         told = self._heard()
         if "error" in told:
             raise UsageError(f"{self.name}: {told['error']}", hint=told["hint"])
-        self.address, self.port = told["address"], told["port"]
+        self.doors = [(where, port) for where, port in told["doors"]]
+        if not self.doors:
+            raise Refused(f"{self.name} has no network address at which others could reach it")
 
     def ask(self, others: Sequence[Sequence[Any]]) -> None:
+        self._tell([one for one in others if one[0] != self.name])
+        self.lacks = self._heard()["lacks"]
+
+    def _tell(self, word: Any) -> None:
         assert self._process is not None
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps([one for one in others if one[0] != self.name]).encode() + b"\n")
+            self._process.stdin.write(json.dumps(word).encode() + b"\n")
             self._process.stdin.flush()
-        self.lacks = self._heard()["lacks"]
 
     def _heard(self) -> Any:
         assert self._process is not None
@@ -119,10 +131,9 @@ def _each(call: Callable[[T], R], them: Sequence[T]) -> list[R]:
 # --- there ----------------------------------------------------------------------------------------------------------
 
 
-def address(interface: str, name: str) -> str:
-    """Of this host: of that interface, else the one that it is known by, else that of its way out.
-
-    LookupError: there is no such interface."""
+def addresses(interface: str, name: str) -> list[str]:
+    """Of this host, the best first: of that interface; else the one that it is known by, that of its way out, and
+    what its name means to itself alone. LookupError: there is no such interface."""
     import psutil
 
     if interface:
@@ -132,31 +143,40 @@ def address(interface: str, name: str) -> str:
         found = [one.address for one in known[interface] if one.family == socket.AF_INET]
         if not found:
             raise LookupError(f"the network interface {interface} has no address")
-        return found[0]
+        return found
+    named: list[str] = []
     with contextlib.suppress(OSError):
-        for one in sorted({str(one[4][0]) for one in socket.getaddrinfo(name, None, socket.AF_INET)}):
-            with contextlib.suppress(OSError):
-                socket.create_server((one, 0)).close()
-                return one
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
+        named = sorted({str(one[4][0]) for one in socket.getaddrinfo(name, None, socket.AF_INET)})
+    outward = [one for one in named if one == name or not one.startswith("127.")]
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
         way.connect(("192.0.2.1", 9))  # for documentation alone (RFC 5737); nothing is sent
-        return str(way.getsockname()[0])
+        outward.append(str(way.getsockname()[0]))
+    return list(dict.fromkeys([*outward, *named]))
 
 
-def lacking(others: Sequence[tuple[str, str, int, str]]) -> list[tuple[str, str]]:
-    """Whom of these, each with its mark, we do not reach, and why."""
+def lacking(others: Sequence[tuple[str, str, int, str]]) -> list[tuple[str, str, str]]:
+    """Which of these doors, each of a host at an address and with its mark, we do not reach, and why."""
 
-    def tried(other: tuple[str, str, int, str]) -> tuple[str, str]:
+    def tried(other: tuple[str, str, int, str]) -> tuple[str, str, str]:
         name, where, port, mark = other
         try:
             with socket.create_connection((where, port), _CONNECT) as line:
                 line.settimeout(_CONNECT)
                 said = line.makefile("rb").readline().strip().decode("ascii", "replace")
         except OSError as error:
-            return name, str(error.strerror or error or "no answer")
-        return name, "" if said == mark else "another host answers there"
+            return name, where, str(error.strerror or error or "no answer")
+        return name, where, "" if said == mark else "another host answers there"
 
-    return [(name, why) for name, why in (_each(tried, others) if others else []) if why]
+    return [found for found in (_each(tried, others) if others else []) if found[2]]
+
+
+def _opened(where: Sequence[str]) -> list[socket.socket]:
+    """Those of them that are ours to listen at."""
+    doors = []
+    for one in where:
+        with contextlib.suppress(OSError):
+            doors.append(socket.create_server((one, 0)))
+    return doors
 
 
 def _serve(door: socket.socket, mark: str) -> None:
@@ -167,18 +187,17 @@ def _serve(door: socket.socket, mark: str) -> None:
                 line.sendall(mark.encode() + b"\n")
 
 
-def main(argv: list[str]) -> int:
-    told = json.loads(argv[0])
+def main() -> int:
     _say(_WORD)
+    told = json.loads(sys.stdin.readline())
     try:
-        where = address(told["interface"], told["name"])
-        door = socket.create_server((where, 0))
-    except (LookupError, OSError) as error:
-        hint = "Name one that all hosts of the place have: interface=."
-        _say(json.dumps({"error": str(error.args[-1]), "hint": hint}))
+        doors = _opened(addresses(told["interface"], told["name"]))
+    except LookupError as error:
+        _say(json.dumps({"error": str(error), "hint": "Name one that all hosts of the place have: interface=."}))
         return 1
-    threading.Thread(target=_serve, args=(door, told["mark"]), daemon=True).start()
-    _say(json.dumps({"address": where, "port": door.getsockname()[1]}))
+    for door in doors:
+        threading.Thread(target=_serve, args=(door, told["mark"]), daemon=True).start()
+    _say(json.dumps({"doors": [door.getsockname() for door in doors]}))
     others = json.loads(sys.stdin.readline() or "[]")
     _say(json.dumps({"lacks": lacking([tuple(one) for one in others])}))
     sys.stdin.read()  # the others may still be trying
@@ -191,4 +210,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

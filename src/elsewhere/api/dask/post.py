@@ -1,7 +1,7 @@
-"""`python -m elsewhere.api.dask.post WORD`, on a host that does not see our files: become a worker of a cluster.
+"""`python -m elsewhere.api.dask.post`, on a host that does not see our files: become a worker of a cluster.
 
-The host's own software is settled as it would be by whoever sat there (containers.py); the present directory is the
-project, beside which lie the certificates.
+What it is told comes on standard input. The host's own software is settled as it would be by whoever sat there
+(containers.py); the present directory is the project, beside which lie the certificates.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def _again(told: Mapping[str, Any], own: Path, path: tuple[str, ...]) -> Contain
     return Container(told["tag"], shape, words.threads, before["python"], before["env"], before["software"])
 
 
-def main(argv: list[str]) -> NoReturn:
-    told = json.loads(argv[0])
+def main() -> NoReturn:
+    told = json.load(sys.stdin)
     at_home()
     own, tag = Path.cwd().parent.parent, told["tag"]
     path = tuple(str(Path.cwd() / part) for part in told["path"])
@@ -87,4 +87,4 @@ def main(argv: list[str]) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -88,9 +88,9 @@ def check(place: Place, scheduler: str) -> None:
             f"@remote run at {place.name} as they are.",
         )
     if hosts.is_for(backend) and scheduler not in ("", "job"):
-        raise UsageError(f"workers of {place.name} cannot reach this machine, so its scheduler cannot run here"
-                         if scheduler == "here" else f"{place.name} has no login node for a scheduler",
-                         hint="Write scheduler: job, which is the default there: it runs on the first host.")  # fmt: skip
+        here = f"workers of {place.name} cannot reach this machine, so its scheduler cannot run here"
+        raise UsageError(here if scheduler == "here" else f"{place.name} has no login node for a scheduler",
+                         hint="Write scheduler: job, the default there: it runs on the first host.")  # fmt: skip
 
 
 def last_line(text: str) -> str:
