@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,10 @@ from elsewhere.errors import UsageError
 from hosts import sshd
 
 pytest.importorskip("distributed")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.needs("sshd")]
+pytestmark = [
+    pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.needs("sshd"),
+    pytest.mark.filterwarnings("ignore:Mismatched versions found"),  # of a patch of Python, or what is only here
+]  # fmt: skip
 BOUND = 120.0
 WORK = """
 import os, time
@@ -115,7 +120,9 @@ def test_workers_are_spread_over_the_hosts_and_calls_find_the_project_there(clus
                 for n, name in enumerate((first, second))]  # fmt: skip
     assert [(one[0], one[2], one[3]) for one in told] == [(1, "gcam", "gcam/1"), (2, "gcam", "gcam/2")]
     assert {one[1] for one in told} == {"node1", "node2"}
-    assert cluster.dashboard_link.startswith("http://127.0.0.1:")
+    if find_spec("bokeh"):
+        with urllib.request.urlopen(cluster.dashboard_link, timeout=BOUND) as page:
+            assert page.status == 200
 
 
 def test_no_key_is_in_a_boot_text_or_a_process_list(cluster: Cluster, site: Site) -> None:
@@ -150,7 +157,7 @@ def named(cluster: Cluster) -> list[str]:
 def test_more_than_the_hosts_have_room_for_waits_and_more_than_one_has_is_refused(cluster: Cluster) -> None:
     with pytest.raises(UsageError, match="no machine of lab has what huge asks for: 4000 CPUs"):
         cluster.add_container("huge", cpus=4000)
-    with pytest.raises(UsageError, match="node1: there is no"):
+    with pytest.raises(UsageError, match="node[12]: the interpreter /nowhere/python"):
         cluster.add_container("absent", python="/nowhere/python")
     cluster.add_container("broad", cpus=os.cpu_count() or 1)
     cluster.add_workers("broad", 1)

@@ -52,6 +52,7 @@ tidy() {{ cd "$HERE" && rm -rf {PAPERS} {CODE} {SCRATCH} {copy}; }}
 trap : TERM INT HUP
 [ "{visit.now}" -lt {int(start_by.timestamp())} ] || {{ tidy; echo "it came too late to be of use"; exit 0; }}
 {taking(visit.fetch, [papers, visit.project], "{ tidy; exit 74; }")}rm -f {copy}
+chmod -R go= {PAPERS} || {{ tidy; exit 73; }}
 mkdir -p {SCRATCH} {CODE}/{PROJECT} && cd {CODE}/{PROJECT} || {{ tidy; exit 73; }}
 export PYTHONPATH={path}
 {seat.python(visit.directory, visit.we)} -m {module} <../../{PAPERS}/{WORD}
