@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from elsewhere import Cluster
+from elsewhere.api.dask import records
 from elsewhere.errors import UsageError
 from hosts import sshd
 
@@ -51,25 +52,25 @@ class Site:
             f'places: {{lab: {{backend: ssh, hosts: ["node[1-2]"], config: "{hosts.config}"}}}}\n'
         )
 
-    def processes(self) -> list[psutil.Process]:
-        """What of clusters runs on the hosts: its machine, as its environment has it, is below a home of theirs."""
+    def processes(self, cluster: str = "clu-") -> list[psutil.Process]:
+        """What of a cluster (or of all) runs on the hosts, by its environment."""
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 about = process.environ()
-                there = about.get("ELSEWHERE_MACHINE", "").startswith("clu-")
+                there = about.get("ELSEWHERE_MACHINE", "").startswith(cluster)
                 if there and about.get("HOME", "").startswith(str(self.hosts.folder)):
                     found.append(process)
         return [one for one in found if one.status() != psutil.STATUS_ZOMBIE]
 
-    def left(self) -> list[str]:
-        """Files of clusters on the hosts: certificates, code, and what machines have said."""
+    def left(self, cluster: str = "clu-") -> list[str]:
+        """What of a cluster (or of all) lies on the hosts, but for what machines have said."""
         found = []
         for home in self.hosts.folder.glob("node?"):
             base = home / ".elsewhere"
-            found += [str(path) for path in base.rglob("*.pem")] + [str(path) for path in base.rglob("cluster.key")]
-            found += [str(path) for path in base.glob("machines/clu-*/code")]
-            found += [str(path) for path in base.glob("cache/clu-*")]
+            for kind in ("papers", "code", "scratch"):
+                found += [str(path) for path in base.glob(f"machines/{cluster}*/{kind}")]
+            found += [str(path) for path in base.glob(f"cache/{cluster}*")]
         return found
 
 
@@ -96,11 +97,16 @@ def cluster(site: Site) -> Iterator[Cluster]:
         made.add_workers("gcam", n=2)
         made.wait_for_workers("gcam", 2, BOUND)
         yield made
-    assert site.processes() == []
-    assert site.left() == []
-    assert not list(site.hosts.folder.glob("node?/.elsewhere/machines/clu-*"))
+    gone(site, made.record.id)
     log = made.record.directory / "workers" / "gcam-1.log"
     assert "call" in log.read_text(), "what workers have said came here"
+
+
+def gone(site: Site, cluster: str) -> None:
+    """Nothing of this cluster is on the hosts."""
+    assert site.processes(cluster) == []
+    assert site.left(cluster) == []
+    assert not list(site.hosts.folder.glob(f"node?/.elsewhere/machines/{cluster}*"))
 
 
 def until(true: Callable[[], Any], why: str = "it did not come about") -> Any:
@@ -157,7 +163,7 @@ def named(cluster: Cluster) -> list[str]:
 def test_more_than_the_hosts_have_room_for_waits_and_more_than_one_has_is_refused(cluster: Cluster) -> None:
     with pytest.raises(UsageError, match="no machine of lab has what huge asks for: 4000 CPUs"):
         cluster.add_container("huge", cpus=4000)
-    with pytest.raises(UsageError, match="node[12]: the interpreter /nowhere/python"):
+    with pytest.raises(UsageError, match=r"node[12]: the interpreter /nowhere/python"):
         cluster.add_container("absent", python="/nowhere/python")
     cluster.add_container("broad", cpus=os.cpu_count() or 1)
     cluster.add_workers("broad", 1)
@@ -173,6 +179,7 @@ SCRIPT = """
 import sys, time
 import work
 from elsewhere import Cluster
+from elsewhere.api.dask import records
 from elsewhere.api.dask import hosts
 
 hosts.QUIET = 3.0
@@ -194,15 +201,16 @@ def test_a_script_that_is_killed_or_interrupted_leaves_nothing_on_the_hosts(site
     process = subprocess.Popen([sys.executable, "script.py"], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
-    assert len(site.processes()) >= 3
+    made = records.find("killed").id
+    assert len(site.processes(made)) >= 3
     process.send_signal(number)
     process.communicate(timeout=BOUND)
-    until(lambda: not site.processes(), "all of it has left")
-    assert site.left() == []
+    until(lambda: not site.processes(made), "all of it has left")
+    until(lambda: not site.left(made), "it has put its things away")
     if number == signal.SIGKILL:
         words = [sys.executable, "-m", "elsewhere", "cluster", "down", "killed"]
         assert "nothing of it was left" in subprocess.run(words, capture_output=True, text=True, check=True).stdout
-    assert not list(site.hosts.folder.glob("node?/.elsewhere/machines/clu-*"))
+    gone(site, made)
 
 
 @pytest.mark.soak
@@ -216,20 +224,20 @@ def test_one_of_the_command_line_stays_until_it_is_ended(site: Site) -> None:
         return done.stdout
 
     run("up", "containers.yaml", "--on", "lab", "--name", "stands")
+    made = records.find("stands").id
     run("scale", "model=2", "--cluster", "stands")
     until(lambda: [row["is"] for row in json.loads(run("status", "stands", "--json"))["tags"]["model"]["workers"]]
           == ["here", "here"])  # fmt: skip
     assert run("down", "stands") == "The cluster stands has ended.\n"
-    assert site.processes() == []
-    assert site.left() == []
+    gone(site, made)
 
 
 @pytest.mark.soak
 def test_a_cut_of_half_a_minute_loses_nothing(site: Site) -> None:
     import work
 
-    relay = site.hosts.wire("node1")
-    site.hosts.wire("node2")
+    for name in ("node1", "node2"):
+        site.hosts.wire(name)
     with Cluster(on="lab", name="cut") as made:
         made.add_container("a")
         made.add_workers("a", 2)
@@ -244,5 +252,4 @@ def test_a_cut_of_half_a_minute_loses_nothing(site: Site) -> None:
                 one.mute()
             assert [told[0] for told in client.gather(futures)] == list(range(1, 21))
         assert [row["name"] for row in made.status()["tags"]["a"]["workers"]] == ["a/1", "a/2"], "they stayed"
-    assert relay
-    assert site.left() == []
+    gone(site, made.record.id)
