@@ -219,7 +219,7 @@ def hold(spec: JobSpec, watch: Callable[[View], None] | None = None) -> Live:
 
 
 def keep(place: Place, owner: str, last_words: Callable[[Member], str]) -> Hold:
-    """What keeps launches at a place to a wanted number. UsageError: its machines do not see our files."""
+    """What keeps launches at a place to a wanted number. Errors as in `registry.build`."""
     from elsewhere.pool import hold
 
     return hold.at(place, owner, last_words)

@@ -23,7 +23,7 @@ class Kept:
         self.hold = Hold(self.place, "clu-1", lambda member: f"last words of {member.name}")
         self.hold.declare("a", Text(self.render, Resources(cpus=2), timedelta(hours=1)))
 
-    def render(self, number: int, start_by: datetime) -> str:
+    def render(self, number: int, start_by: datetime, machine: str) -> str:
         return f"worker {number}"
 
     def step(self, seconds: float = 1.0) -> None:

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elsewhere.backends import registry
-from elsewhere.backends.seats import Seats
+from elsewhere.backends.seats import Seat, Seats
 from elsewhere.channels import registry as channels
 from elsewhere.controller.away import Away
 from elsewhere.errors import Refused, UsageError
 from elsewhere.model import ids
 from elsewhere.model.place import Place
 from elsewhere.ship import bundle, runtime, seat
+from elsewhere.ship.bundle import Bundle
 from elsewhere.ship.runtime import Target, own
 from elsewhere.ship.script import Archive
 
@@ -57,13 +58,20 @@ def settle(
 
         return hired.hire(place, terms, project, needs, told)
     assert isinstance(backend, Seats)
-    found = backend.seat()
+    work = ids.new("work")
+    return take(place, backend, backend.seat(), needs, {f"work/{work}": project}, work)
+
+
+def take(
+    place: Place, backend: Seats, found: Seat, needs: Sequence[str], also: Mapping[str, Bundle] = {}, work: str = ""
+) -> Away:  # fmt: skip
+    """All of us on that machine, and these archives unpacked by their folders. Errors, `needs` as of `settle`. Twice:
+    what is there is not sent again."""
     target = Target(own().python, found.architecture or own().architecture)
     parts = {"we": runtime.whole(target, needs), "uv": runtime.bringer(target)}
-    work = ids.new("work")
     archives = [Archive(one.key, one.digest, seat.folder(sort, one.digest)) for sort, one in parts.items() if one]
-    backend.bring(found.host.name, {one.key: one.path for one in (*parts.values(), project) if one})
-    archives.append(Archive(project.key, project.digest, f"work/{work}"))
+    backend.bring(found.host.name, {one.key: one.path for one in (*parts.values(), *also.values()) if one})
+    archives += [Archive(one.key, one.digest, folder) for folder, one in also.items()]
     text = seat.text(found.directory, backend.ground().fetch, archives, target.python)
     done = found.host.run(["sh", "-c", text], timeout=LIMIT)
     if not done.ok:

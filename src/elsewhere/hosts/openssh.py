@@ -216,6 +216,13 @@ class OpenSsh:
             self._patient = done.returncode == 0
         return [*(words if self._patient else self._words()), "-W", target, "--", self.name]
 
+    def address(self) -> str:
+        """The name or address behind this one, as the configuration of ssh has it. Asks nobody."""
+        words = [self._words()[0], *(["-F", self._config] if self._config else []), "-G", "--", self.name]
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        found = [line.partition(" ")[2] for line in done.stdout.splitlines() if line.startswith("hostname ")]
+        return found[0].strip() if found else self.name.rpartition("@")[2]
+
     def may_ask(self, said: PlaceError) -> bool:
         """Would ssh, on a terminal, ask its user for what is missing here? Never where a host shows another key."""
         return isinstance(said, AccessDenied) and said.hint != _CHANGED

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from elsewhere.backends import registry
 from elsewhere.backends.base import Backend, Condition, Launch, NativeId, Sighting
-from elsewhere.errors import ElsewhereError, NoCapacity, PlaceError, Unreachable, UsageError
-from elsewhere.model.place import Place
+from elsewhere.errors import ElsewhereError, NoCapacity, PlaceError, Unreachable
+from elsewhere.model.place import Offer, Place
 from elsewhere.model.resources import Resources
 from elsewhere.pool import reaper
+from elsewhere.pool.berths import berth
 
 START_BY = timedelta(days=7)
 """So long a launch may wait for its place; one that starts later ends at once."""
@@ -26,17 +28,23 @@ TRIES = 3
 _AGAIN = 10.0
 """Seconds after which the end of what was to end is asked for again, and a launch after a refusal that may pass."""
 _LONGEST = 60.0
+_FULL = 2.0
+"""Seconds after which room is looked for again."""
 _LIVES = (Condition.PENDING, Condition.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What launches of one kind carry. `render`: the boot text of the n-th of them, which must start by then; `term`:
-    how long each may live."""
+    """What launches of one kind carry. `render`: the boot text of the n-th of them, which must start by then, on the
+    machine of that name (empty: the place chooses one); `term`: how long each may live."""
 
-    render: Callable[[int, datetime], str]
+    render: Callable[[int, datetime, str], str]
     shape: Resources
     term: timedelta
+    freight: Callable[[int], Mapping[str, Path]] = lambda _: {}
+    """What the n-th of them fetches, of a place that brings it (Launch.freight)."""
+    machine: Offer | None = None
+    """The one on which they are launched, beside what has its share of it; None: where there is room."""
 
 
 @dataclass(slots=True)
@@ -70,25 +78,24 @@ class _Kind:
 
 
 def at(place: Place, job: str, last_words: Callable[[Member], str]) -> Hold:
-    """A hold at a place whose machines see our files. UsageError: they do not; besides as in `registry.build`."""
-    backend = registry.build(place)
-    if not backend.traits.shared_files:
-        raise UsageError(
-            f"machines of {place.name} do not see this machine's files, and what runs there must listen on a network",
-            hint="Run this where they do, such as the login node of the cluster, or name another place.",
-        )
-    return Hold(backend, job, last_words)
+    """A hold at this place. Errors as in `registry.build`."""
+    return Hold(registry.build(place), job, last_words)
 
 
 class Hold:
     """Of one owner. Not for several threads at a time: whoever has it keeps a lock.
 
-    `job`: the id by which its launches are known at the place. `last_words`: what a member that ended had said.
+    `job`: the id by which its launches are known at the place. `last_words`: what a member had said; asked once, when
+    it has ended.
     """
 
     def __init__(self, backend: Backend, job: str, last_words: Callable[[Member], str] = lambda _: "") -> None:
         self.backend, self.job, self.last_words = backend, job, last_words
         self.members: list[Member] = []
+        self.machines: Sequence[Offer] = ()
+        """Of a place that has so many and no more: launches go where there is room. None: the place sees to that."""
+        self.seldom = backend.traits.seldom
+        """How seldom the place is looked at while nothing stirs."""
         self._owner = reaper.me()
         self._kinds: dict[str, _Kind] = {}
         self._pause, self._next_look = 0.0, 0.0
@@ -149,7 +156,7 @@ class Hold:
         """
         if now >= self._next_look:
             self._look(now)
-            self._pause = min(self._pause * 1.5 + 1.0, self.backend.traits.seldom.total_seconds())
+            self._pause = min(self._pause * 1.5 + 1.0, self.seldom.total_seconds())
             self._next_look = now + self._pause
         for name, kind in self._kinds.items():
             staying = self.staying(name)
@@ -174,7 +181,8 @@ class Hold:
             left = [seen.native for seen in self.owned()]
             if not left or time.monotonic() >= until:
                 return left
-            self.backend.cancel(left)
+            with contextlib.suppress(PlaceError):  # asked again
+                self.backend.cancel(left)
             time.sleep(min(pause, max(until - time.monotonic(), 0.0)))
             pause = min(pause * 1.5, 2.0)
 
@@ -210,12 +218,11 @@ class Hold:
 
     def _ended(self, member: Member, reason: str, now: float) -> None:
         self.members.remove(member)
-        kind = self._kinds[member.kind]
+        kind, words = self._kinds[member.kind], self.last_words(member)
         if member.arrived or member.leaves is not None:
             return
         kind.failures += 1
         kind.not_before = now + min(2.0**kind.failures, _LONGEST)
-        words = self.last_words(member)
         kind.note = f"{member.name} ended before it arrived ({reason})" + (f": {words}" if words else "")
         if kind.failures >= TRIES:
             kind.trouble = kind.note
@@ -225,16 +232,26 @@ class Hold:
             if now >= kind.not_before:
                 self._ask(member, kind, now, raising)
         while not kind.trouble and now >= kind.not_before and len(self.staying(name)) < kind.wanted:
+            machine = kind.text.machine or berth(self.machines, self._held(), kind.text.shape)
+            if machine is None and self.machines:
+                kind.note, kind.not_before = "there is no room for more on its machines", now + _FULL
+                return
             kind.numbers += 1
-            member = Member(name, kind.numbers, self._launch(name, kind))
+            member = Member(name, kind.numbers, self._launch(name, kind, machine))
             self.members.append(member)
             self._ask(member, kind, now, raising)
 
-    def _launch(self, name: str, kind: _Kind) -> Launch:
+    def _held(self) -> list[tuple[str, Resources]]:
+        """What has its share of a machine."""
+        launches = [one.launch for one in self.members if self._kinds[one.kind].text.machine is None]
+        return [(launch.offer.name, launch.shape) for launch in launches if launch.offer is not None]
+
+    def _launch(self, name: str, kind: _Kind, machine: Offer | None) -> Launch:
         number, text = kind.numbers, kind.text
         launch, start_by = f"{self.job}-{name}-{number}", datetime.now(UTC) + START_BY
         labels = reaper.labels(self.job, launch, self._owner, start_by + text.term)
-        return Launch(launch, 1, text.render(number, start_by), text.shape, text.term, start_by, labels)
+        script = text.render(number, start_by, machine.name if machine else "")
+        return Launch(launch, 1, script, text.shape, text.term, start_by, labels, machine, text.freight(number))
 
     def _ask(self, member: Member, kind: _Kind, now: float, raising: bool) -> None:
         try:

@@ -48,6 +48,8 @@ class Workers:
     umask: int = 0o077
     lifetime: float = 0.0
     """Seconds after which each hands on what it keeps and leaves, before its place ends it; 0: it stays."""
+    logs: bool = True
+    """Its output goes to a file of the cluster's directory; else it stays with what booted it."""
 
     def log(self, number: int) -> Path:
         """Where the output of the n-th of them goes."""
@@ -67,7 +69,7 @@ def render(workers: Workers, number: int, start_by: datetime) -> str:
         "#!/bin/sh",
         f"# {workers.tag}/{number}: a worker of the Dask cluster {workers.cluster}, booted by Elsewhere.",
         f"umask {workers.umask:04o}",
-        f"exec >>{quote(str(workers.log(number)))} 2>&1",
+        *([f"exec >>{quote(str(workers.log(number)))} 2>&1"] if workers.logs else []),
         f'[ "$(date +%s)" -lt {int(start_by.timestamp())} ] || {{ echo "it came too late to be of use"; exit 0; }}',
         f"cd {quote(workers.cwd)} || exit 73",
         *(f"export {name}={quote(value)}" for name, value in variables.items()),

@@ -163,6 +163,11 @@ def fetching(fetch: str, archives: Sequence[Archive], python: str, uv: Archive |
     return _joined([fetch, _TAKE, *_brought("", Bare("", fetch, python, tuple(archives), uv), archives, stop)])
 
 
+def taking(fetch: str, archives: Sequence[Archive], stop: str) -> str:
+    """Lines that fetch these archives, and nothing else. `stop`: what is done if one cannot be had."""
+    return _joined([fetch, _TAKE, *(f"take {_named(archive)} || {stop}" for archive in archives)])
+
+
 def _agent(text: BootText, python: str) -> str:
     """On a bare machine it has all of its packages with it, and does not look at those that are installed there."""
     if text.builds:

@@ -50,6 +50,11 @@ def asking(directory: str, we: str, module: str = "elsewhere.cli.there") -> list
     return ["sh", "-c", run, "sh", we, module]
 
 
+def python(directory: str, we: str) -> str:
+    """Our interpreter there, as a word for the shell."""
+    return f"{_home(directory)}/{HERE}/{shlex.quote(we)}.env/bin/python"
+
+
 def _home(directory: str) -> str:
     """For the shell: below the home of its user, unless it is a whole path."""
     return shlex.quote(directory) if directory.startswith("/") else f'"${{HOME:-/root}}"/{shlex.quote(directory)}'

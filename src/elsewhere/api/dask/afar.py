@@ -116,11 +116,12 @@ def begin(
 
 
 def needs() -> list[str]:
-    """The distributions that Dask needs there besides ours: those that it has here."""
+    """The distributions that Dask needs there besides ours: those that it has here, and what shows its dashboard. A
+    scheduler reads calls as workers do, so what these are made of most often is among them, where it is here."""
     from packaging.requirements import Requirement
 
     found: dict[str, None] = {}
-    left = ["distributed", "bokeh"]  # the latter only where it is: for the dashboard
+    left = ["distributed", "bokeh", "numpy", "pandas"]
     while left:
         name = left.pop().lower().replace("_", "-")
         try:

@@ -41,28 +41,31 @@ QUIET = 60.0
 _PATIENCE, _CONNECT = 15.0, 5.0
 _TOLD = 30.0
 _LOOK = 0.1
+_STANDS = b"elsewhere: the scheduler stands "
 
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """`network`: where it listens, as Dask takes it. `stays`: until the end of its term, whoever asks."""
+    """`network`: where it listens, as Dask takes it. `stays`: until the end of its term, whoever asks. `file`: where it
+    says its address; it sees our files."""
 
     record: Record
     papers: Papers
     network: Mapping[str, str]
     umask: int
     stays: bool
+    file: str
 
-    @property
-    def file(self) -> Path:
-        """Where it says its address."""
-        return self.record.directory / "scheduler.json"
+
+def told(network: Mapping[str, str], papers: Papers, quiet: float, file: str = "") -> dict[str, Any]:
+    """What it is told. `quiet`: seconds without a word from its owner, after which it leaves; 0: it stays. `file`:
+    where it says its address; empty: in a line of its output."""
+    return {"network": dict(network), "papers": asdict(papers), "file": file, "quiet": quiet}
 
 
 def render(where: Where, number: int, start_by: datetime) -> str:
     """The boot text; it holds no secret."""
-    told = {"network": dict(where.network), "papers": asdict(where.papers), "file": str(where.file),
-            "quiet": 0.0 if where.stays else QUIET}  # fmt: skip
+    word = json.dumps(told(where.network, where.papers, 0.0 if where.stays else QUIET, where.file))
     lines = [
         "#!/bin/sh",
         f"# The scheduler of the Dask cluster {where.record.name}, booted by Elsewhere.",
@@ -71,35 +74,56 @@ def render(where: Where, number: int, start_by: datetime) -> str:
         f'[ "$(date +%s)" -lt {int(start_by.timestamp())} ] || {{ echo "it came too late to be of use"; exit 0; }}',
         f"cd {quote(str(Path.cwd()))} || exit 73",
         f"export PYTHONPATH={quote(':'.join(codec.import_path()))}",
-        f"exec {join([sys.executable, '-m', 'elsewhere.api.dask.apart', json.dumps(told)])}",
+        f"exec {join([sys.executable, '-m', 'elsewhere.api.dask.apart', word])}",
     ]
     return "\n".join(lines) + "\n"
 
 
+def text(where: Where, term: timedelta) -> Text:
+    """What its launch carries."""
+    return Text(lambda number, by, _: render(where, number, by), SHAPE, term)
+
+
+def read(file: Path) -> Mapping[str, Any] | None:
+    """What it has said of itself in this file; None: nothing yet."""
+    return json.loads(file.read_bytes()) if file.exists() else None
+
+
+def heard(output: bytes) -> Mapping[str, Any] | None:
+    """The same, of its output."""
+    lines = [line for line in output.splitlines() if line.startswith(_STANDS)]
+    return json.loads(lines[-1].removeprefix(_STANDS)) if lines else None
+
+
 def post(
-    hold: Hold, where: Where, term: timedelta, came: Callable[[str, Mapping[str, Any]], None],
-    went: Callable[[], None],
+    hold: Hold, cluster: str, text: Text, said: Callable[[Member], Mapping[str, Any] | None], papers: Papers,
+    came: Callable[[str, Mapping[str, Any]], None], went: Callable[[], None], way: Callable[[str], str] = str,
 ) -> Apart:  # fmt: skip
-    """Launch it, and wait until it is there. PlaceError: the place refuses it, or it ended at once, with its words."""
-    hold.declare(KIND, Text(lambda number, by: render(where, number, by), SHAPE, term))
+    """Launch it, and wait until it is there. PlaceError: the place refuses it, or it ended at once, with its words.
+
+    `said`: what it has said of itself; None: nothing yet. `way`: the address here by which HOST:PORT there is reached.
+    """
+    hold.declare(KIND, text)
     hold.want(KIND, 1)
-    began, told = time.monotonic(), False
-    while not where.file.exists():
+    began, warned = time.monotonic(), False
+    while True:
         now = time.monotonic()
         hold.step(now, raising=True)
+        [*there] = hold.staying(KIND)
+        if there and there[0].native and (answer := said(there[0])):
+            break
         if trouble := hold.trouble(KIND):
             raise Refused(f"the Dask scheduler cannot start: {trouble}",
-                          hint=f"`elsewhere logs {where.record.name}/{KIND}/1` shows what it has said.")  # fmt: skip
-        if not told and now - began > _TOLD:
-            told = True
+                          hint=f"`elsewhere logs {cluster}/{KIND}/1` shows what it has said.")  # fmt: skip
+        if not warned and now - began > _TOLD:
+            warned = True
             why = next((member.reason for member in hold.members if member.reason), "") or hold.note(KIND)
-            sys.stderr.write(f"elsewhere: the scheduler of {where.record.name} has not started yet"
+            sys.stderr.write(f"elsewhere: the scheduler of {cluster} has not started yet"
                              + (f" ({why})\n" if why else "\n"))  # fmt: skip
         time.sleep(_LOOK)
-    [member] = hold.staying(KIND)
-    hold.arrive(member.name)
+    hold.arrive(there[0].name)
     hold.spoil(KIND, "it is not started again: whatever it knew would be gone")
-    return Apart(json.loads(where.file.read_bytes()), where.papers, hold, member, came, went)
+    return Apart(answer, papers, hold, there[0], came, went, way)
 
 
 class Apart:
@@ -107,8 +131,10 @@ class Apart:
 
     def __init__(
         self, told: Mapping[str, Any], papers: Papers, hold: Hold, member: Member,
-        came: Callable[[str, Mapping[str, Any]], None], went: Callable[[], None],
+        came: Callable[[str, Mapping[str, Any]], None], went: Callable[[], None], way: Callable[[str], str] = str,
     ) -> None:  # fmt: skip
+        self._way = way
+        self.door = f"tls://{way(str(told['address']).rpartition('//')[2])}"
         self.address, self._papers, self._hold, self._member = str(told["address"]), papers, hold, member
         self._came, self._went = came, went
         self._known: Facts | None = None
@@ -121,13 +147,14 @@ class Apart:
 
     async def _connected(self) -> Any:
         trust = security(self._papers).get_connection_args("client")
-        return rpc(self.address, connection_args=trust, timeout=_CONNECT)
+        return rpc(self.door, connection_args=trust, timeout=_CONNECT)
 
     async def _shown(self, door: tuple[str, int]) -> str:
         """The dashboard there, as a link for a browser here."""
         trust = security(self._papers).get_connection_args("client")["ssl_context"]
-        self._relay, port = await relay("127.0.0.1", (door[0], door[1]), connects=trust)
-        return f"http://127.0.0.1:{port}/status"
+        host, _, port = self._way(f"{door[0]}:{door[1]}").rpartition(":")
+        self._relay, shown = await relay("127.0.0.1", (host, int(port)), connects=trust)
+        return f"http://127.0.0.1:{shown}/status"
 
     @property
     def over(self) -> str:
@@ -218,10 +245,14 @@ class Office:
 
 def main(argv: list[str]) -> int:
     """Up until it is told to end, or nobody has asked for a while; then 0."""
-    told = json.loads(argv[0])
+    told = json.loads(argv[0] if argv else sys.stdin.read())
     office, quiet = Office(told["network"], Papers(**told["papers"])), told["quiet"]
     answer = {"address": office.scheduling.address, "dashboard": office.door}
-    write_whole(Path(told["file"]), json.dumps(answer).encode())
+    if told["file"]:
+        write_whole(Path(told["file"]), json.dumps(answer).encode())
+    else:
+        sys.stdout.write(f"{_STANDS.decode()}{json.dumps(answer)}\n")
+        sys.stdout.flush()
     while not office.over.wait(1.0) and office.scheduling.alive:
         if quiet and time.monotonic() - office.heard > quiet:
             sys.stdout.write(f"nobody has asked for {quiet:g} s: its owner is gone\n")

@@ -40,7 +40,7 @@ class Attached:
     @property
     def door(self) -> str:
         """By which a client on this machine reaches its scheduler."""
-        return f"tls://127.0.0.1:{self._port(self.address)}" if self.record.seat else self.address
+        return f"tls://127.0.0.1:{self._port(self.address)}" if self.record.seat else self.record.door or self.address
 
     @property
     def dashboard(self) -> str:

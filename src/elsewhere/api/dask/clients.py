@@ -8,12 +8,16 @@ from typing import Any, Protocol
 from distributed import Client, Future
 
 from elsewhere.api.caching import once
+from elsewhere.api.dask.records import Record
 from elsewhere.api.dask.scheduling import patient, security
 from elsewhere.ship.certificates import Papers
 
 
 class Tags(Protocol):
     """What a client must know of its cluster."""
+
+    @property
+    def record(self) -> Record: ...
 
     @property
     def papers(self) -> Papers: ...
@@ -38,6 +42,18 @@ class TaggedClient(Client):  # type: ignore[misc]
         patient()
         self._tags = cluster
         super().__init__(cluster.door, security=security(cluster.papers), **words)
+
+    async def _reconnect(self) -> None:
+        """Dask's own, for which each future is lost; they say what is to be done."""
+        name = self._tags.record.name
+        for state in self.futures.values():
+            state.cancel(reason="scheduler-connection-lost", msg=(
+                f"The scheduler of the cluster {name} was not heard for too long (two minutes), or has ended, and has "
+                "given up what this client had asked for.\nSubmit it again: this client connects again where it can, "
+                f"cluster.client() makes another; `elsewhere cluster status {name}` shows whether the cluster is up. "
+                "What was submitted with cache=True and has ended is not computed again."))  # fmt: skip
+        self.futures.clear()
+        await super()._reconnect()
 
     def submit(
         self, func: Callable[..., Any], *args: Any, tag: str | None = None, cache: bool = False, **words: Any

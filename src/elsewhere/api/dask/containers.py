@@ -68,10 +68,9 @@ class Site:
 def settle(tag: str, asked: Asked, site: Site) -> Container:
     """UsageError: all that is wrong with it, as far as it can be seen here; nothing is started."""
     written = written_as(tag)
-    shape = _shape(written, asked)
+    shape = shape_of(written, asked)
     if not site.backend.offers(shape):
-        raise UsageError(f"no machine of {site.place.name} has what {written} asks for: {_said(shape)}",
-                         hint="Ask for less; `elsewhere places check` shows what there is.")  # fmt: skip
+        raise refused(written, site.place, shape)
     environment = _environment(asked)
     if environment is None:
         python = _interpreter(asked.python)
@@ -93,7 +92,14 @@ def written_as(tag: object) -> str:
     return tag.lower()
 
 
-def _shape(tag: str, asked: Asked) -> Resources:
+def refused(tag: str, place: Place, shape: Resources) -> UsageError:
+    """For a tag that asks for more than any machine there has."""
+    return UsageError(f"no machine of {place.name} has what {tag} asks for: {_said(shape)}",
+                      hint="Ask for less; `elsewhere places check` shows what there is.")  # fmt: skip
+
+
+def shape_of(tag: str, asked: Asked) -> Resources:
+    """What each of its workers has. UsageError: all that is wrong with the words."""
     faults = []
     try:
         shape = Resources(cpus=asked.cpus, memory=asked.memory, gpus=asked.gpus)  # type: ignore[arg-type]

@@ -55,6 +55,10 @@ def sweep(record: records.Record) -> int:
     hold = session.keep(place, record.id, lambda _: "")
     left = len(hold.owned())
     hold.close()
+    if record.distant:
+        from elsewhere.api.dask import hosts
+
+        hosts.clear(hold, record)
     if not record.ended:
         replace(record, ended=time.time()).write()
     return left

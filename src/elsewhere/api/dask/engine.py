@@ -73,8 +73,10 @@ def begin(place: Place, scheduler: str, *, quiet: float = 0.0, **words: Any) -> 
     backend = registry.build(place)
     where = asked_for(place, scheduler)
     if not afar.is_for(backend):
+        from elsewhere.api.dask import quarters
         from elsewhere.api.dask.own import Own
 
+        quarters.check(place, where)
         return Own(place, scheduler="job" if where == "job" else "here", quiet=quiet, **words)
     return afar.Afar(afar.begin(place, backend, where, QUIET, **words))
 

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from elsewhere.api.dask import records, scheduling
-from elsewhere.api.dask.containers import Asked, Site, settle
+from elsewhere.api.dask import quarters, records, scheduling
 from elsewhere.api.dask.engine import count, unknown
 from elsewhere.api.dask.keeping import Following, Keeping
 from elsewhere.errors import PlaceError, StateError, UsageError
-from elsewhere.model.place import Place, life
-
-if TYPE_CHECKING:
-    from elsewhere.pool.hold import Member
-
-TERM = timedelta(days=30)
-"""How long a worker may live where nobody said: it leaves with its scheduler anyway."""
-QUIET = 120.0
-"""Seconds without a word from whoever has a cluster from afar, after which it ends."""
+from elsewhere.model.place import Place
 
 
 class Own:
@@ -43,18 +31,19 @@ class Own:
         from elsewhere.model import ids
 
         self.place, self.walltime, self.level = place, walltime, level
-        self._interface, self._quiet, self._stays = interface, quiet, stays
-        self._hold = session.keep(place, ids.new("clu"), self._last_words)
+        self._quiet = quiet
+        self._hold = session.keep(place, ids.new("clu"), lambda member: self._quarters.last_words(member))
         self._settle_walltime()
         pid, began = records.of_this_process()
-        shared = self._hold.backend.shared() if isinstance(self._hold.backend, Shares) else None
+        backend = self._hold.backend
+        shared = backend.shared() if isinstance(backend, Shares) else None
         self.record = records.Record(
             self._hold.job, name or records.free_name("cluster"), place.name, place.backend, pid, began,
-            dict(place.settings), shared=str(shared or ""),
+            dict(place.settings), shared=str(shared or ""), distant=not backend.traits.shared_files,
         )  # fmt: skip
-        self._here = "calls" in self._hold.backend.traits.channels
         self._closing, self._heard = threading.Lock(), time.monotonic()
         records.create(self.record)
+        self._quarters = quarters.of(self.place, self._hold, self.record, interface, stays)
         try:
             self._start(scheduler)
         except BaseException:
@@ -63,6 +52,8 @@ class Own:
             with contextlib.suppress(PlaceError):
                 if self._hold.members:
                     self._hold.close()
+            with contextlib.suppress(PlaceError):
+                self._quarters.leave()
             replace(self.record, ended=time.time()).write()
             raise
 
@@ -73,31 +64,18 @@ class Own:
         self.papers = certificates.make(self.record.directory)
         scheduling.quiet(self.level)
         self._arrivals: deque[tuple[str, Mapping[str, Any]]] = deque()
-        self.scheduling = self._job() if scheduler == "job" else scheduling.Scheduling(
-            self._network(), self.papers, self._came, self.wake)  # fmt: skip
+        self.scheduling = self._quarters.scheduler(scheduler, self.papers, self._came, self.wake)
         self.keeping = Keeping(self._hold, self.scheduling, self._arrivals)
-        self.record = replace(self.record, address=self.scheduling.address, dashboard=self.scheduling.dashboard)
+        self.record = replace(self.record, address=self.scheduling.address, door=self.scheduling.door,
+                              dashboard=self.scheduling.dashboard)  # fmt: skip
         self.record.write()
         self._control = Control(self.record.control, self._answer)
         self.keeping.start(self._control, self._look)
 
-    def _job(self) -> Any:
-        from elsewhere.api.dask import apart
-
-        where = apart.Where(self.record, self.papers, self._network(), _umask(), self._stays)
-        return apart.post(self._hold, where, self.walltime or self._hold.backend.traits.max_walltime or TERM,
-                          self._came, self.wake)  # fmt: skip
-
-    def _network(self) -> dict[str, str]:
-        """Where the scheduler, and each worker, listens."""
-        if self._interface:
-            return {"interface": self._interface}
-        return {"host": "127.0.0.1"} if self._here else {}
-
     @property
     def door(self) -> str:
         """As of Engine."""
-        return self.record.address
+        return self.record.door
 
     @property
     def dashboard(self) -> str:
@@ -107,6 +85,7 @@ class Own:
         self.walltime = value
         with self.keeping.lock:
             self._settle_walltime()
+            self._quarters.place = self.place
             for tag in self.keeping.containers:
                 self._declare(tag)
 
@@ -117,34 +96,20 @@ class Own:
         if self.walltime is not None and self._hold.backend.traits.max_walltime is not None:
             settings = {**self.place.settings, "walltime": f"{self.walltime.total_seconds():.0f}s"}
             self.place = replace(self.place, settings=settings)
-            self._hold.backend = session.keep(self.place, self._hold.job, self._last_words).backend
+            self._hold.backend = session.keep(self.place, self._hold.job, lambda _: "").backend
 
     # --- containers
 
     def add_container(self, tag: str, words: Mapping[str, Any]) -> None:
-        from elsewhere.ship import codec
-
         self.check_open()
-        site = Site(self.place, self._hold.backend, self.record.directory, Path.cwd(), codec.import_path())
-        found = settle(tag, Asked(**words), site)
+        found = self._quarters.settle(tag, words)
         with self.keeping.lock:
             self.keeping.containers[found.tag] = found
             self._declare(found.tag)
 
     def _declare(self, tag: str) -> None:
-        from elsewhere.pool.hold import Text
-        from elsewhere.ship import codec
-        from elsewhere.ship.dask_worker import Workers, render
-
         found = self.keeping.containers[tag]
-        most = self._hold.backend.traits.max_walltime
-        listens = [word for key, value in self._network().items() for word in (f"--{key}", value)]
-        workers = Workers(
-            self.record.name, tag, self.record.address, self.papers, self.record.directory, found.python,
-            found.shape.cpus, found.threads, found.shape.memory, str(Path.cwd()), codec.import_path(), found.env,
-            found.plan, listens, _umask(), life(most).total_seconds() if most else 0.0,
-        )  # fmt: skip
-        self._hold.declare(tag, Text(partial(render, workers), found.shape, self.walltime or most or TERM))
+        self._hold.declare(tag, self._quarters.text(found, self.papers, self.record.address, self.walltime))
 
     # --- workers
 
@@ -199,11 +164,14 @@ class Own:
             self.keeping.end()
             before()
             self.scheduling.close()
-            left = self._hold.close()
-            self._control.close()
-            self.record = replace(self.record, ended=time.time())
-            self.record.write()
-            scheduling.quiet(self.level)
+            try:
+                left = self._hold.close()
+                self._quarters.leave()
+            finally:
+                self._control.close()
+                self.record = replace(self.record, ended=time.time())
+                self.record.write()
+                scheduling.quiet(self.level)
         if left:
             hint = f"Look again: elsewhere reap --on {self.record.place} --job {self.record.id}"
             raise StateError(f"{len(left)} of its workers are not seen to have ended: {', '.join(left)}", hint=hint)
@@ -237,15 +205,6 @@ class Own:
         if hasattr(self, "keeping"):
             self.keeping.stop.wake()
 
-    def _last_words(self, member: Member) -> str:
-        from elsewhere.ship.dask_worker import log_of
-
-        try:
-            text = log_of(self.record.directory, member.kind, member.number).read_text("utf-8", "replace")
-        except OSError:
-            return ""
-        return (text.strip().splitlines() or [""])[-1][:300]
-
     def _look(self, now: float) -> None:
         """Between two turns of the keeping."""
         if self._quiet and now - self._heard > self._quiet:
@@ -272,9 +231,3 @@ class Own:
             case {"do": "walltime", "seconds": seconds}:
                 self.set_walltime(None if seconds is None else timedelta(seconds=seconds))
         return self.status()
-
-
-def _umask() -> int:
-    found = os.umask(0o077)
-    os.umask(found)
-    return found

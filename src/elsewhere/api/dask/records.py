@@ -39,6 +39,10 @@ class Record:
     shared: str = ""
     """Where its workers see our files, if not everywhere."""
     host: str = field(default_factory=socket.gethostname)
+    door: str = ""
+    """By which clients on this machine reach its scheduler, as long as its process is there."""
+    distant: bool = False
+    """Its workers' output lies on their machines until they have ended."""
     seat: dict[str, Any] = field(default_factory=dict)
     """Of one that sits on a host of its place: how it is asked there (controller/away.py)."""
 

@@ -108,6 +108,11 @@ class Scheduling:
     def alive(self) -> bool:
         return self._thread.is_alive()
 
+    @property
+    def door(self) -> str:
+        """By which a client on this machine reaches it."""
+        return self.address
+
     over = ""
     """Why it is not there any more, while the cluster is: never so."""
 

@@ -63,7 +63,16 @@ def _log(cluster: str, tag: str, number: str, **_: Any) -> dict[str, Any]:
     return {"text": path.read_text("utf-8", "replace") if path.is_file() else None, "known": known}
 
 
-ACTS: Mapping[str, Callable[..., Any]] = {"up": _up, "ask": _ask, "down": _down, "sweep": _sweep, "log": _log}
+def _container(tag: str, words: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Its software, had or built on this host; where that lies."""
+    from elsewhere.api.dask import post
+
+    return post.settled(post.here(tag, words, Path.cwd()))
+
+
+ACTS: Mapping[str, Callable[..., Any]] = {
+    "up": _up, "ask": _ask, "down": _down, "sweep": _sweep, "log": _log, "container": _container,
+}  # fmt: skip
 
 
 def main() -> int:

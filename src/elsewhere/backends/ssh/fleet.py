@@ -105,7 +105,13 @@ exec sh "$bridge" """
 _HAS = 'echo "$base"; cd "$base/cache" && for key do [ -e "$key" ] && touch "$key" && echo "$key"; done; exit 0'
 _LOG = 'cd "$base/machines/$1" 2>/dev/null || exit 66; [ -e log ] || exit 0; exec tail -c "+$2" log'
 _FORGET = """\
-for name do [ -s "$base/machines/$name/ended" ] && rm -rf -- "$base/machines/$name"; done
+boot_id=/proc/sys/kernel/random/boot_id life=; [ ! -r $boot_id ] || read -r life <$boot_id
+for name do
+  cd "$base/machines/$name" 2>/dev/null || continue
+  its=$life pid=; [ ! -s life ] || read -r its <life; [ ! -s pid ] || read -r pid <pid
+  [ -s ended ] || [ "$life" != "$its" ] || { [ -n "$pid" ] && ! kill -s 0 -- "-$pid" 2>/dev/null; } || continue
+  cd "$base" && rm -rf -- "machines/$name"
+done
 for job in "$base"/jobs/*; do
   [ -d "$job" ] && ! grep -qsF "\\"${job##*/}\\"" "$base"/machines/*/labels && rm -rf -- "$job"; done; exit 0"""
 # What a task may need of a host. As few commands as can be: a first call waits for them.
