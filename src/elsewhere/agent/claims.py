@@ -83,8 +83,6 @@ class Steps:
 class _Held:
     claim: Claim
     tries: int = 0
-    due: float | None = None
-    """When it is to be tried again; None: it is in a slot."""
 
 
 class Hands:
@@ -99,6 +97,8 @@ class Hands:
         self.failed = False
         """Has a task failed here for good, as far as is known here?"""
         self._held: dict[int, _Held] = {}
+        self._again_at: dict[int, float] = {}
+        """Task -> the age at which it is tried again; what is held besides is in a slot."""
         self._ended: dict[int, int] = {}
         """Task -> the number under which it has ended here, until the orders know of it."""
         self._busy = age
@@ -134,7 +134,7 @@ class Hands:
             elif held is not None:
                 stop.append(delivery.n)  # superseded: its slot is ended before the new number is run
                 done.append(held.claim)
-                del self._held[delivery.n]
+                self._let_go(delivery.n)
                 release.append(claim)
             elif self.draining or self._alone() or (delivery.alone and self._held):
                 release.append(claim)
@@ -203,7 +203,7 @@ class Hands:
         """
         reports, done, stop = [], [], []
         for n in ns:
-            held = self._held.pop(n, None)
+            held = self._let_go(n)
             if held is None:
                 continue
             story, outcome, took = _LET_GO, Outcome.INTERRUPTED, lived.get(n, 0.0)
@@ -220,8 +220,12 @@ class Hands:
 
     def _drop(self, ns: Collection[int]) -> Collection[int]:
         for n in ns:
-            del self._held[n]
+            self._let_go(n)
         return ns
+
+    def _let_go(self, n: int) -> _Held | None:
+        self._again_at.pop(n, None)
+        return self._held.pop(n, None)
 
     # --- ending ---------------------------------------------------------------------------------------------------
 
@@ -233,33 +237,36 @@ class Hands:
         said: list[Report] = []
         done = []
         for report in reports:
-            held = self._held.get(report.n)
-            if held is None or held.claim.delivery.attempt != report.attempt:
+            n, attempt = report[0], report[1]
+            held = self._held.get(n)
+            if held is None or held.claim[0][1] != attempt:
                 continue
             held.tries += 1
-            if report.outcome == Outcome.ERRORED and self._again(held, report):
-                delay = wait(held.tries - 1)
-                if delay <= self.ways.patience:
-                    held.due = age + delay
-                    continue
-            self.failed = self.failed or (report.outcome in FAILING and not self._again(held, report))
-            said.append(_with_tries(report, held.tries)._replace(agent=self.ways.name))
+            if report.outcome:  # not the first of them, which is success: nothing of this is asked for each task
+                if report.outcome == Outcome.ERRORED and self._again(held, report):
+                    delay = wait(held.tries - 1)
+                    if delay <= self.ways.patience:
+                        self._again_at[n] = age + delay
+                        continue
+                self.failed = self.failed or (report.outcome in FAILING and not self._again(held, report))
+                report = _with_tries(report, held.tries)
+            said.append(report if report.agent == self.ways.name else report._replace(agent=self.ways.name))
             done.append(held.claim)
-            del self._held[report.n]
-            self._ended[report.n] = report.attempt
+            self._let_go(n)
+            self._ended[n] = attempt
             self._served += 1
         return Steps(reports=tuple(said), done=tuple(done))
 
     def due(self, age: float) -> tuple[Delivery, ...]:
         """What is to be tried again now, under the claim it has."""
-        found = [held for held in self._held.values() if held.due is not None and held.due <= age]
-        for held in found:
-            held.due = None
-        return tuple(held.claim.delivery for held in found)
+        found = [n for n, at in self._again_at.items() if at <= age]
+        for n in found:
+            del self._again_at[n]
+        return tuple(self._held[n].claim.delivery for n in found)
 
     def next_due(self) -> float | None:
         """The age at which something is to be tried again; None: nothing waits."""
-        return min((held.due for held in self._held.values() if held.due is not None), default=None)
+        return min(self._again_at.values(), default=None)
 
     def _again(self, held: _Held, report: Ended) -> bool:
         """Is there budget for another try, as far as is known here? If in doubt the ledger decides."""

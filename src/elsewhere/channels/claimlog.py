@@ -98,6 +98,11 @@ class ClaimLog:
         """Is delivery `i` still held under this claim?"""
         return 0 <= i < len(self._holder) and self._holder[i] == claim
 
+    def kept(self, claim: int, items: Iterable[int]) -> list[int]:
+        """Those of these deliveries that are still held under this claim."""
+        holder, count = self._holder, len(self._holder)
+        return [i for i in items if 0 <= i < count and holder[i] == claim]
+
     def agent(self, claim: int) -> str:
         """Who made this claim; "" if nobody took anything by it."""
         return self._agents.get(claim, ("", 0.0))[0]
