@@ -244,8 +244,9 @@ class Spool:
             return []
         for report in reports:
             if isinstance(report, Ended):
-                self._took += (report.took - self._took) / 64
-        receipts = [Receipt(report, f"{key}#{i}") for i, report in enumerate(reports)]
+                self._took += (report[4] - self._took) / 64
+        new = tuple.__new__
+        receipts = [new(Receipt, (report, f"{key}#{i}")) for i, report in enumerate(reports)]
         self._unconfirmed[key] = receipts
         return receipts
 
@@ -281,7 +282,8 @@ class Spool:
                 self._pulse(agent)  # before the claim: one without a beat behind it would lapse
             if self._shelf.append(segment, taking(agent, lease, items, "")):
                 head, deliveries = f"{segment.name}/{log.read}/", segment.deliveries
-                return [Claim(deliveries[i], head + str(i)) for i in items]
+                new = tuple.__new__  # half the cost of the class's own, for each task
+                return [new(Claim, (deliveries[i], f"{head}{i}")) for i in items]
         return []
 
     def _lapsed(self, segment: Segment, agent: str) -> list[str]:
