@@ -1,4 +1,5 @@
-"""Calls on a cluster under Slurm, from nothing to the last value, beside tools from the package index."""
+"""Calls on a cluster under Slurm beside tools from the package index: a whole program, its start and its end too, with
+three jobs of Slurm where a tool keeps workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dask on the private Slurm: a cluster of ours beside dask-jobqueue's, and a thousand short calls in three ways."""
+"""Dask on the private Slurm: a cluster of ours beside dask-jobqueue's, and a thousand short calls by its client."""
 
 from __future__ import annotations
 
@@ -18,17 +18,14 @@ def rows(ground: Ground, full: bool, beside: bool = False) -> list[Row]:
     """`beside`: also what is from the package index."""
     lab = lab_of(ground)
     ours, theirs = "Cluster, three tags", "dask-jobqueue's SLURMCluster, three workers"
-    mapped, client, queued = "f.map, from nothing", "client.map of a Cluster that is up", "client.map, dask-jobqueue"
-    up, calls = [Contestant(ours, _up(lab))], [Contestant(mapped, _mapped(lab)), Contestant(client, _client(lab))]
+    up = [Contestant(ours, _up(lab))]
     if beside:
-        up.append(Contestant(theirs, _jobqueue(lab, 0, "seconds"), PEER))
-        calls.append(Contestant(queued, _jobqueue(lab, None, "rate"), PEER))
+        up.append(Contestant(theirs, _jobqueue(lab), PEER))
     return [
         Row("slurm-dask", "From the start of a program to three usable Dask workers on Slurm", up,
             [Target(ours, "seconds", most=1.2, against=theirs)] if beside else [], repeat=3, compare=("seconds",)),
-        Row("slurm-calls", f"{CALLS:,} short calls on Slurm; f.map and dask-jobqueue with their start", calls,
-            [Target(mapped, "rate", least=3, against=queued)] if beside else [],
-            repeat=3, compare=("rate",)),
+        Row("slurm-client", f"{CALLS:,} short calls on Slurm by the client of a Cluster that is up",
+            [Contestant("client.map", _client(lab))], repeat=3),
     ]  # fmt: skip
 
 
@@ -44,18 +41,6 @@ def _client(lab: Lab) -> Callable[[], Sample]:
     return lambda: {"rate": CALLS / _ours(lab)[1]}
 
 
-def _mapped(lab: Lab) -> Callable[[], Sample]:
-    return lambda: {"rate": CALLS / float(lab.measured([PYTHON, PROGRAMS / "remote_map.py", "hpc"]).out)}
-
-
-def _jobqueue(lab: Lab, which: int | None, figure: str) -> Callable[[], Sample]:
-    """`which` of its two figures; None: both together, as seconds of all calls."""
+def _jobqueue(lab: Lab) -> Callable[[], Sample]:
     peer = Peer("dask-jobqueue", ("dask-jobqueue", f"distributed=={version('distributed')}"), "jobqueue.py", 0, 0)
-
-    def once() -> Sample:
-        words = [peers.python(peer), PROGRAMS / peer.program, lab.project]
-        found = [float(line) for line in lab.measured(list(words)).out.split()]
-        seconds = sum(found) if which is None else found[which]
-        return {figure: CALLS / seconds if figure == "rate" else seconds}
-
-    return once
+    return lambda: {"seconds": float(lab.measured([peers.python(peer), PROGRAMS / peer.program, lab.project]).out)}

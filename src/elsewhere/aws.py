@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -51,17 +52,37 @@ _QUOTA = {"OverLimit", "LimitExceeded", "VcpuLimitExceeded", "TooManyBuckets"}
 @functools.cache
 def session() -> Any:
     """The SDK's session, with its own chain of credentials. MissingExtra if it is not installed."""
-    try:
-        import boto3
-    except ImportError:
-        raise MissingExtra("AWS needs boto3", hint="pip install 'elsewhere[aws]'") from None
     with asking("the profile"):
-        return boto3.Session()
+        return opened()
+
+
+def require() -> None:
+    """MissingExtra if the SDK is not installed. It is not loaded."""
+    if find_spec("botocore") is None:
+        raise MissingExtra("the place aws needs botocore, which is not installed", hint="pip install 'elsewhere[aws]'")
+
+
+def opened(profile: str = "") -> Any:
+    """A session of the SDK's for this profile; empty: the one that the environment names. All of them share what was
+    read of its descriptions of services, which are large. MissingExtra if it is not installed."""
+    require()
+    from botocore.session import Session
+
+    made = Session(profile=profile or None)
+    made.register_component("data_loader", _descriptions(made.get_config_variable("data_path")))
+    return made
+
+
+@functools.cache
+def _descriptions(path: str | None) -> Any:
+    from botocore.loaders import create_loader
+
+    return create_loader(path)
 
 
 def region(wanted: str = "") -> str:
     """`wanted`, or the one that the user's settings name. UsageError if there is none."""
-    found = wanted or os.environ.get("AWS_REGION") or session().region_name
+    found = wanted or os.environ.get("AWS_REGION") or session().get_config_variable("region")
     if not found:
         raise UsageError("no region is named", hint="set AWS_REGION, or `region` in the place's settings")
     return str(found)
@@ -76,7 +97,7 @@ def client(service: str, where: str) -> Any:
     # longer than the longest poll of a queue, shorter than a lease
     config = Config(retries={"mode": "standard", "total_max_attempts": 4}, connect_timeout=5, read_timeout=30)
     with asking(f"{service} in {where}"):
-        return session().client(service, region_name=where, config=config)
+        return session().create_client(service, region_name=where, config=config)
 
 
 def endpoint(service: str) -> str:

@@ -94,8 +94,8 @@ def test_a_slot_file_is_python_3_9_and_imports_the_standard_library_or_its_neigh
 
 
 NAMED = {"pyyaml": "yaml", "py-rattler": "rattler", "backports.zstd": "backports"}
-BESIDE = {"_sha2", "compression", "botocore", "keyring", "pytest"}
-"""Of later Pythons, of boto3, used where it is there, and of whoever writes tests of a backend."""
+BESIDE = {"_sha2", "compression", "keyring", "pytest"}
+"""Of later Pythons, used where it is there, and of whoever writes tests of a backend."""
 
 
 def test_what_is_imported_is_asked_for_when_this_is_installed() -> None:

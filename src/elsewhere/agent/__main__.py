@@ -11,12 +11,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from elsewhere.channels.door import Door
 from elsewhere.errors import ElsewhereError
 
 if TYPE_CHECKING:
     from elsewhere.agent.join import Process
     from elsewhere.agent.meeting import Joining
+    from elsewhere.channels.door import Door
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -65,7 +65,11 @@ def _door(given: SimpleNamespace) -> Door | None:
         from elsewhere.hosts import private_directory
 
         private_directory(directory)
-    return Door(directory) if given.address == "door:" and given.failed is None else None
+    if given.address != "door:" or given.failed is not None:
+        return None
+    from elsewhere.channels.door import Door
+
+    return Door(directory)
 
 
 def _parse(argv: list[str] | None) -> SimpleNamespace:

@@ -94,11 +94,16 @@ class Boot:
         """The command line of a slot: the file, not the directory, which spares it the loading of runpy."""
         main, pipes = str(SLOT / "__main__.py"), [str(down), str(wake)]
         if not self.within:
-            return [self.python, main, *pipes]
+            return [*self._python, main, *pipes]
         door = str(directory / f"{number}.door")
-        order = {**self.plan(), "inside": [self.python, main, "boxed", door], "socket": door,
+        order = {**self.plan(), "inside": [*self._python, main, "boxed", door], "socket": door,
                  "page": str(directory / f"{number}.page")}  # fmt: skip
         return [sys.executable, main, "keep", json.dumps(order), *pipes]
+
+    @property
+    def _python(self) -> list[str]:
+        """Where nothing but commands is started, no package of the user's is looked for."""
+        return [self.python, *(["-S"] if self.entry.kind == "command" else [])]
 
     def plan(self) -> dict[str, Any]:
         """How something is run in the container. UsageError: it cannot mount what must be in it."""

@@ -79,14 +79,6 @@ class Steps:
     run: tuple[Delivery, ...] = ()
 
 
-@dataclass(slots=True)
-class _Held:
-    claim: Claim
-    tries: int = 0
-    due: float | None = None
-    """When it is to be tried again; None: it is in a slot."""
-
-
 class Hands:
     """The deliveries one agent holds. One attempt of a task at a time."""
 
@@ -98,7 +90,11 @@ class Hands:
         self.draining = False
         self.failed = False
         """Has a task failed here for good, as far as is known here?"""
-        self._held: dict[int, _Held] = {}
+        self._held: dict[int, Claim] = {}
+        self._tries: dict[int, int] = {}
+        """Task -> how often it has failed under the claim that is held."""
+        self._again_at: dict[int, float] = {}
+        """Task -> the age at which it is tried again; what is held besides is in a slot."""
         self._ended: dict[int, int] = {}
         """Task -> the number under which it has ended here, until the orders know of it."""
         self._busy = age
@@ -122,32 +118,34 @@ class Hands:
     def took(self, claims: Sequence[Claim]) -> Steps:
         """New claims, after orders have been read: what is stale is acknowledged, what cannot be run goes back."""
         stop, done, release, run = [], [], [], []
+        held, ended, stale = self._held, self._ended, self.orders.stale
         for claim in claims:
-            delivery = claim.delivery
-            held = self._held.get(delivery.n)
-            if self.orders.stale(delivery.n, delivery.attempt):
+            delivery = claim[0]
+            n, attempt = delivery[:2]
+            mine = held.get(n)
+            if stale(n, attempt):
                 done.append(claim)
-            elif held is not None and delivery.attempt <= held.claim.delivery.attempt:
+            elif mine is not None and attempt <= mine.delivery.attempt:
                 done.append(claim)  # an echo of what is in hand
-            elif delivery.attempt <= self._ended.get(delivery.n, 0):
+            elif attempt <= ended.get(n, 0):
                 done.append(claim)  # of what has ended here: its report is on its way
-            elif self.orders.recalls(delivery.n, delivery.attempt):
+            elif self.orders.recalls(n, attempt):
                 done.append(claim)  # it was said that it is not here
-            elif held is not None:
-                stop.append(delivery.n)  # superseded: its slot is ended before the new number is run
-                done.append(held.claim)
-                del self._held[delivery.n]
+            elif mine is not None:
+                stop.append(n)  # superseded: its slot is ended before the new number is run
+                done.append(mine)
+                self._let_go(n)
                 release.append(claim)
-            elif self.draining or self._alone() or (delivery.alone and self._held):
+            elif self.draining or (held and (delivery.alone or self._alone())):
                 release.append(claim)
             else:
-                self._held[delivery.n] = _Held(claim)
+                held[n] = claim
                 run.append(delivery)
-        said = (Claimed(self.ways.name, tuple((d.n, d.attempt) for d in run)),) if run else ()
+        said = (Claimed(self.ways.name, tuple([one[:2] for one in run])),) if run else ()
         return Steps(tuple(stop), said, tuple(done), tuple(release), tuple(run))
 
     def _alone(self) -> bool:
-        return len(self._held) == 1 and next(iter(self._held.values())).claim.delivery.alone  # beside it there is none
+        return len(self._held) == 1 and next(iter(self._held.values())).delivery.alone  # beside it there is none
 
     def in_time(self, age: float, lasts: float | None) -> None:
         """Nothing more is begun where what takes so long (None: not known) would outlast a term that is final."""
@@ -163,7 +161,7 @@ class Hands:
     @property
     def claims(self) -> list[Claim]:
         """All that is held, to be renewed."""
-        return [held.claim for held in self._held.values()]
+        return list(self._held.values())
 
     @property
     def empty(self) -> bool:
@@ -177,7 +175,7 @@ class Hands:
     def renewed(self, asked: Collection[Claim], kept: Collection[Claim]) -> Steps:
         """Of the claims that were to be renewed these are kept; the others have lapsed: dropped, and not reported."""
         lapsed = set(asked) - set(kept)
-        gone = [n for n, held in self._held.items() if held.claim in lapsed]
+        gone = [n for n, claim in self._held.items() if claim in lapsed]
         return Steps(stop=tuple(self._drop(gone)))
 
     def told(self, orders: Orders) -> Steps:
@@ -195,13 +193,13 @@ class Hands:
             self.term = max(self.term, bought.total_seconds())
         self.draining = self.draining or self.ways.name in orders.drain
         self._ended = {n: attempt for n, attempt in self._ended.items() if not orders.stale(n, attempt)}
-        gone = [n for n, held in self._held.items() if orders.stale(n, held.claim.delivery.attempt)]
-        done = tuple(self._held[n].claim for n in gone)
+        gone = [n for n, claim in self._held.items() if orders.stale(n, claim.delivery.attempt)]
+        done = tuple(self._held[n] for n in gone)
         return Steps(stop=tuple(self._drop(gone)), reports=said, done=done)
 
     def _answer(self, orders: Orders) -> tuple[Claimed]:
         """What there is here of what is recalled, or has been: what was said of it before may be on its way still."""
-        here = {**self._ended, **{n: held.claim.delivery.attempt for n, held in self._held.items()}}
+        here = {**self._ended, **{n: claim.delivery.attempt for n, claim in self._held.items()}}
         found = tuple((n, attempt) for n, attempt in here.items() if orders.recalled.get(n) == attempt)
         return (Claimed(self.ways.name, found, orders.recall),)
 
@@ -213,8 +211,8 @@ class Hands:
         """
         reports, done, stop = [], [], []
         for n in ns:
-            held = self._held.pop(n, None)
-            if held is None:
+            claim = self._let_go(n)
+            if claim is None:
                 continue
             story, outcome, took = _LET_GO, Outcome.INTERRUPTED, lived.get(n, 0.0)
             if self.ways.final and took >= _WHOLE * self.ways.ends:
@@ -222,16 +220,21 @@ class Hands:
                 said = f"it ran for {took:.0f} s, and a machine of its place gives it {self.ways.ends:.0f} s at most"
                 story = {"type": "TimedOut", "message": f"{said}: ask for a longer walltime"}
             value = json.dumps(story).encode()
-            report = Ended(n, held.claim.delivery.attempt, outcome, at - took, took, Form.FAILURE, value)
+            report = Ended(n, claim.delivery.attempt, outcome, at - took, took, Form.FAILURE, value)
             reports.append(report._replace(agent=self.ways.name))
-            done.append(held.claim)
+            done.append(claim)
             stop.append(n)
         return Steps(tuple(stop), tuple(reports), tuple(done))
 
     def _drop(self, ns: Collection[int]) -> Collection[int]:
         for n in ns:
-            del self._held[n]
+            self._let_go(n)
         return ns
+
+    def _let_go(self, n: int) -> Claim | None:
+        self._tries.pop(n, None)
+        self._again_at.pop(n, None)
+        return self._held.pop(n, None)
 
     # --- ending ---------------------------------------------------------------------------------------------------
 
@@ -242,42 +245,46 @@ class Hands:
         """
         said: list[Report] = []
         done = []
+        name, held = self.ways.name, self._held
         for report in reports:
-            held = self._held.get(report.n)
-            if held is None or held.claim.delivery.attempt != report.attempt:
+            n, attempt = report[:2]
+            claim = held.get(n)
+            if claim is None or claim[0][1] != attempt:
                 continue
-            held.tries += 1
-            if report.outcome == Outcome.ERRORED and self._again(held, report):
-                delay = wait(held.tries - 1)
-                if delay <= self.ways.patience:
-                    held.due = age + delay
-                    continue
-            self.failed = self.failed or (report.outcome in FAILING and not self._again(held, report))
-            said.append(_with_tries(report, held.tries)._replace(agent=self.ways.name))
-            done.append(held.claim)
-            del self._held[report.n]
-            self._ended[report.n] = report.attempt
+            if report.outcome:  # a success is 0, and spends nothing of this
+                tries = self._tries[n] = self._tries.get(n, 0) + 1
+                if report.outcome == Outcome.ERRORED and self._again(claim, report):
+                    delay = wait(tries - 1)
+                    if delay <= self.ways.patience:
+                        self._again_at[n] = age + delay
+                        continue
+                self.failed = self.failed or (report.outcome in FAILING and not self._again(claim, report))
+                report = _with_tries(report, tries)
+            said.append(report if report.agent == name else report._replace(agent=name))
+            done.append(claim)
+            self._let_go(n)
+            self._ended[n] = attempt
             self._served += 1
         return Steps(reports=tuple(said), done=tuple(done))
 
     def due(self, age: float) -> tuple[Delivery, ...]:
         """What is to be tried again now, under the claim it has."""
-        found = [held for held in self._held.values() if held.due is not None and held.due <= age]
-        for held in found:
-            held.due = None
-        return tuple(held.claim.delivery for held in found)
+        found = [n for n, at in self._again_at.items() if at <= age]
+        for n in found:
+            del self._again_at[n]
+        return tuple(self._held[n].delivery for n in found)
 
     def next_due(self) -> float | None:
         """The age at which something is to be tried again; None: nothing waits."""
-        return min((held.due for held in self._held.values() if held.due is not None), default=None)
+        return min(self._again_at.values(), default=None)
 
-    def _again(self, held: _Held, report: Ended) -> bool:
+    def _again(self, claim: Claim, report: Ended) -> bool:
         """Is there budget for another try, as far as is known here? If in doubt the ledger decides."""
         if self.draining or self.orders.over:
             return False
-        options = _mapping(held.claim.delivery.options)
+        options = _mapping(claim.delivery.options)
         limit = int(str(options.get("retries", self.ways.retry.retries)))
-        spent = int(str(options.get("spent", 0))) + held.tries
+        spent = int(str(options.get("spent", 0))) + self._tries[report.n]
         if not self.ways.retry.allows(_mapping(report.value)):
             return False
         return spent <= limit and report.form == Form.FAILURE

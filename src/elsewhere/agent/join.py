@@ -131,7 +131,7 @@ class Process:
         self.slots.put(self.hands.due(now))
         news = self._claim()
         ended = self.slots.turn(self._wait(news))
-        for report in ended:
+        for report in ended[-100:]:  # what was before these weighs nothing any more
             self._took = report.took if self._took is None else self._took + (report.took - self._took) / 8
             self._tooks.append(report.took)
         self._gathered += map(handed_on, ended) if self._warned or self._noticed or self._stops else ended

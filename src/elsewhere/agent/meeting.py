@@ -10,14 +10,16 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from elsewhere.channels.base import Channel
-from elsewhere.channels.door import Door
 from elsewhere.channels.registry import join
 from elsewhere.model.orders import Orders
 from elsewhere.ship import seal
 from elsewhere.ship.charter import Charter, unpack
+
+if TYPE_CHECKING:
+    from elsewhere.channels.door import Door
 
 
 class FarChannel(Channel, Protocol):

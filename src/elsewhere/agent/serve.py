@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from elsewhere.agent.claims import Ways
-from elsewhere.agent.join import Process
 from elsewhere.agent.meeting import FarChannel, Joining, Knock, meet
 from elsewhere.agent.runner import Boot, Slots, recover
 from elsewhere.agent.steps import CannotFurnish
@@ -20,6 +20,9 @@ from elsewhere.model.reports import BootStep, Ended
 from elsewhere.ship.charter import Charter
 from elsewhere.ship.marks import KEPT, LOG
 from elsewhere.slot import masking
+
+if TYPE_CHECKING:
+    from elsewhere.agent.join import Process
 
 
 def serve(
@@ -62,7 +65,9 @@ def serve(
             channel.report(left)
         boot = replace(_boot(charter), ends=time.time() + ways.ends - (time.monotonic() - born) if ways.final else 0.0)
         slots = Slots(boot, joining.slots, place, selector, joining.share)
-        slots.hire(1)  # who waits for the first task waits less
+        slots.hire(1)  # who waits for the first task waits less: the rest of us is loaded while it starts
+        from elsewhere.agent.join import Process
+
         process = Process(ways, channel, slots, joining.directory, lambda: time.monotonic() - born)
         _beside(process, channel, place, exits, masking.words(charter.spec.env[name] for name in charter.spec.hidden))
         if ready is not None:

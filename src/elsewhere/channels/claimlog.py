@@ -46,18 +46,17 @@ class ClaimLog:
         """Read the next claim, seen by this reader at `now` (its own monotonic clock)."""
         self.read += 1
         holder, count = self._holder, len(self._holder)
-        for i in _within(claiming.done, count):
-            self._left -= holder[i] != DONE
-            holder[i] = DONE
-        for i in _within(claiming.free, count):
+        for start, stop in _within(claiming.done, count):
+            self._left -= stop - start - holder[start:stop].count(DONE)
+            holder[start:stop] = [DONE] * (stop - start)
+        for i in numbers(_within(claiming.free, count)):
             if holder[i] > 0 and self._agents[holder[i]][0] == claiming.agent:
                 holder[i] = FREE
                 self._resting[i] = now + claiming.after
         if claiming.take:
             self._agents[self.read] = (claiming.agent, claiming.lease)
-            for i in _within(claiming.take, count):
-                if holder[i] != DONE:
-                    holder[i] = self.read
+            for start, stop in _within(claiming.take, count):
+                holder[start:stop] = [DONE if one == DONE else self.read for one in holder[start:stop]]
 
     @property
     def finished(self) -> bool:
@@ -67,13 +66,10 @@ class ClaimLog:
     def free(self, now: float, limit: int) -> list[int]:
         """Up to `limit` deliveries that nobody holds and that do not rest."""
         resting = self._resting
-        found: list[int] = []
-        for i, holder in enumerate(self._holder):
-            if len(found) >= limit:
-                break
-            if holder == FREE and (not resting or resting.get(i, now) <= now):
-                found.append(i)
-        return found
+        found = [i for i, holder in enumerate(self._holder) if holder == FREE]
+        if resting:
+            found = [i for i in found if resting.get(i, now) <= now]
+        return found[:limit]
 
     def exhausted(self) -> bool:
         """Nothing is free, nor will be by waiting alone: only a lapse or a hand-back can change that."""
@@ -98,6 +94,11 @@ class ClaimLog:
         """Is delivery `i` still held under this claim?"""
         return 0 <= i < len(self._holder) and self._holder[i] == claim
 
+    def kept(self, claim: int, items: Iterable[int]) -> list[int]:
+        """Those of these deliveries that are still held under this claim."""
+        holder, count = self._holder, len(self._holder)
+        return [i for i in items if 0 <= i < count and holder[i] == claim]
+
     def agent(self, claim: int) -> str:
         """Who made this claim; "" if nobody took anything by it."""
         return self._agents.get(claim, ("", 0.0))[0]
@@ -108,5 +109,6 @@ def taking(agent: str, lease: float, items: Sequence[int], nonce: str) -> Claimi
     return Claiming(agent, lease, take=ranges(items), nonce=nonce)
 
 
-def _within(parts: Ranges, count: int) -> Iterable[int]:
-    return numbers((max(start, 0), min(stop, count)) for start, stop in parts)
+def _within(parts: Ranges, count: int) -> Ranges:
+    """What of these is in a segment of so many: a claim is another's word."""
+    return tuple((max(start, 0), min(stop, count)) for start, stop in parts if max(start, 0) < min(stop, count))

@@ -141,7 +141,7 @@ def _home_sqs(terms: Terms) -> Sqs:
                   terms.charter, terms.key, also, agents=terms.agents, labels={"elsewhere:job": terms.job})  # fmt: skip
 
 
-_AWS = ("boto3", "botocore", "jmespath", "obstore", "python-dateutil", "s3transfer", "six", "urllib3")
+_AWS = ("botocore", "jmespath", "obstore", "python-dateutil", "six", "urllib3")
 FAR: dict[str, tuple[tuple[str, ...], Callable[[Terms], Sqs]]] = {"sqs": (_AWS, _home_sqs)}
 
 

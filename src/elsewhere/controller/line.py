@@ -86,9 +86,9 @@ class Line:
         self._listened = self._clock()  # an answer is as old as its question
         if len(self._collected) < limit and not self.silent:
             self.attempt(lambda: found.extend(self.inner.collect(limit)))
-        self.fresh = self.fresh or any(receipt.token not in self._collected for receipt in found)
-        self._collected.update({receipt.token: receipt for receipt in found})
-        self.news = self.news or bool(found)
+        new = [receipt for receipt in found if receipt.token not in self._collected]
+        self._collected.update([(receipt.token, receipt) for receipt in new])
+        self.fresh, self.news = self.fresh or bool(new), self.news or bool(found)
         return list(self._collected.values())
 
     def confirm(self, receipts: Sequence[Receipt]) -> None:

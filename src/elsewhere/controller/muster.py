@@ -28,11 +28,13 @@ class Muster:
     def took(self, agent: NativeId, pairs: Iterable[Pair], now: float) -> None:
         """It has these, from now on; what it had before stays as it was."""
         hands = self._hands.setdefault(agent, {})
+        holders = self._holders
         for n, attempt in pairs:
-            if n in hands and hands[n][0] == attempt:
-                continue
-            self.gone([n])
-            hands[n], self._holders[n] = (attempt, now), agent
+            if n in holders:
+                if n in hands and hands[n][0] == attempt:
+                    continue
+                self.gone([n])
+            hands[n], holders[n] = (attempt, now), agent
 
     def beat(self, beat: Heartbeat, now: float) -> None:
         self._beats[beat.agent] = beat
@@ -44,11 +46,10 @@ class Muster:
         """Who has one of these."""
         return {self._holders[n] for n in ns if n in self._holders}
 
-    def ended(self, report: Ended) -> None:
-        """Nobody has this attempt, or an earlier one, any more."""
-        hands = self._hands.get(self._holders.get(report.n, ""), {})
-        if report.n in hands and hands[report.n][0] <= report.attempt:
-            self.gone([report.n])
+    def ended(self, reports: Iterable[Ended]) -> None:
+        """Nobody has these attempts, or earlier ones, any more."""
+        holders, hands = self._holders, self._hands
+        self.gone([r[0] for r in reports if r[0] in holders and hands[holders[r[0]]][r[0]][0] <= r[1]])
 
     def gone(self, ns: Iterable[int]) -> None:
         """Whoever has these, it is no matter any more."""

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -31,6 +32,7 @@ from elsewhere.pool.capacity import Ask, Bounds, Shape
 from elsewhere.pool.pool import Pool
 from elsewhere.ship import seal
 from elsewhere.ship.charter import Charter, pack
+from elsewhere.ship.marks import AGENT
 from elsewhere.ship.script import BootText, render
 
 if TYPE_CHECKING:
@@ -188,15 +190,24 @@ def _machines(spec: JobSpec) -> int:
     return 2 if spec.slots >= 4 and spec.slots % 2 == 0 and half and not whole else 1
 
 
+def _importable() -> tuple[str, ...]:
+    """The directories in which our interpreter finds what an agent imports; none if one of it lies in no directory."""
+    found = [util.find_spec(name) for name in ("elsewhere", *AGENT)]
+    files = [Path(one.origin) for one in found if one is not None and one.origin]
+    if len(files) < len(found) or any(one.name != "__init__.py" for one in files):
+        return ()
+    return tuple(dict.fromkeys(str(one.parent.parent) for one in files))
+
+
 def _order(directory: Path, bounds: Bounds, address: str, spec: JobSpec) -> Callable[[Ask], Launch]:
     owner = reaper.me()
     share = 1 if spec.machines else bounds.most
-    lease = LEASE if not bounds.lag else timedelta(minutes=2)
+    lease, path = LEASE if not bounds.lag else timedelta(minutes=2), _importable()
 
     def order(ask: Ask) -> Launch:
         text = BootText(address, str(directory / "agents"), sys.executable, ask.term, ask.start_by, slots=ask.slots,
                         share=share, lease=lease, idle=bounds.linger, final=bounds.longest is not None,
-                        serves=ask.serves)  # fmt: skip
+                        serves=ask.serves, path=path)  # fmt: skip
         labels = reaper.labels(bounds.job, ask.launch, owner, ask.start_by + ask.term)
         return Launch(ask.launch, ask.count, render(text), ask.offer.resources, ask.term, ask.start_by, labels,
                       ask.offer, abreast=ask.abreast)  # fmt: skip

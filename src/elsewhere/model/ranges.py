@@ -25,6 +25,8 @@ def ranges(numbers: Iterable[int]) -> Ranges:
 
 def holds(parts: Ranges, number: int) -> bool:
     """Is the number in one of these sorted ranges?"""
+    if not parts or number >= parts[-1][1]:
+        return False
     at = bisect_right(parts, (number, float("inf"))) - 1
     return at >= 0 and parts[at][0] <= number < parts[at][1]
 

@@ -10,3 +10,5 @@ SWITCH = "switch"
 """The deadline file, in the agent's directory: `<seconds left> <serial>`, replaced as a whole by a living agent."""
 LOG = "boot.log"
 """In the agent's directory: what the boot said, which also goes where it went before."""
+AGENT = ("cffi", "cloudpickle", "cryptography", "msgspec", "platformdirs", "psutil")
+"""What an agent imports besides our own package, whatever its channel."""

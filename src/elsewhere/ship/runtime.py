@@ -27,9 +27,8 @@ import elsewhere
 from elsewhere.errors import ConfigError, MissingExtra
 from elsewhere.ship import indexes
 from elsewhere.ship.bundle import Bundle, kept, pack, stamps, tree
+from elsewhere.ship.marks import AGENT
 
-AGENT = ("cffi", "cloudpickle", "cryptography", "msgspec", "platformdirs", "psutil")
-"""What an agent imports, whatever its channel."""
 WHOLE = (*AGENT, "apsw", "backports.zstd", "pycparser", "pyyaml")
 """What a controller imports besides; places may need more."""
 _LEFT_OUT = ("cli/", "sandbox/", "testing/", "compat/", "integrations/")
@@ -205,9 +204,7 @@ def _wanted(name: str) -> bool:
     head, _, rest = name.partition("botocore/data/")
     if not head and rest:
         return rest.startswith(_SERVICES)
-    if ".dist-info/" in name:
-        return name.endswith("METADATA")
-    return not name.startswith(("boto3/data/", "boto3/examples/"))
+    return name.endswith("METADATA") or ".dist-info/" not in name
 
 
 def _mark(target: Target, names: Sequence[str], without: Sequence[str] = _LEFT_OUT) -> str:

@@ -105,8 +105,11 @@ class BootText:
     """Shell text for the seconds since the epoch, by the clock that `start_by` is of."""
     serves: int = 0
     """So many tasks in all, and it ends; 0: as many as there are."""
+    path: tuple[str, ...] = ()
+    """Not on a bare machine: where `python` finds all that an agent imports, so that it need not read what each package
+    that is installed there wishes for its start; empty: it has to."""
     keep: timedelta = timedelta(0)
-    """Only there: how long it stays, within its term, if its boot fails or its agent says so; 0: it does not."""
+    """Only on a bare machine: how long it stays, within its term, if its boot fails or its agent says so; 0: not."""
 
 
 def render(text: BootText) -> str:
@@ -169,14 +172,15 @@ def taking(fetch: str, archives: Sequence[Archive], stop: str) -> str:
 
 
 def _agent(text: BootText, python: str) -> str:
-    """On a bare machine it has all of its packages with it, and does not look at those that are installed there."""
+    """It does not look at packages that are installed there where it is told where its own are."""
     if text.builds:
         return f'{python} -m elsewhere.agent.furnish "$HERE"\nstatus=$?\n'
     if text.sits:
         where = f'"$HERE" "$ELSEWHERE_MACHINE" {_seconds(text.term)}'
         return f"{python} -m elsewhere.controller.sitter {shlex.quote(text.address)} {where}\nstatus=$?\n"
-    alone = "" if text.bare is None else " -S"
-    return f"{python}{alone} -m elsewhere.agent {shlex.quote(text.address)} {_options(text)}\nstatus=$?\n"
+    told = f"PYTHONPATH={shlex.quote(':'.join(text.path))} " if text.path else ""
+    alone = " -S" if text.bare is not None or text.path else ""
+    return f"{told}{python}{alone} -m elsewhere.agent {shlex.quote(text.address)} {_options(text)}\nstatus=$?\n"
 
 
 def _words(text: BootText) -> dict[str, str]:

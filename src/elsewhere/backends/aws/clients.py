@@ -13,9 +13,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from elsewhere import aws
 from elsewhere.backends.aws.errors import encoded, talking
 from elsewhere.backends.aws.settings import AwsSettings
-from elsewhere.errors import AccessDenied, ConfigError, CredentialsExpired, MissingExtra
+from elsewhere.errors import AccessDenied, ConfigError, CredentialsExpired
 
 FALLBACK = "us-east-1"
 ANSWER, CONNECT = 30, 5
@@ -46,7 +47,7 @@ class Clients:
         if self.settings.region:
             return self.settings.region
         with self._lock:
-            return str(self._open().region_name or FALLBACK)
+            return str(self._open().get_config_variable("region") or FALLBACK)
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -75,7 +76,7 @@ class Clients:
         """A name for what these credentials see: caches of one account or sandbox never serve another."""
         with self._lock:
             session = self._open()
-            profile = session.profile_name
+            profile = session.profile or "default"
         ends = [os.environ.get(name, "") for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_EC2")]
         return hashlib.sha256("\0".join([str(profile), *ends]).encode()).hexdigest()[:12]
 
@@ -88,9 +89,8 @@ class Clients:
 
     def _open(self) -> Any:
         if self._session is None:
-            boto3 = sdk()
             with talking("credentials", profile=self.settings.profile):
-                self._session = boto3.Session(profile_name=self.settings.profile or None)
+                self._session = aws.opened(self.settings.profile)
         return self._session
 
     def _make(self, service: str, region: str, once: bool) -> Any:
@@ -104,7 +104,7 @@ class Clients:
             max_pool_connections=20,
         )  # fmt: skip
         with talking(service, region=region, profile=self.settings.profile):
-            return session.client(service, region_name=region, config=config)
+            return session.create_client(service, region_name=region, config=config)
 
     def _explained(self, error: AccessDenied) -> AccessDenied:
         """With the story of the denial, where the credentials may read it."""
@@ -133,17 +133,6 @@ def story(opened: str) -> str:
     return f"{why} on {thing}" if thing else why
 
 
-def sdk() -> Any:
-    """boto3; MissingExtra says what to install."""
-    try:
-        import boto3
-    except ImportError as error:
-        raise MissingExtra(
-            f"the place aws needs {error.name or 'boto3'}, which is not installed", hint="pip install 'elsewhere[aws]'"
-        ) from error
-    return boto3
-
-
 def _known(session: Any, region: str) -> None:
     """ConfigError for a region that does not exist: asking it would only time out."""
     known = [name for part in session.get_available_partitions() for name in session.get_available_regions("ec2", part)]
@@ -152,5 +141,5 @@ def _known(session: Any, region: str) -> None:
     near = difflib.get_close_matches(region, known, 1)
     raise ConfigError(
         f"aws: there is no region {region!r}" + (f"; did you mean {near[0]}?" if near else ""),
-        hint="`elsewhere offers --regions` lists them; a region that is newer than your boto3 wants a newer boto3.",
+        hint="`elsewhere offers --regions` lists them; a region newer than your botocore wants a newer one.",
     )

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from elsewhere import aws
 from elsewhere.backends.aws import away, catalog, ground, policy, request, shell
 from elsewhere.backends.aws import images as ami
-from elsewhere.backends.aws.clients import Clients, sdk
+from elsewhere.backends.aws.clients import Clients
 from elsewhere.backends.aws.labels import PREFIX, SIGNATURE, escape, signed
 from elsewhere.backends.aws.network import Network
 from elsewhere.backends.aws.settings import ARCHITECTURES, AwsSettings
@@ -42,7 +42,7 @@ class Aws:
     )
 
     def __init__(self, settings: AwsSettings | None = None) -> None:
-        sdk()
+        aws.require()
         self.settings = settings or AwsSettings()
         self.clients = Clients(self.settings)
         self.network = Network(self.clients)
@@ -209,7 +209,7 @@ class Aws:
         region, text = self._where(native_id), ""
         try:
             with self.clients.talking("ec2:GetConsoleOutput", region):
-                # boto3 has decoded the base64 of it
+                # botocore has decoded the base64 of it
                 answer = self.clients.get("ec2", region).get_console_output(InstanceId=native_id)
                 text = str(answer.get("Output") or "")
         except NotFound:

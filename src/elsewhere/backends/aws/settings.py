@@ -39,7 +39,7 @@ def _key(default: Any, kind: Kind | None = None) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AwsSettings:
-    """Keys of `places:` for `backend: aws`. Credentials are found by boto3's own chain, never written here."""
+    """Keys of `places:` for `backend: aws`. Credentials are found by botocore's own chain, never written here."""
 
     region: str = field(default="", metadata={"ask": "region (empty: as your AWS profile says, else us-east-1)"})
     """Where machines are launched; empty: as the profile or AWS_REGION say, else us-east-1."""

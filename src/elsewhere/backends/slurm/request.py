@@ -63,7 +63,7 @@ def script(settings: SlurmSettings, launch: Launch, base: str) -> str:
             "job=${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}",
             "export ELSEWHERE_MACHINE=$job${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}",
             f"[ -d {folder} ] || {{ echo 'this node does not see the work-dir' >&2; exit 72; }}",
-            f'ln -s "$job" {begun} 2>/dev/null; [ "$(readlink {begun})" = "$job" ] || '
+            f'ln -s "$job" {begun} 2>/dev/null || [ "$(readlink {begun})" = "$job" ] || '
             "{ echo 'another job has this launch' >&2; exit 0; }",
             *_modules(settings.modules),
             *settings.prologue,
