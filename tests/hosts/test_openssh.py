@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import threading
 from collections.abc import Iterator
@@ -99,8 +100,10 @@ def test_a_refused_key_says_so(hosts: sshd.Hosts, tmp_path: Path) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"], check=True)
     config = tmp_path / "config"
     config.write_text(hosts.config.read_text().replace(str(hosts.folder / "user"), str(tmp_path / "other")))
-    with pytest.raises(AccessDenied, match="lets nobody in"):
+    with pytest.raises(AccessDenied) as refused:
         OpenSsh("node1", str(config)).run(["true"])
+    assert f"node1 does not let {getpass.getuser()} in" in refused.value.message
+    assert f"({tmp_path / 'other'})" in refused.value.message, "which key was offered"
 
 
 def test_a_host_whose_sshd_is_gone_cannot_be_reached(tmp_path: Path) -> None:

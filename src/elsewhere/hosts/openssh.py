@@ -23,6 +23,7 @@ from typing import IO
 
 from elsewhere.errors import AccessDenied, MissingExtra, NotFound, PlaceError, Refused, Unreachable, UsageError
 from elsewhere.hosts import Ran, private_directory
+from elsewhere.hosts.offered import offered
 
 OWN_FAILURE = 255
 """What ssh itself exits with; so may a command, but then its first line has come."""
@@ -266,8 +267,10 @@ class OpenSsh:
             return AccessDenied(f"the host key of {self.name} is not known here",
                                 hint=f"type `ssh {self.name}` once, compare the key and accept it")  # fmt: skip
         if "Permission denied" in text:
+            user, keys = offered(["ssh", *(["-F", self._config] if self._config else [])], self.name)
+            who = f"{user} in with the keys that were offered ({keys})" if user else "us in"
             return AccessDenied(
-                f"{self.name} lets nobody in with the keys that were offered: {last}",
+                f"{self.name} does not let {who}: {last}",
                 hint=f"`ssh {self.name} true` must work without a question (ssh-add, IdentityFile); if it asks "
                 "one, `elsewhere places check PLACE` on a terminal lets you answer it once",
             )

@@ -22,6 +22,24 @@ from elsewhere.model.resources import Resources
 
 _RANGE = re.compile(r"\[([^\[\]]+)\]")
 
+# What a task may need of a host. As few commands as can be: a first call waits for them.
+HAS_FOR_TASKS = """\
+echo "system $(uname -sm)"
+echo "cpus $(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)"
+[ -r /proc/meminfo ] && while read -r name size unit; do
+  [ "$name" = MemTotal: ] && echo "memory $size" && break; done </proc/meminfo
+command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi --query-gpu=name --format=csv,noheader | sed 's/^/gpu /'
+"""
+FACTS = (
+    HAS_FOR_TASKS
+    + """\
+echo "room $(df -Pk "$base" | sed -n '2s/^[^ ]* *[0-9]* *[0-9]* *\\([0-9]*\\).*/\\1/p')"
+printf '#!/bin/sh\\nexit 0\\n' >"$base/try.$$" && chmod 700 "$base/try.$$" && "$base/try.$$" && echo "runs yes"
+rm -f "$base/try.$$"
+for one in podman docker apptainer singularity ch-run; do command -v $one >/dev/null 2>&1 && echo "boxes $one"; done
+exit 0"""
+)
+
 
 def spread(word: str) -> list[str]:
     """`node[3-5,9].cluster` -> its four names. ConfigError: the brackets hold no numbers."""
