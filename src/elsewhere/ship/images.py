@@ -271,4 +271,4 @@ def _run(words: list[str], failed: str, told: bool, also: Mapping[str, str] | No
         said = "".join(last).rstrip()
         if why := next((hint for words, hint in _FINAL if any(word in said.lower() for word in words)), ""):
             raise Never(f"{failed}:\n{said}", hint=why)
-        raise UsageError(f"{failed}:\n{said}", hint="Nothing was started.")
+        raise UsageError(f"{failed}:\n{said}")
