@@ -43,6 +43,7 @@ from elsewhere.backends.ssh.said import (
     sightings,
     spread,
     unseen,
+    usable,
 )
 from elsewhere.errors import ConfigError, NotFound, PlaceError, Refused, UsageError
 from elsewhere.hosts import Ran
@@ -160,7 +161,7 @@ class Ssh:
         return [shape.offer for shape in self.shapes(need)]
 
     def shapes(self, need: Resources, slots: int = 0) -> Sequence[Shape]:
-        told = self._each(lambda host: facts(self._run(host, HAS_FOR_TASKS + "exit 0")))
+        told = self._each(lambda host: facts(usable(host.name, self._run(host, HAS_FOR_TASKS + "exit 0"))))
         good = {key: found for key, found in told.items() if not isinstance(found, PlaceError)}
         if not good:
             raise self._none(told)
