@@ -14,7 +14,7 @@ import pytest
 
 from elsewhere.backends.base import Condition
 from elsewhere.backends.ssh import Ssh, SshSettings
-from elsewhere.backends.ssh.said import mark, sightings, spread
+from elsewhere.backends.ssh.said import mark, sightings, spread, usable
 from elsewhere.errors import ConfigError, NotFound, PlaceError, Refused, UsageError
 from elsewhere.hosts import Ran
 from elsewhere.hosts.openssh import OpenSsh
@@ -225,3 +225,24 @@ def test_what_a_host_tells_of_its_machines_is_told_by_our_clock(ahead: int) -> N
     assert seen.started is not None and seen.ended is not None
     assert (seen.ended - seen.started).total_seconds() == 50
     assert abs(seen.started.timestamp() - (now - 60)) <= 20, "a clock that is off by less is not mended"
+
+
+@pytest.mark.parametrize(
+    ("status", "out", "err", "why"),
+    [
+        (73, "", "mkdir: cannot create directory '/home/a/.elsewhere': Read-only file system", "Read-only file system"),
+        (0, "cpus 4\nroom 90000\n", "sh: 1: cannot create /home/a/try.1: Permission denied", "Permission denied"),
+        (0, "cpus 4\nroom 90000\nwrites yes\n", "try.1: Permission denied", "mounted noexec"),
+        (0, "cpus 4\nroom 9000\nwrites yes\nruns yes\n", "", "only 8 MiB are free"),
+        (0, "cpus 4\nroom 90000\nwrites yes\nruns yes\n", "", ""),
+        (0, "cpus 4\nroom \nwrites yes\nruns yes\n", "", ""),
+    ],
+)
+def test_a_host_on_which_nothing_of_ours_can_be_says_why(status: int, out: str, err: str, why: str) -> None:
+    done = Ran(status, out.encode(), err.encode())
+    if not why:
+        assert usable("node1", done) is done
+        return
+    with pytest.raises(Refused, match="node1 cannot be used: ") as refused:
+        usable("node1", done)
+    assert why in refused.value.message and "`directory:`" in refused.value.hint

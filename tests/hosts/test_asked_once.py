@@ -65,7 +65,7 @@ def python(
 
 def test_a_passphrase_is_asked_for_once_on_a_terminal_and_never_without_one(hosts: sshd.Hosts, tmp_path: Path) -> None:
     status, said = elsewhere(tmp_path, "run", "--on", "lab", "--", "echo", "hello")
-    assert status == 125 and "node1 lets nobody in" in said
+    assert status == 125 and "node1 does not let" in said
     assert "`elsewhere places check PLACE` on a terminal lets you answer it once" in said
     assert not list((tmp_path / "home" / "jobs").glob("job-*")), "nothing was made"
     status, said = elsewhere(tmp_path, "places", "check", "lab", typed=PHRASE)
@@ -129,7 +129,7 @@ def test_a_second_factor_is_asked_for_once_also_by_a_program(guarded: Path) -> N
     (guarded / "program.py").write_text(SCRIPT)
     for words in (("-m", "elsewhere", "run", "--on", "lab", "--", "true"), ("program.py",)):
         status, said = python(guarded, *words)
-        assert status != 0 and "node1 lets nobody in" in said, said
+        assert status != 0 and "node1 does not let" in said, said
         assert "`elsewhere places check PLACE` on a terminal lets you answer it once" in said
     assert not told.exists() and not list((guarded / "home" / "jobs").glob("job-*")), "nobody was asked, nothing made"
     status, said = python(guarded, "program.py", typed=CODE, asked=b"Password:")

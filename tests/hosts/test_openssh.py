@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import shutil
 import threading
@@ -103,9 +104,23 @@ def test_a_host_that_is_not_there_or_does_not_know_us_is_named_with_what_to_do(h
     stranger.write_text(hosts.config.read_text().replace("UserKnownHostsFile", "UserKnownHostsFile /dev/null #"))
     with pytest.raises(AccessDenied, match="host key of node1 is not known here") as refused:
         OpenSsh("node1", str(stranger)).run(["true"])
-    assert "ssh node1" in str(refused.value.hint)
+    assert f"type `ssh -F {stranger} node1` once" in refused.value.hint
     with pytest.raises(UsageError):
         OpenSsh("-oProxyCommand=id")
+
+
+def test_a_host_with_another_key_than_before_says_which_and_what_forgets_the_old_one(
+    hosts: sshd.Hosts, tmp_path: Path
+) -> None:
+    known, config = tmp_path / "known", tmp_path / "config"
+    other = (hosts.folder / "user.pub").read_text().split()[1]
+    key = (hosts.folder / "host.pub").read_text().split()[1]
+    known.write_text((hosts.folder / "known").read_text().replace(key, other))
+    config.write_text(hosts.config.read_text().replace(str(hosts.folder / "known"), str(known)))
+    with pytest.raises(AccessDenied, match=r"node1 shows another host key \(SHA256:\S+\) than before") as refused:
+        OpenSsh("node1", str(config)).run(["true"])
+    assert f"ssh-keygen -f {known} -R '[127.0.0.1]:{hosts.ports['node1']}'" in refused.value.hint
+    assert not OpenSsh("node1", str(config)).may_ask(refused.value), "nobody is asked to let that pass"
 
 
 def test_a_refused_key_says_so(hosts: sshd.Hosts, tmp_path: Path) -> None:
@@ -114,8 +129,10 @@ def test_a_refused_key_says_so(hosts: sshd.Hosts, tmp_path: Path) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"], check=True)
     config = tmp_path / "config"
     config.write_text(hosts.config.read_text().replace(str(hosts.folder / "user"), str(tmp_path / "other")))
-    with pytest.raises(AccessDenied, match="lets nobody in"):
+    with pytest.raises(AccessDenied) as refused:
         OpenSsh("node1", str(config)).run(["true"])
+    assert f"node1 does not let {getpass.getuser()} in" in refused.value.message
+    assert f"({tmp_path / 'other'})" in refused.value.message, "which key was offered"
 
 
 def test_a_host_whose_sshd_is_gone_cannot_be_reached(tmp_path: Path) -> None:

@@ -313,3 +313,7 @@ def test_an_image_and_what_is_mounted_travel_to_a_host(images: Path, tmp_path: P
         found = project.results()["t"]["result"]
         assert isinstance(found, dict) and (found["python"], found["data"]) == ("/usr/local/bin/python3", "mounted")
         assert not (project.folder / "made-1").exists(), "it ran there"
+        other = (project.settings + place).replace("runtime: charliecloud", "runtime: singularity")
+        (project.folder / "elsewhere.yaml").write_text(other)
+        said = project.run("run", "tasks.jsonl", "--entry", "work:f", *words, status=2)
+        assert "no container runtime is installed on a host of lab; looked for singularity" in said

@@ -560,3 +560,17 @@ def test_a_machine_that_could_not_boot_is_kept_and_where_there_is_room_for_no_ot
     story.tell(Need(0, over=True), 3)
     story.list(32, seen("m1", Condition.STOPPED, ended=at(32)))
     assert (story.state.duds, settled(story.state)) == (1, True)
+
+
+def test_a_machine_that_says_that_no_other_would_boot_is_the_last_and_those_that_run_go_on() -> None:
+    story = Story(todo=3)
+    story.list(0)
+    story.tell(Accepted("job-1-0-1", ("m1", "m2")), 0)
+    story.tell(Heard(("m1",)), 1)
+    story.list(1, seen("m1"), seen("m2"))
+    story.tell(CannotBoot("m2", "container: there is no image box", final=True), 2)
+    commands = story.list(2, seen("m1"), seen("m2"))
+    assert Stop(("m2",)) in commands and asks(commands) == [] and story.state.stopped == ""
+    assert asks(story.list(60, seen("m1"), seen("m2", Condition.STOPPED))) == []
+    story.list(70, seen("m1", Condition.STOPPED))
+    assert story.state.stopped == "no machine can boot: container: there is no image box"

@@ -208,3 +208,28 @@ def test_a_machine_without_a_runtime_says_so_before_any_task(tmp_path: Path, mon
         furnish(charter.Charter(spec, str(tmp_path)), tmp_path)
     assert caught.value.step == "container" and "looked for singularity" in caught.value.said
     assert "apt install singularity-ce" in caught.value.said
+
+
+@pytest.mark.parametrize(
+    ("said", "final", "hint"),
+    [
+        ("Error: reading manifest 3.21 in docker.io/library/python: manifest unknown", True, "no such image"),
+        ("Error response from daemon: pull access denied for box, repository does not exist", True, "a login"),
+        ("error: unauthorized or not in registry: registry.example.com/box:1", True, "a login"),
+        ("no matching manifest for linux/amd64 in the manifest list entries", True, "these processors"),
+        ("Error: initializing source docker://box: pinging container registry box: i/o timeout", False, ""),
+        ("toomanyrequests: You have reached your pull rate limit", False, ""),
+    ],
+)
+def test_what_no_machine_will_get_is_told_apart_from_what_may_be_had_later(
+    said: str, final: bool, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "podman"
+    program.write_text(f"#!/bin/sh\n[ $1 = pull ] && echo '{said}' >&2\nexit 125\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("ELSEWHERE_HOME", str(tmp_path / "home"))
+    spec = JobSpec("job-1", "n", Entry("command"), cwd=str(tmp_path), box=Box("r.example.com/box:1", (), "podman"))
+    with pytest.raises(CannotFurnish) as caught:
+        furnish(charter.Charter(spec, str(tmp_path)), tmp_path)
+    assert caught.value.final is final and said in caught.value.said and hint in caught.value.said

@@ -60,7 +60,8 @@ def _settled(spec: JobSpec, own: Path) -> Box:
         images.check_kind(box, spec.entry.kind)
         Boot.of(replace(spec, box=box), own, b"").plan()
     except ElsewhereError as error:
-        raise CannotFurnish("container", error.message + (f"\n{error.hint}" if error.hint else "")) from error
+        said = error.message + (f"\n{error.hint}" if error.hint else "")
+        raise CannotFurnish("container", said, final=isinstance(error, images.Never)) from error
     return box
 
 

@@ -42,7 +42,7 @@ def serve(
         with suppress(OSError):
             write_whole(joining.directory / KEPT, f"{int(joining.term.total_seconds())}\n".encode())
         _send_boot(channel, joining, f"{error}\n".encode())
-        channel.report([BootStep(joining.agent, error.step, error.said)])
+        channel.report([BootStep(joining.agent, error.step, error.said, error.final)])
         leave(channel)
         return f"it cannot be furnished: {error}"
     ways = Ways(

@@ -11,11 +11,11 @@ LINES = 12
 
 
 class CannotFurnish(Exception):
-    """A step failed; `said` are its last lines."""
+    """A step failed; `said` are its last lines. `final`: it would fail on any other machine of the kind, too."""
 
-    def __init__(self, step: str, said: str) -> None:
+    def __init__(self, step: str, said: str, final: bool = False) -> None:
         super().__init__(f"{step}: {said}")
-        self.step, self.said = step, said
+        self.step, self.said, self.final = step, said, final
 
 
 def take(

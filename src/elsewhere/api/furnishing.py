@@ -122,7 +122,37 @@ def _boxed(environment: Environment, place: Place, cwd: Path, architecture: str)
         archives.check(Path(images.path_of(box.image)), form, architecture)
     if _sees_our_files(place):
         box = images.settle(box, told=sys.stderr.isatty())
+    elif not form and not environment.offline:
+        _ask_registry(box.image, place, architecture)
     return Furnished("", {"box": box})
+
+
+def _ask_registry(image: str, place: Place, architecture: str) -> None:
+    """UsageError: no machine of the place will get this image, as its registry says, and none has it."""
+    from elsewhere.ship import registries
+
+    answer = registries.ask(image)
+    if answer is None or (not answer.there and _is_there(image, place)):
+        return
+    if not answer.there:
+        like = f"Like it, there are: {', '.join(answer.nearest)}." if answer.nearest else ""
+        raise UsageError(f"there is no image {image}, as its registry says", hint=like or "Nothing was started.")
+    if answer.processors and not answer.processors >= {"x86_64", "arm64"}:
+        are = _seen(place)
+        if (wanted := are or architecture) and wanted not in answer.processors:
+            has = " and ".join(sorted(answer.processors))
+            also = "" if are else f", or ask for machines that have {has}: --architecture {min(answer.processors)}"
+            raise UsageError(f"the image {image} is for {has}, and tasks would run on {wanted}",
+                             hint=f"Name an image that exists for these processors{also}.")  # fmt: skip
+
+
+def _is_there(image: str, place: Place) -> bool:
+    """Does a machine have it that is there already?"""
+    from elsewhere.backends import registry
+    from elsewhere.backends.boxes import Boxes
+
+    backend = registry.build(place)
+    return isinstance(backend, Boxes) and any(one.has for one in backend.boxed(image))
 
 
 def resolved(

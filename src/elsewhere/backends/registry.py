@@ -6,14 +6,15 @@ The only file that may name a backend.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import os
+from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
 from datetime import timedelta
 from decimal import Decimal
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, get_type_hints
 
-from elsewhere.backends.base import Backend
+from elsewhere.backends.base import HIRED, Backend
 from elsewhere.config.shape import ASKED
 from elsewhere.errors import ConfigError, MissingExtra, UnknownPlace, UsageError
 from elsewhere.model import units
@@ -99,10 +100,14 @@ def sees_our_files(place: Place) -> bool:
 def _checked(place: str, settings: type[Any], given: Mapping[str, object]) -> dict[str, object]:
     known = [field.name for field in fields(settings)]
     hints, values, faults = get_type_hints(settings), {}, []
+    local: Collection[str] = (
+        {field.name for field in fields(settings) if field.metadata.get("local")} if HIRED in os.environ else ()
+    )
     for key, value in given.items():
         name = key.replace("-", "_")
         if name in known:
-            values[name] = _as_it_was(value, hints[name])
+            if name not in local:
+                values[name] = _as_it_was(value, hints[name])
             continue
         if name in ASKED:
             continue  # it is asked of machines, not of the place: choose reads it

@@ -177,10 +177,10 @@ def stopped_why(files: JobFiles) -> str:
 
 def given_up(files: JobFiles) -> str:
     """Why its last controller gave the job up: the place refuses for good. Empty too if the budget was spent."""
-    from elsewhere.observe.safe import one_line
+    from elsewhere.observe.wording import several
 
     kind, why = _last_end(files)
-    return one_line(why, 600) if kind == "gave up" and not why.startswith("the budget") else ""
+    return "\n".join(several(why)) if kind == "gave up" and not why.startswith("the budget") else ""
 
 
 def _last_end(files: JobFiles) -> tuple[str, str]:
@@ -249,7 +249,7 @@ def receipt(last: Last, took: float, ended: int = 0) -> list[str]:
         rate = ""
     lines = [f"{began}: {', '.join(parts)}{rate}."]
     lines += [f"  failed {one_line(task, 60)}: {why}" for task, why in last.failures]
-    if left and last.why:
+    if left and last.why and not (last.paid is not None and last.paid.why and not last.running):  # it says so itself
         lines += several(last.why)
     if last.paid is not None:
         lines += bill.lines(last.paid, last.running)

@@ -86,6 +86,7 @@ def follow(files: JobFiles, asked: SimpleNamespace) -> int:
     elif not counts.over and not heard.status and (why := drive.given_up(files)):
         status = OUR_FAILURE
         complain(why, hint=f"`elsewhere resume {name}` tries again.")
+        cost = cost._replace(why="")  # it is said
     elif not counts.over:
         status, why = heard.status or OUR_FAILURE, drive.stopped_why(files)
         tell(f"{why or 'Interrupted.'} `elsewhere resume {name}{cost.more}` runs it again.")

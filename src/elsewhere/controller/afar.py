@@ -184,7 +184,7 @@ class Afar(Ending):
                     self._muster.took(report.agent, has, now)
                 self._muster.beat(report, now)
             elif isinstance(report, BootStep) and report.error:
-                self.pool.cannot_boot(report.agent, f"{report.step}: {report.error}")
+                self.pool.cannot_boot(report.agent, f"{report.step}: {report.error}", report.final)
         if ended or any(isinstance(report, Claimed) and report.deliveries for report in others):
             self._stuck.claimed(now)
         if self.pool.state.bounds.keep:

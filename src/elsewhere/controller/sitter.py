@@ -22,6 +22,7 @@ from urllib.parse import parse_qsl
 
 from elsewhere.agent import arrival
 from elsewhere.agent.meeting import JobKey
+from elsewhere.backends.base import HIRED
 from elsewhere.channels.frames import Verifies
 from elsewhere.controller import control, homecoming
 from elsewhere.controller.files import JobFiles
@@ -219,6 +220,7 @@ def main(argv: list[str]) -> int:
     address, directory, machine, term = argv[0], Path(argv[1]), argv[2], float(argv[3])
     words = dict(parse_qsl(address))
     os.environ.setdefault("HOME", str(directory.parent))
+    os.environ[HIRED] = "1"
     store, serial = open_store(words["store"], words.get("region", "")), [0]
 
     def switch(left: float) -> None:

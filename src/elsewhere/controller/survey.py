@@ -10,12 +10,14 @@ from typing import cast
 
 from elsewhere.backends import registry
 from elsewhere.backends.base import Fleet, Spreads
+from elsewhere.backends.boxes import Boxes
 from elsewhere.errors import UsageError
-from elsewhere.model.job import JobSpec
+from elsewhere.model.job import Box, JobSpec
 from elsewhere.model.place import Place, Shape, ending, life
 from elsewhere.model.resources import Resources
 from elsewhere.model.units import show_duration as shown
 from elsewhere.observe import wording
+from elsewhere.ship import containers, images
 
 
 def survey(spec: JobSpec, slots: int, need: Resources | None) -> JobSpec:
@@ -33,10 +35,22 @@ def survey(spec: JobSpec, slots: int, need: Resources | None) -> JobSpec:
     if not shapes:
         raise UsageError(f"no machine of {spec.place} has what a task needs",
                          hint=f"`elsewhere places check {spec.place}` shows what each has.")  # fmt: skip
+    if spec.box is not None and isinstance(backend, Boxes):
+        shapes = _able(shapes, backend, spec.box, spec.place)
     shapes = _narrowed(shapes, slots) if slots else shapes
     total = slots_of(shapes)
     shapes = backend.spread(shapes, 0) if isinstance(backend, Spreads) else shapes
     return replace(spec, machines=tuple(shapes), channel=channel, slots=total)
+
+
+def _able(shapes: Sequence[Shape], backend: Boxes, box: Box, place: str) -> list[Shape]:
+    """Those that have a runtime for it. UsageError: none has."""
+    able = containers.those_for(box.runtime, images.form_of(box.image))
+    has = {one.machine for one in backend.boxed() if set(one.runtimes) & set(able)}
+    found = [shape for shape in shapes if shape.offer.name in has]
+    if not found:
+        raise containers.none_of(able, f"on a host of {place}")
+    return found
 
 
 def _load() -> None:

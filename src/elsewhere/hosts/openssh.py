@@ -23,6 +23,7 @@ from typing import IO
 
 from elsewhere.errors import AccessDenied, MissingExtra, NotFound, PlaceError, Refused, Unreachable, UsageError
 from elsewhere.hosts import Ran, private_directory
+from elsewhere.hosts.offered import changed, offered
 
 OWN_FAILURE = 255
 """What ssh itself exits with; so may a command, but then its first line has come."""
@@ -225,7 +226,7 @@ class OpenSsh:
 
     def may_ask(self, said: PlaceError) -> bool:
         """Would ssh, on a terminal, ask its user for what is missing here? Never where a host shows another key."""
-        return isinstance(said, AccessDenied) and said.hint != _CHANGED
+        return isinstance(said, AccessDenied) and not said.hint.startswith(_CHANGED)
 
     def ask(self) -> None:
         """Connect once by a terminal: whatever ssh asks, the person there answers. The connection is then kept."""
@@ -233,7 +234,7 @@ class OpenSsh:
         words[words.index("-T")] = "-n"
         done = subprocess.run([*words, "--", self.name, "exit 0"], check=False, stdout=subprocess.DEVNULL)
         if done.returncode != 0:
-            raise AccessDenied(f"{self.name} did not let you in", hint=f"see what `ssh {self.name}` says")
+            raise AccessDenied(f"{self.name} did not let you in", hint=f"see what `{self._typed}` says")
 
     def terminal(self, command: str) -> list[str]:
         """The words that open a terminal there for the user, who may be asked for a second factor. `command`: what it
@@ -285,14 +286,18 @@ class OpenSsh:
         text = said.decode("utf-8", "replace").strip() or noise.decode("utf-8", "replace").strip()
         last = text.splitlines()[-1] if text else f"ssh ended with status {status}"
         if "REMOTE HOST IDENTIFICATION HAS CHANGED" in text:
-            return AccessDenied(f"{self.name} shows another host key than before", hint=_CHANGED)
+            key, remedy = changed(text, self.name)
+            return AccessDenied(f"{self.name} shows another host key{key} than before",
+                                hint=f"{_CHANGED}; if it is right: {remedy}")  # fmt: skip
         if "Host key verification failed" in text:
             return AccessDenied(f"the host key of {self.name} is not known here",
-                                hint=f"type `ssh {self.name}` once, compare the key and accept it")  # fmt: skip
+                                hint=f"type `{self._typed}` once, compare the key and accept it")  # fmt: skip
         if "Permission denied" in text:
+            user, keys = offered(["ssh", *(["-F", self._config] if self._config else [])], self.name)
+            who = f"{user} in with the keys that were offered ({keys})" if user else "us in"
             return AccessDenied(
-                f"{self.name} lets nobody in with the keys that were offered: {last}",
-                hint=f"`ssh {self.name} true` must work without a question (ssh-add, IdentityFile); if it asks "
+                f"{self.name} does not let {who}: {last}",
+                hint=f"`{self._typed} true` must work without a question (ssh-add, IdentityFile); if it asks "
                 "one, `elsewhere places check PLACE` on a terminal lets you answer it once",
             )
         if "Could not resolve hostname" in text:
@@ -300,13 +305,20 @@ class OpenSsh:
                             hint="names are those of ~/.ssh/config, or of your network")  # fmt: skip
         if status != OWN_FAILURE:
             return Refused(f"the login shell of {self.name} ran nothing: {last}",
-                           hint=f"see what `ssh {self.name} true` says")  # fmt: skip
-        return Unreachable(f"{self.name} cannot be reached: {last}")
+                           hint=f"see what `{self._typed} true` says")  # fmt: skip
+        hint = f"is it up, and is it the right name and port? `{self._typed} true` tries the same"
+        return Unreachable(f"{self.name} cannot be reached: {last}", hint=hint)
+
+    @property
+    def _typed(self) -> str:
+        """As a user types it."""
+        return shlex.join(["ssh", *(["-F", self._config] if self._config else []), self.name])
 
     def _said_no(self, path: str, done: Ran) -> PlaceError:
         last = done.err.decode("utf-8", "replace").strip().splitlines()[-1:] or [f"status {done.status}"]
         kind = AccessDenied if "ermission denied" in last[0] else Refused
-        return kind(f"{path} on {self.name}: {last[0]}")
+        hint = f"make room on {self.name}, and go on" if "No space left" in last[0] or "quota" in last[0] else ""
+        return kind(f"{path} on {self.name}: {last[0]}", hint=hint)
 
 
 class _Passing(threading.Thread):
@@ -333,7 +345,7 @@ class _Passing(threading.Thread):
             view = view[os.write(self._to, view) :]
 
 
-_CHANGED = "find out why before you connect; if it is right: ssh-keygen -R HOST"
+_CHANGED = "find out why before you connect"
 # A part that a cut leaves behind has a name of its own; only what has come whole takes the place of what was there.
 _PUT = """\
 umask 077; case $1 in */*) mkdir -p -- "${1%/*}" || exit;; esac

@@ -78,11 +78,13 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class BootStep:
-    """A machine on its way up: what it has just done, and what went wrong if something did."""
+    """A machine on its way up: what it has just done, and what went wrong if something did. `final`: so it would be on
+    any other."""
 
     agent: str
     step: str
     error: str = ""
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,6 +131,8 @@ class State:
     """In a row, as this controller saw them: whoever resumes wants it tried again."""
     words: str = ""
     """The last that a machine said which did not boot."""
+    vain: str = ""
+    """Why no other machine would boot either."""
     idle: Mapping[NativeId, datetime] = field(default_factory=dict)
     """Since when a machine has had nothing in hand."""
     told: Mapping[str, datetime] = field(default_factory=dict)
@@ -212,10 +214,11 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class CannotBoot:
-    """A machine said so itself."""
+    """A machine said so itself. `final`: it would be the same on any other."""
 
     native: NativeId
     why: str
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,8 @@ def grow(draft: Draft) -> None:
 def _halted(draft: Draft, free: Decimal) -> str:
     """Why nothing is asked for any more, for people; empty: it is."""
     bounds, state = draft.bounds, draft.state
+    if state.vain:
+        return f"no machine can boot: {state.vain}"
     if state.duds >= bounds.duds:
         last = f"; the last one said: {state.words}" if state.words else ""
         return f"none of the last {state.duds} machines could boot{last}"

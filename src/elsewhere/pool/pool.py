@@ -171,9 +171,9 @@ class Pool:
         """Tasks failed for good on these, of all that ever were; and the agents of those that `left` are gone."""
         self._tell(Failed(frozenset(natives), frozenset(left)))
 
-    def cannot_boot(self, native: NativeId, why: str) -> None:
-        """Its agent said so; it is stopped at the next look."""
-        self._tell(CannotBoot(native, why))
+    def cannot_boot(self, native: NativeId, why: str, final: bool = False) -> None:
+        """Its agent said so; it is stopped at the next look. `final`: so would any other."""
+        self._tell(CannotBoot(native, why, final))
 
     def heard(self, natives: Iterable[NativeId]) -> None:
         """Their agents reported something just now."""

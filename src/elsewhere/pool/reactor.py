@@ -51,8 +51,9 @@ def react(state: State, event: Event, now: datetime) -> tuple[State, tuple[Comma
             draft.listed(event)
         case Accepted(launch, natives):
             draft.accepted(launch, natives)
-        case CannotBoot(native, why):
-            draft.state = replace(state, broken={**state.broken, native: why})
+        case CannotBoot(native, why, final):
+            vain = why if final else state.vain
+            draft.state = replace(state, broken={**state.broken, native: why}, vain=vain)
         case Failed(natives, left):
             draft.state = replace(state, failed=natives, left=left)
         case Said(words):

@@ -86,17 +86,28 @@ def look(wanted: str = "", form: str = "", path: str | None = None) -> tuple[str
     import shutil
 
     path = path or f"{os.environ.get('PATH', os.defpath)}:/usr/bin:/usr/local/bin"
-    able = [kind for kind in ([wanted] if wanted else KINDS) if not form or form in KINDS[kind].forms]
+    able = those_for(wanted, form)
     for kind in able:
         if program := shutil.which(KINDS[kind].program, path=path):
             return kind, program
+    raise none_of(able, "here")
+
+
+def those_for(wanted: str = "", form: str = "") -> list[str]:
+    """Kinds that would do: the one that is wanted, else all that take such an image file. UsageError: it takes none."""
+    able = [kind for kind in ([wanted] if wanted else KINDS) if not form or form in KINDS[kind].forms]
     if not able:
         raise UsageError(f"{wanted} takes no image file of the kind {form}",
                          hint=f"Those that do: {', '.join(k for k in KINDS if form in KINDS[k].forms)}.")  # fmt: skip
+    return able
+
+
+def none_of(able: Sequence[str], where: str) -> UsageError:
+    """What is to be said where none of them is there."""
     names = ", ".join(dict.fromkeys(KINDS[kind].program for kind in able))
     first = KINDS[able[0]].package
-    raise UsageError(
-        f"no container runtime is installed here; looked for {names}",
+    return UsageError(
+        f"no container runtime is installed {where}; looked for {names}",
         hint=f"On Debian and Ubuntu: apt install {first}. On a cluster, ask for a module: module avail {able[-1]}.",
     )
 

@@ -1,6 +1,6 @@
 """SHIP images: had once on each machine, under a lock, with the runtime's own words on the way; and what is in them.
 
-What cannot be had is a UsageError with the runtime's last lines, before a task runs.
+What cannot be had is a UsageError with the runtime's last lines, before a task runs; `Never` if that is final.
 """
 
 from __future__ import annotations
@@ -30,11 +30,25 @@ OLDEST = (3, 9)
 _FORMS = ("docker-archive", "oci-archive", "sif")
 _ASK = "import sys; print(*sys.version_info[:2], sys.executable)"
 _NOT_THERE = ("executable file not found", "no such file", "not found", "can't execve")
+_FINAL = (
+    (("unauthorized", "access denied", "denied: requested access", "authentication required"),
+     "The registry has no such image, or shows it only to who has a login: --secret DOCKER_AUTH_CONFIG sends one."),
+    (("manifest unknown", "manifest_unknown", "name unknown", "name_unknown", "repository does not exist",
+      "not found: manifest"), "The registry has no such image: look at its name and its tag."),
+    (("no image found in manifest list", "no image found in image index", "no matching manifest for",
+      "requested arch unavailable", "arch not found for image"),
+     "Name an image that exists for these processors."),
+)  # fmt: skip
+"""What Podman, Docker, Apptainer and charliecloud print where asking again will not help, and what to do."""
 _LINES = 12
 LOGIN = "DOCKER_AUTH_CONFIG"
 """A variable with what `docker login` writes into its config.json; the name is that of CI systems."""
 _TELL = ("CH_IMAGE_", "APPTAINER_", "SINGULARITY_", "DOCKER_", "REGISTRY_AUTH_")
 """Variables that runtimes read, logins to registries among them."""
+
+
+class Never(UsageError):
+    """No machine of this kind will get the image, or run such tasks in it: to try again will not help."""
 
 
 def form_of(image: str) -> str:
@@ -86,10 +100,10 @@ def check_kind(box: Box, kind: str) -> None:
     image = path_of(box.image)
     if not found.python:
         has = f"its Python is {found.version}" if found.version else "it has no Python"
-        raise UsageError(f"functions cannot run in the image {image}: {has}",
-                         hint="They need a Python of 3.9 or newer; commands run in any image.")  # fmt: skip
+        raise Never(f"functions cannot run in the image {image}: {has}",
+                    hint="They need a Python of 3.9 or newer; commands run in any image.")  # fmt: skip
     if kind == "call" and found.version != ours:
-        raise UsageError(
+        raise Never(
             f"calls go to a Python of this one's minor version ({ours}), and the image {image} has {found.version}",
             hint="Take an image with that Python, or run this script with the other.",
         )
@@ -145,8 +159,8 @@ def _inspected(program: str, image: str) -> str:
 def _check_processors(image: str, architecture: str) -> None:
     has = {"amd64": "x86_64", "aarch64": "arm64"}.get(architecture, architecture)
     if has != own().architecture:
-        raise UsageError(f"the image {image} is for {has}, and this machine is {own().architecture}",
-                         hint="Name an image that exists for these processors.")  # fmt: skip
+        raise Never(f"the image {image} is for {has}, and this machine is {own().architecture}",
+                    hint="Name an image that exists for these processors.")  # fmt: skip
 
 
 def _of_charliecloud(found: Found, image: str, form: str, folder: Path, told: bool, also: Mapping[str, str]) -> Found:
@@ -254,4 +268,7 @@ def _run(words: list[str], failed: str, told: bool, also: Mapping[str, str] | No
                 sys.stderr.write(line)
                 sys.stderr.flush()
     if process.returncode:
-        raise UsageError(f"{failed}:\n{''.join(last).rstrip()}", hint="Nothing was started.")
+        said = "".join(last).rstrip()
+        if why := next((hint for words, hint in _FINAL if any(word in said.lower() for word in words)), ""):
+            raise Never(f"{failed}:\n{said}", hint=why)
+        raise UsageError(f"{failed}:\n{said}")

@@ -78,8 +78,8 @@ class AwsSettings:
     """Also on machines and disks, such as Project and Owner."""
     bucket: str = ""
     """`s3://name/prefix`, for bytes."""
-    profile: str = ""
-    """Of ~/.aws/config."""
+    profile: str = field(default="", metadata={"local": True})
+    """Of ~/.aws/config here; a controller on a machine that was hired for it uses that machine's role."""
 
     def __post_init__(self) -> None:
         faults = []

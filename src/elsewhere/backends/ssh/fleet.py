@@ -18,7 +18,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from elsewhere.backends import sheds
+from elsewhere.backends import boxes, sheds
 from elsewhere.backends.base import (
     Condition,
     Connection,
@@ -32,7 +32,20 @@ from elsewhere.backends.base import (
 )
 from elsewhere.backends.seats import Seat
 from elsewhere.backends.ssh.laying import lay
-from elsewhere.backends.ssh.said import facts, findings, fits, mark, recalled, remember, sightings, spread, unseen
+from elsewhere.backends.ssh.said import (
+    FACTS,
+    HAS_FOR_TASKS,
+    facts,
+    findings,
+    fits,
+    mark,
+    recalled,
+    remember,
+    sightings,
+    spread,
+    unseen,
+    usable,
+)
 from elsewhere.errors import ConfigError, NotFound, PlaceError, Refused, UsageError
 from elsewhere.hosts import Ran
 from elsewhere.hosts.openssh import OpenSsh
@@ -114,23 +127,6 @@ for name do
 done
 for job in "$base"/jobs/*; do
   [ -d "$job" ] && ! grep -qsF "\\"${job##*/}\\"" "$base"/machines/*/labels && rm -rf -- "$job"; done; exit 0"""
-# What a task may need of a host. As few commands as can be: a first call waits for them.
-_HAS_FOR_TASKS = """\
-echo "system $(uname -sm)"
-echo "cpus $(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)"
-[ -r /proc/meminfo ] && while read -r name size unit; do
-  [ "$name" = MemTotal: ] && echo "memory $size" && break; done </proc/meminfo
-command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi --query-gpu=name --format=csv,noheader | sed 's/^/gpu /'
-"""
-_FACTS = (
-    _HAS_FOR_TASKS
-    + """\
-echo "room $(df -Pk "$base" | sed -n '2s/^[^ ]* *[0-9]* *[0-9]* *\\([0-9]*\\).*/\\1/p')"
-printf '#!/bin/sh\\nexit 0\\n' >"$base/try.$$" && chmod 700 "$base/try.$$" && "$base/try.$$" && echo "runs yes"
-rm -f "$base/try.$$"
-for one in podman docker apptainer singularity ch-run; do command -v $one >/dev/null 2>&1 && echo "boxes $one"; done
-exit 0"""
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +168,7 @@ class Ssh:
         return [shape.offer for shape in self.shapes(need)]
 
     def shapes(self, need: Resources, slots: int = 0) -> Sequence[Shape]:
-        told = self._each(lambda host: facts(self._run(host, _HAS_FOR_TASKS + "exit 0")))
+        told = self._each(lambda host: facts(usable(host.name, self._run(host, HAS_FOR_TASKS + "exit 0"))))
         good = {key: found for key, found in told.items() if not isinstance(found, PlaceError)}
         if not good:
             raise self._none(told)
@@ -180,6 +176,14 @@ class Ssh:
             Shape(Offer(self.hosts[key].name, has, price=Decimal(0)), self._slots(has, need), 1, machine)
             for key, (has, machine) in good.items() if fits(has, need)
         ]  # fmt: skip
+
+    def boxed(self, image: str = "") -> Sequence[boxes.Boxed]:
+        words = boxes.words(image)
+        told = self._each(lambda host: boxes.read(host.name, self._run(host, boxes.LOOK, *words).out))
+        found = [one for one in told.values() if not isinstance(one, PlaceError)]
+        if not found:
+            raise self._none(told)
+        return found
 
     def _slots(self, has: Resources, need: Resources) -> int:
         asked = self.settings.slots
@@ -273,7 +277,7 @@ class Ssh:
         return done.out
 
     def check(self) -> Iterable[Finding]:
-        for key, found in self._each(lambda host: self._run(host, _FACTS)).items():
+        for key, found in self._each(lambda host: self._run(host, FACTS)).items():
             name = self.hosts[key].name
             if isinstance(found, PlaceError):
                 yield Finding(name, False, found.message, str(found.hint or ""))

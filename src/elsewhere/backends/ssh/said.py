@@ -16,11 +16,34 @@ from typing import Any
 
 from elsewhere.backends.base import Condition, Finding, NativeId, Sighting
 from elsewhere.config.home import home
-from elsewhere.errors import ConfigError, PlaceError
+from elsewhere.errors import ConfigError, PlaceError, Refused
 from elsewhere.hosts import Ran, private_directory, write_whole
 from elsewhere.model.resources import Resources
 
+ROOM = 32 << 20
+"""Bytes that must be free there: our own files, before anything of the user's."""
+_UNMADE = 73
+"""What our texts end with where their directory cannot be made."""
 _RANGE = re.compile(r"\[([^\[\]]+)\]")
+
+# What a task may need of a host. As few commands as can be: a first call waits for them.
+HAS_FOR_TASKS = """\
+echo "system $(uname -sm)"
+echo "cpus $(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)"
+[ -r /proc/meminfo ] && while read -r name size unit; do
+  [ "$name" = MemTotal: ] && echo "memory $size" && break; done </proc/meminfo
+command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi --query-gpu=name --format=csv,noheader | sed 's/^/gpu /'
+echo "room $(df -Pk "$base" | sed -n '2s/^[^ ]* *[0-9]* *[0-9]* *\\([0-9]*\\).*/\\1/p')"
+try=$base/try.$$
+printf '#!/bin/sh\\nexit 0\\n' >"$try" && echo "writes yes" && chmod 700 "$try" && "$try" && echo "runs yes"
+rm -f "$try"
+"""
+FACTS = (
+    HAS_FOR_TASKS
+    + """\
+for one in podman docker apptainer singularity ch-run; do command -v $one >/dev/null 2>&1 && echo "boxes $one"; done
+exit 0"""
+)
 
 
 def spread(word: str) -> list[str]:
@@ -41,6 +64,23 @@ def spread(word: str) -> list[str]:
 def mark(host: str) -> str:
     """What tells a host's machines from those of others, in their ids."""
     return sha256(host.encode()).hexdigest()[:10]
+
+
+def usable(name: str, done: Ran) -> Ran:
+    """What it has said, of HAS_FOR_TASKS. Refused: nothing of ours can be there."""
+    text = done.out.decode("utf-8", "replace")
+    room = re.search(r"^room (\d+)$", text, re.MULTILINE)
+    if done.status == _UNMADE or "writes yes" not in text:
+        last = done.err.decode("utf-8", "replace").strip().splitlines()[-1:] or ["it was not said why"]
+        why = f"nothing can be written there: {last[0]}"
+    elif "runs yes" not in text:
+        why = "what is written below the home directory there may not be run: it is mounted noexec"
+    elif room and int(room[1]) < ROOM >> 10:
+        why = f"only {int(room[1]) >> 10} MiB are free below the home directory there, and our files need {ROOM >> 20}"
+    else:
+        return done
+    raise Refused(f"{name} cannot be used: {why}", hint="change that there, or name another `directory:` of the place, "
+                  "which is below the home directory")  # fmt: skip
 
 
 def facts(done: Ran) -> tuple[Resources, str]:
@@ -65,10 +105,12 @@ def findings(name: str, done: Ran) -> Iterable[Finding]:
     text = done.out.decode("utf-8", "replace")
     shown = f"{has.cpus:g} CPUs, {(has.memory or 0) >> 30} GiB" + (f", {has.gpus} GPUs" if has.gpus else "")
     boxes = "".join(f", {line.removeprefix('boxes ')}" for line in text.splitlines() if line.startswith("boxes "))
-    yield Finding(name, True, f"reached: {shown}, {machine}{boxes}")
-    if "runs yes" not in text:
-        yield Finding(f"{name}, its directory", False, "nothing can be written, or run, below the home directory there",
-                      "set `directory:` to one that is writable and not mounted noexec")  # fmt: skip
+    try:
+        usable(name, done)
+    except Refused as error:
+        yield Finding(name, False, error.message, error.hint)
+    else:
+        yield Finding(name, True, f"reached: {shown}, {machine}{boxes}")
 
 
 def sightings(out: bytes, now: float) -> Iterable[Sighting]:
