@@ -8,12 +8,14 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+import elsewhere
 from elsewhere.backends.base import Condition
 from elsewhere.backends.slurm import Slurm, SlurmSettings
 from elsewhere.model.resources import Resources
@@ -136,7 +138,7 @@ def test_how_jobs_ended_is_known_after_squeue_has_forgotten_them(make: Callable[
     cluster.run("scancel", stays[0])
     node = cluster.run("squeue", "-h", "-j", stays[1], "-o", "%N").strip()
     cluster.run("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
-    cluster.run("scontrol", "update", f"nodename={node}", "state=resume")
+    cluster.run("scontrol", "update", f"nodename={node}", "state=resume", check=False)  # or it came by itself
     jobs = [ended, killed, well, *stays]
     until(lambda: not {one.native for one in place.owned()} & set(jobs), "squeue has forgotten them")
     until(lambda: set(place.status(jobs)) == set(jobs), "sacct has heard of all")
@@ -155,7 +157,7 @@ def test_how_jobs_ended_is_known_after_squeue_has_forgotten_them(make: Callable[
 @pytest.mark.skipif(not CONFINES, reason="jobs cannot be held to their memory here")
 @pytest.mark.parametrize("dies", ["the task", "the pilot"])
 def test_a_task_that_used_more_memory_than_its_job_has_run_out_of_memory(lab: Lab, dies: str) -> None:
-    """The kernel ends what it likes best: the task, mostly; and where that is spared, all around it."""
+    """The kernel ends what it likes best: the task, mostly; or else our agent, and with it the Slurm job."""
     lab.settings(slurm={"mem": "300M"})
     (lab.folder / "work.py").write_text(HUNGRY)
     lab.run("run", lab.tasks(1, spared=dies == "the pilot"), "--entry", "work:f", "--on", "hpc", "--retries", "1",
@@ -177,8 +179,8 @@ def f(n, spared):
     with open(os.path.join(os.environ["RAN"], f"{n}-{os.getpid()}-{time.time_ns()}"), "w"):
         pass
     if spared:
-        with open("/proc/self/oom_score_adj", "w") as file:
-            file.write("-990")
+        with open(f"/proc/{os.getppid()}/oom_score_adj", "w") as file:
+            file.write("1000")
     held = bytearray(600 << 20)
     for at in range(0, len(held), 4096):
         held[at] = 1
@@ -189,15 +191,22 @@ def f(n, spared):
 # --- somebody else ----------------------------------------------------------------------------------------------------
 
 
+PYTHON = f"/usr/bin/python{sys.version_info[0]}.{sys.version_info[1]}"
+"""One that anybody may run, whatever the home is in which that of the tests lies."""
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
+@pytest.mark.skipif(not os.access(PYTHON, os.X_OK), reason=f"there is no {PYTHON}")
 def test_a_user_who_is_not_root_has_a_list_run_and_keeps_it_to_himself(cluster: Cluster) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         subprocess.run(["chown", NOBODY, folder], check=True)
-        env = {**os.environ, **cluster.env(), "HOME": folder, "ELSEWHERE_HOME": f"{folder}/h"}
+        ours = os.pathsep.join([str(Path(elsewhere.__file__).parents[1]), sysconfig.get_path("platlib")])
+        env = {**os.environ, **cluster.env(), "HOME": folder, "ELSEWHERE_HOME": f"{folder}/h", "PYTHONPATH": ours}
+        env.pop("VIRTUAL_ENV", None)
         lines = [json.dumps({"task_id": f"t{n}", "command": ["id", "-un"]}) for n in range(4)]
 
         def run(*words: str) -> str:
-            done = subprocess.run([sys.executable, *words], cwd=folder, env=env, user=NOBODY, group="nogroup",
+            done = subprocess.run([PYTHON, *words], cwd=folder, env=env, user=NOBODY, group="nogroup",
                                   extra_groups=[], umask=0o022, capture_output=True, text=True, timeout=120,
                                   check=False)  # fmt: skip
             assert done.returncode == 0, (done.stdout, done.stderr)

@@ -38,6 +38,7 @@ _CHUNK = 500
 """Jobs that one command names."""
 NO_PROGRAM = 127
 """The status of a command that is not there."""
+_PRIVATE = 'umask 077; exec mkdir -p -- "$@"'
 _MINE = 'exec "$@" --user="$(id -un)"'
 
 
@@ -140,8 +141,7 @@ class Slurm:
         if self._has(f"{folder}/script") and (found := self._found(launch.id)):
             self.host.put(f"{folder}/natives", "\n".join(found).encode())
             return found
-        for name in ("logs", "jobs"):
-            self._done(["mkdir", "-p", f"{self.base}/{name}"])
+        self._done(["sh", "-c", _PRIVATE, "mkdir", f"{self.base}/logs", f"{self.base}/jobs"])
         self._bring(launch.freight)
         # written before it is asked for: who finds it there looks for the jobs first
         self.host.put(f"{folder}/script", request.script(self.settings, launch, self.base).encode(), 0o700)
