@@ -83,7 +83,7 @@ def sighting(
     if condition is Condition.PENDING:
         why = _waits(reason)
     elif condition is Condition.FAILED and reason.replace(" ", "").lower() in ("joblaunchfailure", "launchfailed"):
-        why = f"Slurm could not start it on {node}: does that node see the work-dir?"
+        why = f"Slurm could not start it on {node}, or its script was killed: does that node see the work-dir?"
     elif condition is Condition.FAILED and not why:
         why = f"its script ended badly ({reason})" if reason not in ("", "None") else "its script ended badly"
     starved = state == "OUT_OF_MEMORY"
