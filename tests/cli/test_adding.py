@@ -87,7 +87,7 @@ def test_at_a_terminal_questions_are_answered_and_a_wrong_answer_is_asked_again(
 SLURM = {
     "sinfo": """case "$*" in *version*) echo slurm 23.11.1; exit;; esac
 echo 'main*|up|infinite|4|idle|64|256000|(null)|(null)'; echo 'short|up|2:00:00|2|idle|64|256000|(null)|(null)'""",
-    "sacctmgr": "echo 'gcims|normal'",
+    "sacctmgr": "echo 'gcims|gcims|normal||10'",
     "sbatch": "exit 0",
     "srun": 'while [ "$1" != sh ]; do shift; done; exec "$@"',
 }

@@ -43,9 +43,10 @@ class Job:
             self.holdings.write(running, AllocationMove.ACCEPT)
         return running
 
-    def ends(self, machine: Allocation, crashed: bool) -> None:
+    def ends(self, machine: Allocation, crashed: bool, starved: bool = False) -> None:
+        over = replace(machine, state=AllocationState.STOPPED, crashed=crashed, starved=starved)
         with self.ledger.moving():
-            self.holdings.write(replace(machine, state=AllocationState.STOPPED, crashed=crashed), AllocationMove.END)
+            self.holdings.write(over, AllocationMove.END)
 
     def take(self) -> list[tuple[int, int]]:
         with self.ledger.moving():
@@ -108,6 +109,20 @@ def test_the_first_death_makes_a_suspect_and_three_alone_stop_it() -> None:
         assert job.state() is TaskState.READY
         job.crash_with(f"m{k}")
     assert job.state() is TaskState.FAILED
+
+
+def test_the_only_task_of_a_machine_that_wanted_memory_has_run_out_of_it_and_one_of_several_runs_alone_first() -> None:
+    job = Job(tasks=2)
+    machine = job.machine("m1")
+    job.claimed("m1", *job.take())
+    job.ends(machine, crashed=True, starved=True)
+    assert job.ledger.counts.ready == 2 and job.tally()["suspect"] and job.tally()["memory"] == 0
+    machine = job.machine("m2")
+    first, _ = job.take()
+    job.claimed("m2", first)
+    job.ends(machine, crashed=True, starved=True)
+    assert job.state() is TaskState.WAITING and job.tally()["memory"] == 1, "of one retry"
+    assert job.tally()["deaths"] == 0
 
 
 def test_a_claim_that_is_heard_of_after_the_crash_counts_all_the_same() -> None:

@@ -296,6 +296,20 @@ def test_a_death_counts_only_alone_and_three_of_them_fail_the_task(make: Make) -
     assert ledger.task("t1").state is TaskState.FAILED  # type: ignore[union-attr]
 
 
+def test_who_had_a_machine_to_himself_that_wanted_memory_has_run_out_of_it(make: Make) -> None:
+    ledger = make(2)
+    take(ledger)
+    with ledger.moving():
+        ledger.died([1], alone=True, starved=True)
+        ledger.died([2], alone=False, starved=True)
+    [attempt] = ledger.attempts("t1")
+    assert attempt.outcome is Outcome.OUT_OF_MEMORY and b"more memory than it had" in attempt.value
+    assert ledger.task("t1").state is TaskState.FAILED, "no retry was asked for"  # type: ignore[union-attr]
+    [attempt] = ledger.attempts("t2")
+    assert attempt.outcome is Outcome.INTERRUPTED
+    assert [d.id for d in take(ledger) if d.alone] == ["t2"], "it may have been another one's fault: it runs alone"
+
+
 def test_ids_that_are_used_twice_are_refused_and_nothing_is_added(make: Make) -> None:
     ledger = make(2)
     with pytest.raises(InvalidTask, match="'t2' is used twice"), ledger.moving():

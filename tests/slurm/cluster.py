@@ -24,6 +24,11 @@ BOUND = 30.0
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch")
 ACCOUNTING = (*PROGRAMS, "slurmdbd", "mariadbd", "sacctmgr")
 """What tests of it need, for `pytest.mark.needs`."""
+_GROUPS = Path("/sys/fs/cgroup")
+CONFINES = os.access(_GROUPS / "memory" / "cgroup.procs", os.W_OK) and os.getuid() == 0
+"""Whether jobs can be held to their memory here: the first kind of control groups, which we may write to."""
+_CGROUP = ("CgroupPlugin=cgroup/v1\nCgroupAutomount=no\nCgroupMountpoint=/sys/fs/cgroup\nConstrainRAMSpace=yes\n"
+           "ConstrainSwapSpace=no\nConstrainCores=no\nConstrainDevices=no\n")  # fmt: skip
 
 
 class Cluster:
@@ -31,10 +36,11 @@ class Cluster:
     `short`, which allows two minutes; n1 has two GPUs of type a100 and the feature `fast`."""
 
     def __init__(self, folder: Path, nodes: int = 2, cpus: int = 4, memory: int = 4000, accounting: bool = False,
-                 more: Sequence[str] = ()) -> None:  # fmt: skip
-        """`more`: lines of slurm.conf besides."""
-        self.folder, self.conf = folder, folder / "slurm.conf"
-        self.nodes = [f"n{k}" for k in range(1, nodes + 1)]
+                 more: Sequence[str] = (), confined: bool = False) -> None:  # fmt: skip
+        """`more`: lines of slurm.conf besides. `confined`: jobs are held to their memory by the kernel (CONFINES);
+        nodes have names of their own then, since control groups are called after them."""
+        self.folder, self.conf, self._confined = folder, folder / "slurm.conf", confined
+        self.nodes = [f"c{os.getpid()}x{k}" if confined else f"n{k}" for k in range(1, nodes + 1)]
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}
         self._ports = dict(zip(["ctld", "dbd", "sql", *self.nodes], _free_ports(nodes + 3), strict=True))
         self._accounting = accounting
@@ -46,7 +52,10 @@ class Cluster:
         self.conf.write_text("\n".join([*self._lines(cpus, memory), *more, ""]))
         for k in (0, 1):
             (folder / f"gpu{k}").touch()  # that there is a file is all that it wants of a device
-        (folder / "gres.conf").write_text(f"AutoDetect=off\nNodeName=n1 Name=gpu Type=a100 File={folder}/gpu[0-1]\n")
+        (folder / "cgroup.conf").write_text(_CGROUP if confined else "")
+        (folder / "gres.conf").write_text(
+            f"AutoDetect=off\nNodeName={self.nodes[0]} Name=gpu Type=a100 File={folder}/gpu[0-1]\n"
+        )
 
     def env(self) -> dict[str, str]:
         """The variables by which Slurm's commands find this cluster and no other."""
@@ -131,8 +140,19 @@ class Cluster:
         for left in [*steps, *self._processes(lambda env: True)]:
             with suppress(psutil.Error):
                 left.kill()
+        if self._confined:
+            until(self._remove_groups, "its control groups are gone")
 
     # --- within
+
+    def _remove_groups(self) -> bool:
+        """What its nodes' control groups are left of; each goes once what ran in it has gone."""
+        found = [path for name in self.nodes for path in _GROUPS.glob(f"*/slurm_{name}")]
+        for top in found:
+            for path, *_ in os.walk(top, topdown=False):
+                with suppress(OSError):
+                    Path(path).rmdir()
+        return not any(top.exists() for top in found)
 
     def _processes(self, ours: Callable[[Mapping[str, str]], bool]) -> list[psutil.Process]:
         """Those that a daemon of this cluster began, or that one of its jobs did."""
@@ -192,22 +212,25 @@ class Cluster:
             keeps = ["AccountingStorageType=accounting_storage/slurmdbd", "AccountingStorageHost=127.0.0.1",
                      f"AccountingStoragePort={self._ports['dbd']}", f"AccountingStoragePass={base}/munge/sock",
                      "AccountingStoreFlags=job_comment", "JobAcctGatherType=jobacct_gather/linux"]  # fmt: skip
+        tracks = ["ProctrackType=proctrack/linuxproc", "TaskPlugin=task/none", "DefMemPerCPU=100"]
+        if self._confined:
+            tracks = ["ProctrackType=proctrack/cgroup", "TaskPlugin=task/cgroup", "DefMemPerCPU=400"]
         return [
             "ClusterName=private", f"SlurmctldHost={host}(127.0.0.1)", f"SlurmctldPort={self._ports['ctld']}",
             f"SlurmUser={user}", f"SlurmdUser={user}", "AuthType=auth/munge", "CryptoType=crypto/munge",
             f"AuthInfo=socket={base}/munge/sock,cred_expire=5", f"StateSaveLocation={base}/state",
             f"SlurmdSpoolDir={base}/spool/%n", f"SlurmctldPidFile={base}/slurmctld.pid",
             f"SlurmdPidFile={base}/slurmd.%n.pid", f"SlurmctldLogFile={base}/log/slurmctld.log",
-            f"SlurmdLogFile={base}/log/slurmd.%n.log", "ProctrackType=proctrack/linuxproc", "TaskPlugin=task/none",
+            f"SlurmdLogFile={base}/log/slurmd.%n.log", *tracks,
             "MpiDefault=none", "SwitchType=switch/none", "ReturnToService=2", "SelectType=select/cons_tres",
             "SelectTypeParameters=CR_CPU_Memory", "SlurmdParameters=config_overrides", "SchedulerType=sched/backfill",
             "SchedulerParameters=batch_sched_delay=0,sched_min_interval=10000,bf_interval=1,sched_interval=1",
             "PreemptType=preempt/partition_prio", "PreemptMode=REQUEUE", "JobRequeue=1", "MaxArraySize=1001",
             "MaxJobCount=20000", "MinJobAge=300", "KillWait=5", "SlurmdTimeout=10", "SlurmctldTimeout=10",
-            "InactiveLimit=0", "MessageTimeout=10", "DefMemPerCPU=100", "GresTypes=gpu", *keeps,
+            "InactiveLimit=0", "MessageTimeout=10", "GresTypes=gpu", *keeps,
             f"NodeName=DEFAULT CPUs={cpus} RealMemory={memory} State=UNKNOWN",
             *(f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={self._ports[name]}"
-              f"{' Gres=gpu:a100:2 Feature=fast' * (name == 'n1')}" for name in self.nodes),
+              f"{' Gres=gpu:a100:2 Feature=fast' * (name == self.nodes[0])}" for name in self.nodes),
             "PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE DefaultTime=60 State=UP PriorityTier=1",
             "PartitionName=short Nodes=ALL MaxTime=2 State=UP PriorityTier=1",
             "PartitionName=high Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF",

@@ -63,6 +63,13 @@ def test_workers_are_jobs_of_the_size_of_their_tag_and_one_that_is_taken_away_is
     until(lambda: not cluster.queue(), "nothing is left")
 
 
+def explained(made: Dask, tag: str = "", status: int = 0) -> str:
+    words = [sys.executable, "-m", "elsewhere", "explain", "/".join(filter(None, [made.status()["name"], tag]))]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stderr
+    return done.stdout + done.stderr
+
+
 def test_what_slurm_would_not_take_is_refused_with_its_words(cluster: Cluster) -> None:
     with Dask(on=place(partition="mian")) as made, pytest.raises(PlaceError, match="mian"):
         made.add_container("gcam")
@@ -72,6 +79,11 @@ def test_what_slurm_would_not_take_is_refused_with_its_words(cluster: Cluster) -
         made.add_container("gcam", cpus=4)
         made.add_workers("gcam", 3)  # there are two nodes of that size
         waited(lambda: {row["is"] for row in made.status()["tags"]["gcam"]["workers"]} == {"here", "pending"})
+        waited(lambda: "Slurm has it wait: Resources" in explained(made, "gcam"))
+        assert "gcam: 2 of 3 workers asked for are here" in explained(made) and "gcam/1 is here" in explained(
+            made, "gcam"
+        )
+        assert "did you mean gcam?" in explained(made, "gcm", status=2)
         made.remove_workers("gcam", 1)  # the one that waits, which has done nothing yet
         until(lambda: len(cluster.queue()) == 2, "the job that waited is gone")
     assert cluster.queue() == []

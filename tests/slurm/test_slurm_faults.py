@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import json
 import os
 import signal
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm.cluster import ACCOUNTING, PROGRAMS, running
+from slurm.cluster import PROGRAMS, running
 from slurm.test_slurm_jobs import BOUND, Lab, until
 
 pytestmark = [pytest.mark.needs(*PROGRAMS), pytest.mark.slow, pytest.mark.timeout(600)]
@@ -261,20 +260,3 @@ def test_a_controller_of_ours_that_is_killed_again_and_again(lab: Lab) -> None:
         running = lab.start("resume", "--quiet")
     ended(running)
     finished(lab, 600, twice=0)
-
-
-@pytest.mark.soak
-@pytest.mark.needs(*ACCOUNTING)
-def test_with_accounting_an_account_and_a_qos_must_be_known(tmp_path: Path) -> None:
-    with running(tmp_path / "s", accounting=True, more=["AccountingStorageEnforce=associations,qos"]) as cluster:
-        user = getpass.getuser()
-        for words in (("add", "account", "GCIMS"), ("add", "user", user, "account=GCIMS")):
-            cluster.run("sacctmgr", "-i", *words, check=False)
-        lab = Lab(tmp_path, cluster)
-        lab.settings(account="GCIMs2")
-        assert "account" in lab.run("run", "--on", "hpc", "--", "true", status=125)
-        lab.settings(account="GCIMS", qos="fsat")
-        assert "nvalid qos" in lab.run("run", "--on", "hpc", "--", "true", status=125)
-        lab.settings(account="GCIMS")
-        lab.run("run", lab.tasks(40), "--entry", "work:f", "--on", "hpc", "--quiet")
-        finished(lab, 40, twice=0)

@@ -276,7 +276,7 @@ def test_an_account_or_qos_that_is_not_known_is_refused_with_the_nearest_of_the_
     bin = tmp_path / "bin"
     bin.mkdir()
     shim(bin, "sbatch", f'echo "sbatch: error: Batch job submission failed: {said}" >&2; exit 1')
-    shim(bin, "sacctmgr", "echo 'gcims|normal,long'; echo 'other|long'")
+    shim(bin, "sacctmgr", "echo '|gcims|normal,long|'; echo 'other|other|long|'")
     monkeypatch.setenv("PATH", f"{bin}:{os.environ['PATH']}")
     with pytest.raises(PlaceError) as caught:
         make(**settings).shapes(Resources())

@@ -34,7 +34,7 @@ ANSWERS = Path(__file__).with_name("answers")
         ("7|FAILED|1700000000|1700000060|n1|NonZeroExitCode", Condition.FAILED,
          "its script ended badly (NonZeroExitCode)"),
         ("7|FAILED|1700000000|1700000060|n1|JobLaunchFailure", Condition.FAILED,
-         "Slurm could not start it on n1: does that node see the work-dir?"),
+         "Slurm could not start it on n1, or its script was killed: does that node see the work-dir?"),
         ("7|SIGNALING|1700000000|1700003600|n1|None", Condition.RUNNING, ""),
         ("7|STAGE_OUT|1700000000|1700003600|n1|None", Condition.RUNNING, ""),
         ("7|RESIZING|1700000000|1700003600|n1|None", Condition.RUNNING, ""),

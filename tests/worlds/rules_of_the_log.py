@@ -239,16 +239,16 @@ def _late_ends_acquit() -> Any:
 
 @rule("loss interrupts", "a machine that is gone gives its tasks back")
 def _loss_interrupts() -> Any:
-    return patch(Holdings, "_give_back", lambda self, native, crashed: None)
+    return patch(Holdings, "_give_back", lambda self, gone: None)
 
 
 @rule("interrupts are free", "an interruption does not spend the retry budget")
 def _interrupts_are_free() -> Any:
     bereave = Holdings._bereave
 
-    def costly(self: Holdings, n: int, crashed: bool) -> None:
-        if crashed:
-            return bereave(self, n, crashed)
+    def costly(self: Holdings, n: int, gone: Any, only: bool = False) -> None:
+        if gone.crashed:
+            return bereave(self, n, gone, only)
         _, attempt, _, _ = self.ledger._current(n)
         self.ledger.record([Ended(n, attempt, Outcome.ERRORED, 0.0, 0.0, Form.FAILURE, b"{}")])
         return None

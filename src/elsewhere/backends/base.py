@@ -94,6 +94,8 @@ class Sighting:
     started: datetime | None = None
     ended: datetime | None = None
     reason: str = ""
+    starved: bool = False
+    """It ended because what ran there used more memory than it had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +195,18 @@ class Lodges(Protocol):
 
     def ground(self) -> Ground:
         """As of a place that is distant; `fetch` finds what `Launch.freight` named. `directory` is a whole path."""
+        ...
+
+
+@runtime_checkable
+class Recalls(Protocol):
+    """A place whose listing forgets what has ended after a while, and which keeps books besides."""
+
+    def recall(self, ids: Collection[NativeId]) -> Mapping[NativeId, Sighting]:
+        """How those of these ended that the books know to have ended. One call for many; twice: there may be more.
+
+        Absent means: not to be known here, or not yet. Waits for the place's answer; one that it does not give is none.
+        """
         ...
 
 

@@ -43,5 +43,8 @@ class Hires(Protocol):
     """A place that starts a machine for a controller to sit on: one that is `Distant`, and `Attests`."""
 
     def hires(self, architecture: str) -> tuple[Backend, timedelta]:
-        """The place as it launches such a machine, with processors of this kind; how long that lives. Asks nobody."""
+        """The place as it launches such a machine, with processors of this kind; how long that lives.
+
+        UsageError: it cannot from here. Creates nothing; a place may be asked how long that may be.
+        """
         ...

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from elsewhere.model.place import Place
 
 INTERRUPTED = 130
+JOB = "job"
+"""In place of the name of a place: of a job of the one that tasks run on."""
 LAST = 5.0
 """Seconds that standard error has to come to its end, once standard output has."""
 
@@ -40,14 +42,17 @@ def begin(asked: SimpleNamespace) -> int:
     from elsewhere.controller import seat
 
     _refuse(asked)
-    place, (root, at) = places.find(asked.controller), _project()
+    own = asked.controller == JOB and JOB not in places.known()
+    place, (root, at) = _target(asked) if own else places.find(asked.controller), _project()
     needs, env = seat.needs_of(_target(asked)), _variables(asked)
     places.greet(place)
     named = _named(asked, root)
-    terms = seats.terms(asked, place)
+    terms = seats.terms(asked, place, own)
     found = seat.settle(place, root, named, needs, terms, seats.saying(asked))
     away = replace(found, env=tuple(env))
     words = ["run", "--detach", "--json", *without(asked.typed, "--controller")]
+    if own:
+        env |= _interpreter()
     with seats.dismissed(away) as stays, tempfile.TemporaryFile() as out:
         status = seat.ask(away, words, out=out.fileno(), env=env, at=str(at), stays=True)
         if status:
@@ -110,6 +115,14 @@ def _target(asked: SimpleNamespace) -> Place:
     found = load.current()
     job = asked.tasks_name if asked.tasks_name in found.names("jobs") else ""
     return places.find(asked.on or found.value("on", asked.profile or "", job) or "local")
+
+
+def _interpreter() -> dict[str, str]:
+    """Where our files are seen, tasks have the interpreter there that they would have here, unless another is named."""
+    from elsewhere.ship.environment import interpreter
+
+    prefix = Path(interpreter().path).parent.parent
+    return {"VIRTUAL_ENV": str(prefix)} if (prefix / "bin" / "python").exists() else {}
 
 
 def _variables(asked: SimpleNamespace) -> dict[str, str]:

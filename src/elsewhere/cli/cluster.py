@@ -90,6 +90,31 @@ def log_of(reference: str) -> tuple[Path, Record]:
     return path, record
 
 
+def story(record: Record, tag: str = "", worker: str = "") -> list[str]:
+    """What `elsewhere explain` tells of it. UsageError names the nearest tag, or worker, that there is."""
+    from elsewhere.api.dask.attached import Attached
+    from elsewhere.observe import clusters
+
+    if not record.alive:
+        return _gone(record)
+    state = Attached(record.id).status()
+    if tag and tag not in state["tags"]:
+        raise UsageError(f"the cluster {record.name} has no tag {tag!r}" + nearest(tag, list(state["tags"])),
+                         hint=f"`elsewhere cluster status {record.name}` lists them.")  # fmt: skip
+    known = [one["name"] for one in state["tags"][tag]["workers"]] if tag else []
+    if worker and worker not in known:
+        raise UsageError(f"the cluster {record.name} has no worker {worker} now" + nearest(worker, known),
+                         hint=f"What it said, if it was there: elsewhere logs {record.name}/{worker}")  # fmt: skip
+    return clusters.story(state, tag, worker)
+
+
+def _gone(record: Record) -> list[str]:
+    if record.ended:
+        return [f"The cluster {record.name} on {record.place} has ended."]
+    return [f"The program of the cluster {record.name} on {record.place} is gone.",
+            f"To end what it may have left there: elsewhere cluster down {record.name}"]  # fmt: skip
+
+
 def _list(asked: SimpleNamespace) -> None:
     from elsewhere.api.dask import records
     from elsewhere.observe.table import table
@@ -134,10 +159,10 @@ def _status(asked: SimpleNamespace) -> None:
     elif asked.json:
         say_json(records.shown(record))
     else:
-        say(f"The cluster {record.name} on {record.place} has ended."
-            if record.ended else f"The program of the cluster {record.name} on {record.place} is gone.")  # fmt: skip
-        if not record.ended:
-            tell(f"elsewhere cluster down {record.name} ends what it may have left there.")
+        first, *more = _gone(record)
+        say(first)
+        for line in more:
+            tell(line)
 
 
 def _scale(asked: SimpleNamespace) -> None:

@@ -85,7 +85,7 @@ class Sheet:
 
 
 def main(asked: SimpleNamespace) -> int:
-    if asked.job.count("/") == 2 and _is_worker(asked.job):
+    if asked.job.count("/") == 2 and not which.is_job(asked.job):
         return _of_worker(asked)
     files, tasks = which.job_and_tasks(asked.job, [asked.task] if asked.task else [])
     if asked.machine is not None:
@@ -102,18 +102,6 @@ def main(asked: SimpleNamespace) -> int:
     if not wrote:
         tell("Nothing was printed.")
     return 0
-
-
-def _is_worker(reference: str) -> bool:
-    """Whether CLUSTER/TAG/N is not a job's task."""
-    from elsewhere import session
-    from elsewhere.errors import UnknownJob
-
-    try:
-        session.find(reference.partition("/")[0])
-    except UnknownJob:
-        return True
-    return False
 
 
 def _of_worker(asked: SimpleNamespace) -> int:

@@ -25,7 +25,8 @@ DEFAULT = "local"
 
 CONTROLLER = Option("--controller", value="PLACE", group="Where",
                     help="Let the controller of the job sit on a host of this place, or on a machine that it starts "
-                    "for that, so that this machine may go; --on is then as seen from there.")  # fmt: skip
+                    "for that, so that this machine may go; --on is then as seen from there. `job`: in a Slurm job of "
+                    "the place that it runs on.")  # fmt: skip
 
 COMMAND = Command(
     "run",

@@ -22,8 +22,8 @@ CEILING = Decimal(10)
 """Dollars of a job that has no budget of its own."""
 
 
-def terms(asked: SimpleNamespace, place: Place) -> Terms | None:
-    """What a machine for the controller would be there, said. None: nothing is hired there.
+def terms(asked: SimpleNamespace, place: Place, own: bool = False) -> Terms | None:
+    """What a machine for the controller would be there, said. None: nothing is hired there. `own`: as of hired.terms.
 
     UsageError: nobody has said what the job may cost; there is nobody to ask where its controller sits.
     """
@@ -32,16 +32,17 @@ def terms(asked: SimpleNamespace, place: Place) -> Terms | None:
     from elsewhere.observe.cost import money
 
     budget = asked.budget or place.limits.budget
-    found = hired.terms(place, budget or CEILING)
+    found = hired.terms(place, budget or CEILING, own)
     if found is None:
         return None
-    if budget is None and not asked.yes:
+    if budget is None and found.most and not asked.yes:
         raise UsageError(f"{place.name} costs money, and there is nobody to ask where the controller sits",
                          hint="Say what the job may cost in all (--budget 5), or --yes for up to $10.")  # fmt: skip
     if not (asked.quiet or asked.json):
         first = found.offers[0]
-        tell(f"controller: {first.name} in {first.zone}, ${first.price:f} an hour, for {show_duration(found.term)} at "
-             f"most: {money(found.most)}, which is set aside from the budget")  # fmt: skip
+        price = f", ${first.price:f} an hour" if first.price else ""
+        most = f": {money(found.most)}, which is set aside from the budget" if found.most else ""
+        tell(f"controller: {first.name} in {first.zone}{price}, for {show_duration(found.term)} at most{most}")
     return found
 
 

@@ -77,6 +77,34 @@ def machine(files: JobFiles, text: str) -> str:
     raise UsageError(said + nearest(text, natives), hint="`elsewhere machines JOB` lists them.")
 
 
+def is_job(reference: str) -> bool:
+    """Whether the first word of `NAME/...` names a job that is here."""
+    from elsewhere import session
+    from elsewhere.errors import UnknownJob
+
+    try:
+        session.find(reference.partition("/")[0])
+    except UnknownJob:
+        return False
+    return True
+
+
+def is_cluster(reference: str) -> bool:
+    """Whether the first word of `NAME/...` names a cluster that is known here, and no job."""
+    from elsewhere.api.dask import records
+    from elsewhere.controller import away
+    from elsewhere.errors import UnknownJob
+
+    name = reference.partition("/")[0]
+    if name in ("", "@last") or is_job(name) or away.find(name) is not None:
+        return False
+    try:
+        records.find(name)
+    except UnknownJob:
+        return False
+    return True
+
+
 def unknown_task(ledger: Questions, task: str) -> UsageError:
     """The error for a task that the job does not have, with the nearest of its first thousand."""
     from elsewhere.cli.grammar import nearest

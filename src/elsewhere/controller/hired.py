@@ -21,8 +21,8 @@ from urllib.parse import urlencode
 
 from elsewhere.agent.meeting import OwnKey
 from elsewhere.backends import registry
-from elsewhere.backends.base import Attests, Backend, Condition, Deposit, Distant, Launch, NativeId
-from elsewhere.backends.seats import Hires
+from elsewhere.backends.base import Attests, Backend, Condition, Deposit, Distant, Launch, NativeId, Sighting
+from elsewhere.backends.seats import Hires, Seats
 from elsewhere.channels import registry as channels
 from elsewhere.config.home import home
 from elsewhere.controller import away as known
@@ -83,14 +83,18 @@ class Terms:
         return _most(self.offers[0], self.term)
 
 
-def terms(place: Place, budget: Decimal | None) -> Terms | None:
-    """What a seat there would cost. None: places of machines that are there already hire nothing.
+def terms(place: Place, budget: Decimal | None, whole: bool = False) -> Terms | None:
+    """What a seat there would cost. None: places of machines that are there already hire nothing, unless `whole`:
+    a machine for it alone.
 
     `budget`: the job's; of it no more than a fifth is set aside. Refused: nothing there is large enough. UsageError:
     the budget is too small.
     """
     backend = registry.build(place)
-    if not isinstance(backend, Hires):
+    if whole and not isinstance(backend, Hires):
+        raise UsageError(f"{place.name} starts no job for a controller to sit in",
+                         hint="Name a Slurm place with --on, or a place with --controller.")  # fmt: skip
+    if not isinstance(backend, Hires) or (isinstance(backend, Seats) and not whole):
         return None
     hires, longest = backend.hires(own().architecture)
     offers = tuple(hires.offers(NEED))
@@ -122,7 +126,8 @@ def hire(place: Place, found: Terms, project: Bundle | None, needs: Sequence[str
     write_new(_secrets(who), json.dumps({"key": key.hex(), "pem": pem}).encode())
     url = f"{deposit.url.rstrip('/')}/seats/{who}"
     store, target = open_store(url), own()
-    also = sorted({*needs, *channels.needs(hires.traits.channels[0])})
+    channel = hires.traits.channels[0]
+    also = sorted({*needs, *(channels.needs(channel) if channel in channels.FAR else ())})
     parts = {"we": runtime.whole(target, also), "uv": runtime.bringer(target)}
     work = ids.new("work")
     archives = [Archive(one.key, one.digest, f"{seat.HERE}/{seat.folder(sort, one.digest)}")
@@ -140,25 +145,24 @@ def hire(place: Place, found: Terms, project: Bundle | None, needs: Sequence[str
         for number, offer in enumerate(found.offers, 1):
             facts = {"name": offer.name, "zone": offer.zone, "price": str(offer.price),
                      "term": found.term.total_seconds(), "born": time.time()}  # fmt: skip
-            text = _text(_address(who, url, deposit, away, archives, facts), found.term, ground.end, bare)
+            start_by = datetime.now(UTC) + max(ASKING, hires.traits.waits)
+            address = _address(who, url, deposit, away, archives, facts)
+            text = render(BootText(address, ground.directory, "", found.term, start_by, end=ground.end, bare=bare,
+                                   sits=True))  # fmt: skip
             try:
-                native = _launched(hires, f"{who}-{number}", text, offer, found.term)
+                native = _launched(hires, f"{who}-{number}", text, offer, found.term, start_by)
             except NoCapacity:
                 if number == len(found.offers):
                     raise
                 continue
             away = replace(away, host=native)
             told(f"controller: {offer.name} in {offer.zone} ({native}) begins")
-            _admit(hires, native, store, who, Contents(key, {"key": pem}))
+            _admit(hires, native, store, who, Contents(key, {"key": pem}), told)
             return away
         raise AssertionError("unreachable")
     except BaseException:
         dismiss(away, hires)
         raise
-
-
-def _text(address: str, term: timedelta, end: str, bare: Bare) -> str:
-    return render(BootText(address, ".elsewhere", "", term, datetime.now(UTC) + ASKING, end=end, bare=bare, sits=True))
 
 
 def _address(who: str, url: str, deposit: Deposit, away: Away, archives: Sequence[Archive], facts: Any) -> str:
@@ -168,9 +172,8 @@ def _address(who: str, url: str, deposit: Deposit, away: Away, archives: Sequenc
                       "work": away.work, "linger": LINGER, "facts": json.dumps(facts)})  # fmt: skip
 
 
-def _launched(hires: Backend, launch: str, text: str, offer: Offer, term: timedelta) -> NativeId:
+def _launched(hires: Backend, launch: str, text: str, offer: Offer, term: timedelta, start_by: datetime) -> NativeId:
     """After a lost reply it is asked again under the same name, which is the same machine."""
-    start_by = datetime.now(UTC) + ASKING
     labels = reaper.labels(launch.rpartition("-")[0], launch, reaper.me(), start_by + term)
     order = Launch(launch, 1, text, Resources(), term, start_by, labels, offer)
     for left in range(_TRIES - 1, -1, -1):
@@ -183,11 +186,13 @@ def _launched(hires: Backend, launch: str, text: str, offer: Offer, term: timede
     raise AssertionError("unreachable")
 
 
-def _admit(hires: Backend, native: NativeId, store: Store, who: str, contents: Contents) -> None:
-    """Wait until it has proved which machine it is, and write to it."""
+def _admit(
+    hires: Backend, native: NativeId, store: Store, who: str, contents: Contents, told: Callable[[str], None]
+) -> None:
+    """Wait until it has proved which machine it is, and write to it. One that waits for its turn has all the time."""
     signer = OwnKey()
     guests = Guests(store, cast(Attests, hires), who, signer, signer, lambda: contents)
-    end, looked = time.monotonic() + COMES.total_seconds(), time.monotonic()
+    end, looked, said = time.monotonic() + COMES.total_seconds(), time.monotonic(), ""
     while time.monotonic() < end:
         with contextlib.suppress(Unreachable):
             if why := guests.look([native]):
@@ -197,8 +202,14 @@ def _admit(hires: Backend, native: NativeId, store: Store, who: str, contents: C
                 return
             if time.monotonic() - looked > ASK_PLACE:
                 looked = time.monotonic()
-                if not _is_there(hires, native):
+                seen = _seen(hires, native)
+                if seen is None:
                     raise Refused(f"the machine of the controller, {native}, has ended before it spoke{_said(store)}")
+                if seen.condition is Condition.PENDING and hires.traits.waits:
+                    end = looked + COMES.total_seconds()
+                    if seen.reason and seen.reason != said:
+                        said = seen.reason
+                        told(f"controller: {native} waits: {said}")
         time.sleep(LOOK[0])
     raise Unreachable(f"the machine of the controller, {native}, has not spoken within {COMES}{_said(store)}",
                       hint="`elsewhere places check` shows whether machines reach the deposit.")  # fmt: skip
@@ -284,11 +295,16 @@ def _lost(away: Away) -> Vacant:
 
 
 def _is_there(hires: Backend, native: NativeId) -> bool:
+    return _seen(hires, native) is not None
+
+
+def _seen(hires: Backend, native: NativeId) -> Sighting | None:
+    """The machine, if it lives, or is to."""
     found = hires.status([native]).get(native)
     if found is None:  # an answer may be late
         time.sleep(max(1.0, min(hires.traits.lag.total_seconds(), 10.0)))
         found = hires.status([native]).get(native)
-    return found is not None and found.condition in ALIVE
+    return found if found is not None and found.condition in ALIVE else None
 
 
 # --- when it ends -----------------------------------------------------------------------------------------------------

@@ -98,7 +98,7 @@ class Holdings:
             self.ledger.note("machine", allocation.id, state=after.name.lower(), native=allocation.native,
                              reason=allocation.reason, **asked)  # fmt: skip
         if after.ended and allocation.native:
-            self._give_back(allocation.native, allocation.crashed)
+            self._give_back(allocation)
 
     def allocations(self, open_only: bool = False) -> list[Allocation]:
         """All of them, or those that have not ended."""
@@ -122,7 +122,7 @@ class Holdings:
                 if gone is None:
                     kept.append((n, attempt))
                 else:
-                    self._bereave(n, gone.crashed)
+                    self._bereave(n, gone)
         return kept
 
     def _all_claimed(self, claim: Claimed) -> bool:
@@ -191,23 +191,23 @@ class Holdings:
         rows = self.ledger._rows(query, (native,))
         return _from_json(rows[0][0]) if rows else None
 
-    def _give_back(self, native: str, crashed: bool) -> None:
-        rows = self.ledger._rows("SELECT n, attempt FROM held WHERE agent = ?", (native,))
+    def _give_back(self, gone: Allocation) -> None:
+        rows = self.ledger._rows("SELECT n, attempt FROM held WHERE agent = ?", (gone.native,))
         for n, attempt in rows:
             state, current, _, _ = self.ledger._current(n)
             if state is TaskState.HANDED_OUT and attempt == current:
-                self._bereave(n, crashed)
-        self.ledger.db.execute("DELETE FROM held WHERE agent = ?", (native,))
+                self._bereave(n, gone, len(rows) == 1)
+        self.ledger.db.execute("DELETE FROM held WHERE agent = ?", (gone.native,))
 
-    def _bereave(self, n: int, crashed: bool) -> None:
-        """The machine under a handed-out task is gone."""
+    def _bereave(self, n: int, gone: Allocation, only: bool = False) -> None:
+        """The machine under a handed-out task is gone. `only`: it had no other in hand."""
         self.ledger.db.execute("DELETE FROM held WHERE n = ?", (n,))
-        if not crashed:
+        if not gone.crashed:
             self.ledger.interrupt([n])
             return
         _, attempt, tally, _ = self.ledger._current(n)
-        self.ledger.died([n], tally.suspect)
-        if tally.suspect:
+        self.ledger.died([n], tally.suspect or (gone.starved and only), gone.starved)
+        if tally.suspect and not gone.starved:
             self.ledger.db.execute("UPDATE attempts SET value = ? WHERE n = ? AND attempt = ?", (_BLAMED, n, attempt))
             self.ledger.set("blamed", 1)
 

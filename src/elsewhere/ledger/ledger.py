@@ -21,7 +21,9 @@ from elsewhere.ledger.record import Record
 from elsewhere.model.events import Event
 from elsewhere.model.job import JobSpec
 from elsewhere.model.reports import Ended, Form
-from elsewhere.model.states import Outcome, TaskState, after_death
+from elsewhere.model.states import Outcome, TaskState, after_death, next_move
+
+_STARVED = "its machine, which it had to itself, was ended for using more memory than it had"
 
 
 class Ledger(Record):
@@ -47,16 +49,22 @@ class Ledger(Record):
         """An existing ledger, for its one writer."""
         return cls(tables.connect(path, write=True), path, clock)
 
-    def died(self, ns: Iterable[int], alone: bool) -> None:
-        """The machine under these handed-out tasks died. It counts against a task only if it ran there alone."""
+    def died(self, ns: Iterable[int], alone: bool, starved: bool = False) -> None:
+        """The machine under these handed-out tasks died. It counts against a task only if it ran there alone.
+
+        `starved`: for want of memory; who had it to itself has run out of memory then, as under any other limit.
+        """
         for n in ns:
             state, attempt, tally, priority = self._current(n)
             if state is not TaskState.HANDED_OUT:
                 continue
             policy = self._policy(n)
+            outcome, told = Outcome.INTERRUPTED, {"type": "MachineDied", "message": "its machine died under it"}
             verdict = after_death(tally, alone, policy.budget)
-            value = json.dumps({"type": "MachineDied", "message": "its machine died under it"}).encode()
-            report = Ended(n, attempt, Outcome.INTERRUPTED, self.clock(), 0.0, Form.FAILURE, value)
+            if starved and alone:
+                outcome, told = Outcome.OUT_OF_MEMORY, {"type": "Died", "message": _STARVED}
+                verdict = next_move(outcome, tally, policy.budget)
+            report = Ended(n, attempt, outcome, self.clock(), 0.0, Form.FAILURE, json.dumps(told).encode())
             self._keep(report)
             self._move(report, verdict, priority, policy, {})
 

@@ -120,6 +120,8 @@ class Allocation:
     """It died of itself: what ran on it may have killed it."""
     reclaimed: bool = False
     """The place took it back."""
+    starved: bool = False
+    """What ran on it used more memory than it had, and it ended for that."""
 
     @property
     def price(self) -> Decimal:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from elsewhere.backends.base import Backend, Condition, Launch, NativeId, Sighting
+from elsewhere.backends.base import Backend, Condition, Launch, NativeId, Recalls, Sighting
 from elsewhere.errors import (
     AccessDenied,
     CredentialsExpired,
@@ -193,6 +193,7 @@ class Pool:
             return
         try:
             sightings = tuple(self.backend.owned())
+            sightings += self._recalled(sightings)
         except PlaceError as error:
             self.silence = error.notice
             if isinstance(error, AccessDenied) and not self.state.looked:
@@ -212,6 +213,12 @@ class Pool:
         self.urgent = unheard and self._has_lost(sightings)
         if not self.urgent:
             self._tell(Listed(asked, sightings))
+
+    def _recalled(self, sightings: tuple[Sighting, ...]) -> tuple[Sighting, ...]:
+        """What the place's books say of machines that it does not list any more."""
+        seen = {s.native for s in sightings}
+        missing = [a.native for a in self.state.allocations.values() if a.native and a.native not in seen]
+        return tuple(self.backend.recall(missing).values()) if missing and isinstance(self.backend, Recalls) else ()
 
     def _said_of_waiting(self, sightings: tuple[Sighting, ...]) -> str:
         ours = [s for s in sightings if s.native in self.state.alive]

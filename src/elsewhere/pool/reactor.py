@@ -164,7 +164,7 @@ class _Answer(Draft):
             self.write(allocation, AllocationMove.END, started=seen.started or allocation.started, ended=seen.ended,
                        used=used, reason=_why(self.state, allocation.native) or seen.reason or seen.condition.value,
                        reclaimed=taken,
-                       crashed=seen.condition is Condition.FAILED)  # fmt: skip
+                       crashed=seen.condition is Condition.FAILED, starved=seen.starved)  # fmt: skip
 
     def _met(self, allocation: Allocation, seen: Sighting) -> None:
         running = seen.condition is Condition.RUNNING

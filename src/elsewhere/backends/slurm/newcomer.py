@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from elsewhere.backends.base import Finding
 from elsewhere.backends.newcomers import Suggestion
-from elsewhere.backends.slurm import fitting, request, text
+from elsewhere.backends.slurm import books, fitting, request, text
 from elsewhere.backends.slurm.settings import SlurmSettings, options
 from elsewhere.backends.slurm.text import Nodes
 from elsewhere.hosts import Host, Ran
@@ -24,7 +24,6 @@ PROBE = 60
 LIMIT = timedelta(seconds=PROBE + 60)
 SEEN = "seen"
 """In the work-dir: a node has looked, and what it found."""
-ACCOUNTS = ("sh", "-c", 'exec sacctmgr --noheader --parsable2 show assoc user="$(id -un)" format=Account,QOS')
 # What a login shell would set is asked of one; a directory of the user's own on a file system for scratch goes first.
 _ROOM = """\
 for place in "${SCRATCH:-}" "${WORK:-}" "/scratch/$(id -un)" "/work/$(id -un)"; do
@@ -68,7 +67,8 @@ class Newcomer:
                           known=list(dict.fromkeys(row.partition for row in rows)))  # fmt: skip
 
     def _account(self) -> Suggestion:
-        found = known(self.run(ACCOUNTS))
+        done = self.run(books.ACCOUNTS)
+        found = [one.name for one in books.accounts(done.out.decode("utf-8", "replace"))] if done.ok else []
         shown = [f"accounts of yours: {', '.join(found)}"] if found else []
         return Suggestion(means="Slurm's default", shown=shown, known=found)
 
@@ -142,14 +142,6 @@ def seen(done: Ran) -> Finding | None:
     boxes = [one[1] for one in words if one[:1] == ["boxes"] and len(one) == 2]
     told = f"containers by {', '.join(boxes)}" if boxes else "no container runtime"
     return Finding("nodes", True, f"{node[1]} sees the work-dir; {node[2]}, {told}")
-
-
-def known(done: Ran, column: int = 0) -> list[str]:
-    """The accounts of the user, or (1) the QOS of those, as sacctmgr has listed them; none, where it is not there or
-    keeps none."""
-    rows = [line.split("|") for line in done.out.decode("utf-8", "replace").splitlines()] if done.ok else []
-    words = [word for row in rows if len(row) > column for word in row[column].split(",") if word]
-    return list(dict.fromkeys(words))
 
 
 def _is_busy(said: str) -> bool:

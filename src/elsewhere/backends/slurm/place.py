@@ -17,12 +17,12 @@ from typing import ClassVar
 from elsewhere.backends.base import Finding, Ground, Launch, NativeId, Sighting, Traits
 from elsewhere.backends.newcomers import Suggestion, Threshold
 from elsewhere.backends.seats import Seat
-from elsewhere.backends.slurm import fitting, newcomer, request, text
+from elsewhere.backends.slurm import books, fitting, newcomer, request, text
 from elsewhere.backends.slurm.newcomer import Newcomer
 from elsewhere.backends.slurm.refusals import refusal
 from elsewhere.backends.slurm.settings import SlurmSettings
 from elsewhere.config.home import home
-from elsewhere.errors import AccessDenied, NotFound, PlaceError, Refused, Unreachable, UsageError
+from elsewhere.errors import AccessDenied, NotFound, PlaceError, QuotaExceeded, Refused, Unreachable, UsageError
 from elsewhere.hosts import Here, Host, Ran
 from elsewhere.hosts.openssh import OpenSsh
 from elsewhere.model.place import Offer, Shape
@@ -36,6 +36,9 @@ _NATIVE = re.compile(r"\d+(?:_\d+)?")
 _LAUNCH = re.compile(r"[A-Za-z0-9._=-]{1,200}")
 _CHUNK = 500
 """Jobs that one command names."""
+NO_PROGRAM = 127
+"""The status of a command that is not there."""
+_PRIVATE = 'umask 077; exec mkdir -p -- "$@"'
 _MINE = 'exec "$@" --user="$(id -un)"'
 
 
@@ -54,6 +57,8 @@ class Slurm:
         self.host: Host = host or (OpenSsh(given.login, given.config) if given.login else Here())
         self.traits = replace(Slurm.traits, max_walltime=given.length, shared_files=not given.login)
         self._asked: dict[NativeId, float] = {}
+        self._keeps_books = True
+        """Accounting is not known to be switched off."""
 
     @functools.cached_property
     def base(self) -> str:
@@ -66,16 +71,14 @@ class Slurm:
 
     def offers(self, need: Resources) -> Sequence[Offer]:
         """The kinds of nodes of its partition that have what a task needs, each at no price."""
-        rows = [row for row in self._rows() if fitting.fits(row, need)]
+        rows = [row for row in self.rows() if fitting.fits(row, need)]
         return [Offer(fitting.named(row), fitting.resources(row), price=Decimal(0)) for row in rows]
 
     def shapes(self, need: Resources, slots: int = 0) -> Sequence[Shape]:
-        """One: a job of Slurm with room for so many tasks, and how many such jobs. Slurm is asked whether it would take
-        it, and nothing is submitted. UsageError, PlaceError: why it would not."""
+        """One: a job of Slurm with room for so many tasks, and how many such jobs. UsageError, PlaceError: why not."""
         self._check_base()
-        size = fitting.size(self._rows(), need, self.settings, slots)
-        self._try(size.offer.resources)
-        return [size]
+        size = fitting.size(self.rows(), need, self.settings, slots)
+        return [replace(size, most=self._allowed(size))]
 
     def spread(self, shapes: Sequence[Shape], tasks: int) -> Sequence[Shape]:
         if not fitting.is_array(self.settings, tasks):
@@ -83,17 +86,32 @@ class Slurm:
         limit = request.MOST
         if not 0 < tasks <= self.settings.max_jobs:
             limit = min(text.array_limit(self._said(text.CONFIG, "say how large an array may be")) or limit, limit)
-        return [fitting.as_array(shape, tasks, limit) for shape in shapes]
+        wide = [(shape, fitting.as_array(shape, tasks, limit)) for shape in shapes]
+        return [fitting.as_array(shape, tasks, min(limit, self._allowed(one))) for shape, one in wide]
 
-    def _rows(self) -> list[text.Nodes]:
+    def _allowed(self, shape: Shape) -> int:
+        """So many of its jobs, or as many as the user's account may have in the queue. Slurm is asked whether it would
+        take them, and nothing is submitted. PlaceError: why it would not."""
+        count = min(shape.most or 1, request.MOST)
+        try:
+            self._try(shape.offer.resources, count)
+        except QuotaExceeded:
+            limit = books.queue_limit(books.in_use(self._accounts(), self.settings))
+            if not 0 < limit < count:
+                raise
+            self._try(shape.offer.resources, count := limit)
+        return count
+
+    def rows(self) -> list[text.Nodes]:
         return fitting.of_partition(self._all_rows(), self.settings.partition)
 
     def _all_rows(self) -> list[text.Nodes]:
         return text.nodes(self._said(text.SINFO, "say what nodes there are"))
 
-    def _try(self, shape: Resources) -> None:
+    def _try(self, shape: Resources, count: int = 1) -> None:
+        """Would Slurm take so many such jobs? Nothing is submitted."""
         launch = Launch("check", 1, "", shape, self.settings.length, datetime.now(UTC))
-        words = request.words(self.settings, launch, 1, self.base)
+        words = request.words(self.settings, launch, min(count, request.MOST), self.base)
         done = self._run(["sbatch", "--test-only", *words], b"#!/bin/sh\ntrue\n")
         if not done.ok:
             raise fitting.explained(refusal(_err(done), "take such a job"), self.settings, self._known)
@@ -101,10 +119,16 @@ class Slurm:
     def _known(self, option: str) -> Sequence[str]:
         """What it may name; empty: that is not to be known here."""
         if option == "constraint":
-            return [word for row in self._rows() for word in row.features]
+            return [word for row in self.rows() for word in row.features]
         if option == "partition":
             return [row.partition for row in self._all_rows()]
-        return newcomer.known(self._told(newcomer.ACCOUNTS), 1 if option == "qos" else 0)
+        mine = self._accounts()
+        return [word for one in mine for word in (one.qos if option == "qos" else [one.name])]
+
+    def _accounts(self) -> list[books.Account]:
+        """The user's; none, where nothing of that is kept."""
+        done = self._told(books.ACCOUNTS)
+        return books.accounts(done.out.decode("utf-8", "replace")) if done.ok else []
 
     # --- jobs
 
@@ -117,15 +141,18 @@ class Slurm:
         if self._has(f"{folder}/script") and (found := self._found(launch.id)):
             self.host.put(f"{folder}/natives", "\n".join(found).encode())
             return found
-        for name in ("logs", "jobs"):
-            self._done(["mkdir", "-p", f"{self.base}/{name}"])
+        self._done(["sh", "-c", _PRIVATE, "mkdir", f"{self.base}/logs", f"{self.base}/jobs"])
         self._bring(launch.freight)
         # written before it is asked for: who finds it there looks for the jobs first
         self.host.put(f"{folder}/script", request.script(self.settings, launch, self.base).encode(), 0o700)
-        words = request.words(self.settings, launch, count, self.base)
-        done = self._run(["sbatch", *words, f"{folder}/script"])
-        if not done.ok:
-            raise refusal(_err(done), "take the job")
+        while True:
+            done = self._run(["sbatch", *request.words(self.settings, launch, count, self.base), f"{folder}/script"])
+            if done.ok:
+                break
+            error = refusal(_err(done), "take the job")
+            if count == 1 or not isinstance(error, QuotaExceeded):
+                raise error
+            count //= 2  # an array is refused whole, though there may be room for some of it
         try:
             natives = text.natives(text.submitted(done.out.decode("utf-8", "replace")), count)
         except ValueError as error:
@@ -154,7 +181,24 @@ class Slurm:
 
     def status(self, ids: Collection[NativeId]) -> Mapping[NativeId, Sighting]:
         wanted = set(ids)
-        return {one.native: one for one in self.owned() if one.native in wanted} if wanted else {}
+        seen = {one.native: one for one in self.owned() if one.native in wanted} if wanted else {}
+        return {**seen, **self.recall(wanted - seen.keys())}
+
+    def recall(self, ids: Collection[NativeId]) -> Mapping[NativeId, Sighting]:
+        named = sorted({native for native in ids if _NATIVE.fullmatch(native)})
+        found: dict[NativeId, Sighting] = {}
+        for at in range(0, len(named) if self._keeps_books else 0, _CHUNK):
+            wanted = named[at : at + _CHUNK]
+            try:
+                done = self._told([*books.SACCT, f"--jobs={','.join(wanted)}"], text.TELLING)
+            except Unreachable:
+                break  # the books may be away for a while, and nothing waits for them
+            if not done.ok:
+                self._keeps_books = done.status != NO_PROGRAM and not books.is_off(_err(done))
+                break
+            said = books.remembered(done.out.decode("utf-8", "replace"))
+            found.update({one.native: one for one in said if one.native in wanted})
+        return found
 
     def owned(self) -> Iterable[Sighting]:
         words = ["sh", "-c", _MINE, "sh", *text.SQUEUE]
@@ -199,6 +243,11 @@ class Slurm:
         machine = self._said(["uname", "-m"], "say what machine it is").strip()
         return Seat(self.host, self.base, {"aarch64": "arm64"}.get(machine, machine), there)
 
+    def hires(self, architecture: str) -> tuple[Slurm, timedelta]:
+        from elsewhere.backends.slurm import seating
+
+        return seating.hires(self)
+
     def bring(self, host: str, freight: Mapping[str, Path]) -> None:
         self._bring(freight)
 
@@ -233,6 +282,7 @@ class Slurm:
             return
         yield Finding("Slurm", True, version)
         yield from fitting.findings(rows, self.settings)
+        yield from books.findings(self._accounts(), self.settings)
 
     def _a_job(self) -> Finding:
         try:
@@ -303,12 +353,12 @@ class Slurm:
             raise refusal(_err(done), what)
         return done.out.decode("utf-8", "replace")
 
-    def _told(self, words: Sequence[str]) -> Ran:
+    def _told(self, words: Sequence[str], env: Mapping[str, str] = {}) -> Ran:
         """As `_run`, where no such program is an answer, too."""
         try:
-            return self.host.run(words, timeout=LIMIT)
+            return self.host.run(words, timeout=LIMIT, env=env)
         except NotFound as error:
-            return Ran(127, b"", error.message.encode())
+            return Ran(NO_PROGRAM, b"", error.message.encode())
 
     def _done(self, words: Sequence[str]) -> None:
         done = self._run(words)

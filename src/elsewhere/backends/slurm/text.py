@@ -52,11 +52,11 @@ def sightings(out: str) -> list[Sighting]:
     for line in out.splitlines():
         parts = line.split("|", 7)
         if len(parts) == 8 and parts[6].startswith(NAME):
-            found += [_sighting(native, *parts[1:]) for native in _elements(parts[0])]
+            found += [sighting(native, *parts[1:]) for native in elements(parts[0])]
     return found
 
 
-def _elements(written: str) -> list[str]:
+def elements(written: str) -> list[str]:
     """`7_[0-2,5%4]`: of an array that was ended before it began, and has only one line."""
     job, bracket, rest = written.partition("_[")
     if not bracket:
@@ -68,9 +68,10 @@ def _elements(written: str) -> list[str]:
     return found
 
 
-def _sighting(
+def sighting(
     native: str, state: str, start: str, end: str, node: str, reason: str, name: str, comment: str
 ) -> Sighting:
+    """One job, from the columns of squeue; instants as `TELLING` has them written."""
     condition = _CONDITIONS.get(state, Condition.RUNNING)
     began, ended = _instant(start), None
     if condition is Condition.PENDING:
@@ -82,10 +83,11 @@ def _sighting(
     if condition is Condition.PENDING:
         why = _waits(reason)
     elif condition is Condition.FAILED and reason.replace(" ", "").lower() in ("joblaunchfailure", "launchfailed"):
-        why = f"Slurm could not start it on {node}: does that node see the work-dir?"
+        why = f"Slurm could not start it on {node}, or its script was killed: does that node see the work-dir?"
     elif condition is Condition.FAILED and not why:
         why = f"its script ended badly ({reason})" if reason not in ("", "None") else "its script ended badly"
-    return Sighting(native, condition, _labels(name, comment), began, ended, why)
+    starved = state == "OUT_OF_MEMORY"
+    return Sighting(native, condition, _labels(name, comment), began, ended, why, starved)
 
 
 def _waits(reason: str) -> str:
@@ -206,6 +208,7 @@ def last_words(text: str) -> str:
 def nearest(name: str, known: Sequence[str]) -> str:
     import difflib
 
-    near = difflib.get_close_matches(name, known, 1)
+    cased = {word.lower(): word for word in known}
+    near = difflib.get_close_matches(name.lower(), cased, 1)
     listed = ", ".join(dict.fromkeys(known))
-    return f"Did you mean {near[0]}? " * bool(near) + (f"There are: {listed}." if listed else "")
+    return (f"Did you mean {cased[near[0]]}? " if near else "") + (f"There are: {listed}." if listed else "")
