@@ -151,7 +151,7 @@ def test_credentials_are_the_sdks_and_are_renewed_when_they_run_out(account: str
 
     from elsewhere.stores.objects import Credentials
 
-    aws.session()._session._credentials = RefreshableCredentials.create_from_metadata(refresh(), refresh, "sso")
+    aws.session()._credentials = RefreshableCredentials.create_from_metadata(refresh(), refresh, "sso")
     source = Credentials()
     first, second = source(), source()
     assert first["access_key_id"] != second["access_key_id"]
