@@ -151,7 +151,7 @@ def test_credentials_are_the_sdks_and_are_renewed_when_they_run_out(account: str
 
     from elsewhere.stores.objects import Credentials
 
-    aws.session()._session._credentials = RefreshableCredentials.create_from_metadata(refresh(), refresh, "sso")
+    aws.session()._credentials = RefreshableCredentials.create_from_metadata(refresh(), refresh, "sso")
     source = Credentials()
     first, second = source(), source()
     assert first["access_key_id"] != second["access_key_id"]
@@ -212,7 +212,7 @@ def test_each_refusal_is_the_error_that_says_what_to_do(
         raise GenericError(f"Generic S3 error: Client error with status {status}: {body}")
 
     monkeypatch.setattr("obstore.get", get)
-    store = ObjectStore(Broken(), Broken(), "s3://b/p", aws.by_code, lambda: None)
+    store = ObjectStore(Broken(), Broken, "s3://b/p", aws.by_code, lambda: None)
     with pytest.raises(kind) as caught:
         store.get("k")
     assert hint in caught.value.hint and "s3:GetObject" in str(caught.value)

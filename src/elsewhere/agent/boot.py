@@ -16,10 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import elsewhere.slot
-from elsewhere.config.secret import revealed
 from elsewhere.model.job import Box, Entry, JobSpec, Mount
 from elsewhere.model.resources import Resources
-from elsewhere.ship import containers
 from elsewhere.slot.keeper import MARK
 
 SLOT = Path(elsewhere.slot.__file__).parent
@@ -74,9 +72,14 @@ class Boot:
     @classmethod
     def of(cls, spec: JobSpec, job_directory: Path, seal_key: bytes) -> Boot:
         """That of a job whose files lie in `job_directory`. ConfigError: a secret is not where the job says."""
+        env = spec.env
+        if spec.secrets:
+            from elsewhere.config.secret import revealed
+
+            env = {**env, **revealed(spec.secrets)}
         return cls(
             entry=spec.entry, python=_python(spec), cwd=spec.cwd, path=spec.path,
-            env={**spec.env, **revealed(spec.secrets)} if spec.secrets else spec.env,
+            env=env,
             timeout=spec.timeout, grace=spec.grace, resources=spec.resources, isolate=spec.isolate, exact=spec.exact,
             seed_door=spec.seed_door, worker=spec.worker, recycle_tasks=spec.recycle_tasks,
             recycle_memory=spec.recycle_memory, inputs=tuple((one.name, one.source) for one in spec.inputs),
@@ -110,6 +113,8 @@ class Boot:
         box = self.box
         if box is None or box.found is None:
             return {}
+        from elsewhere.ship import containers
+
         mounts = [Mount(path, path, writable) for path, writable in self._in_sight()]
         if box.found.kind == "charliecloud":
             containers.make_targets(Path(box.found.image), containers.least([*box.mounts, *mounts]))

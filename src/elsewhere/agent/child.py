@@ -18,7 +18,6 @@ from typing import Any
 from elsewhere.agent import processes
 from elsewhere.agent.boot import Boot
 from elsewhere.model.task import Delivery
-from elsewhere.ship import containers
 from elsewhere.slot import wire
 
 Key = tuple[int, int]
@@ -153,7 +152,7 @@ class Child:
         """Nothing more is to be read from its files, nor waited for."""
         if self.alive:  # the keeper of a container whose runtime hangs
             processes.end_tree(self.pid)
-            containers.sweep(self.boot.box, self.mark)
+            self._sweep()
         if self._file >= 0:
             os.close(self._file)
         self._file = -1
@@ -179,6 +178,12 @@ class Child:
         """After a death: what bears our mark goes too, and so does what a runtime still keeps of its containers."""
         processes.end_marked(self.mark)
         if wire.BODY.unpack_from(self.page, wire.BODY_AT)[0] != wire.AWAY:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        if self.boot.box is not None:
+            from elsewhere.ship import containers
+
             containers.sweep(self.boot.box, self.mark)
 
     # -- down

@@ -41,6 +41,9 @@ IDLE = 3.0
 to be taken; where a look costs, channels have some of their own, and what is pushed is read as it comes."""
 FEW = 5
 """Tasks that must have ended before it is said how long they take."""
+FIRST = 0.02
+"""Seconds after which an agent shows its first sign of life: what it takes at once is one, and somebody waits for that.
+Until then the switch stands where the boot text has set it."""
 LONG = 120.0
 """Seconds; who does shorter tasks reads orders with each claim, and a request more for each would cost too much."""
 LAST = 15.0
@@ -65,7 +68,7 @@ class Process:
         self.hands = Hands(ways, age())
         self._chance = chance or random.Random()
         self._renewed = self._gathered_at = age()
-        self._beat = float("-inf")
+        self._beat = age() - self._between + FIRST
         self._asked = age()
         self._gathered: list[Ended] = []
         self._unsaid: list[tuple[Sequence[Report], Collection[Claim]]] = []

@@ -6,11 +6,11 @@ Nothing of what runs tasks is imported here.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from elsewhere.channels.base import Channel
 from elsewhere.channels.registry import join
@@ -30,8 +30,7 @@ class FarChannel(Channel, Protocol):
     def told(self) -> Orders: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Joining:
+class Joining(NamedTuple):
     """How the boot text starts an agent."""
 
     address: str
@@ -51,8 +50,7 @@ class Joining:
     """So many tasks in all, and it ends; 0: as many as there are."""
 
 
-@dataclass(frozen=True, slots=True)
-class JobKey:
+class JobKey(NamedTuple):
     """Checks what the job's owner signed, by the public key that stands in the address."""
 
     public: bytes
@@ -71,8 +69,7 @@ class OwnKey:
         return seal.verify([sha256(data).digest()], signature)
 
 
-@dataclass(frozen=True, slots=True)
-class Knock:
+class Knock(NamedTuple):
     """The channel's end, open, and the keys of a machine that must prove which one it is."""
 
     channel: Any
@@ -94,8 +91,6 @@ def meet(joining: Joining, knocked: Knock | None = None) -> tuple[FarChannel, Ch
     knocked = knocked or knock(joining)
     channel, keys = knocked.channel, knocked.keys
     charter = unpack(channel.read_charter())
-    from elsewhere.channels.carried import Taking
-
     if keys is not None:
         from elsewhere.agent.arrival import arrive
 
@@ -105,6 +100,8 @@ def meet(joining: Joining, knocked: Knock | None = None) -> tuple[FarChannel, Ch
         charter = replace(charter, spec=spec, directory=str(joining.directory))
     else:
         return cast(FarChannel, channel), charter
+    from elsewhere.channels.carried import Taking
+
     store, outputs = joining.directory / "store", None
     if charter.spec.outputs:
         from elsewhere.channels.outputs import Outputs

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -105,8 +106,10 @@ class Sqs:
         return self._space()
 
     def create(self) -> None:
-        for name in self._queues():
-            self._wire.create(name, self._labels)
+        names = self._queues()
+        self._wire.create(names[0], self._labels)  # whoever may not make one is told so once
+        with ThreadPoolExecutor(len(names) - 1) as crowd:  # each is waited for
+            list(crowd.map(lambda name: self._wire.create(name, self._labels), names[1:]))
         self._store.put(_CHARTER, seal(self._signer, f"charter of {self._job}", self.charter))
 
     def send(self, deliveries: Sequence[Delivery]) -> None:

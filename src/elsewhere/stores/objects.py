@@ -5,6 +5,7 @@ A store is opened by its URL; credentials are those of the cloud's own tools, as
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import re
@@ -45,11 +46,12 @@ class ObjectStore:
     """Bytes by key in a bucket, under the prefix that `inner` was made with."""
 
     def __init__(
-        self, inner: Any, once: Any, url: str, explain: Explain, failed: Callable[[], Exception | None]
+        self, inner: Any, once: Callable[[], Any], url: str, explain: Explain, failed: Callable[[], Exception | None]
     ) -> None:
-        """`once`: as `inner`, but it never asks twice: a second answer would deny what the first `create` did.
+        """`once` gives another `inner`, which never asks twice: a second answer would deny what the first `create` did.
+        It is called when that is wanted: each has connections of its own, and reads all certificates of the system.
         `failed`: what the credentials' provider met last, which gets no further than its log."""
-        self._inner, self._once, self._url = inner, once, url.rstrip("/")
+        self._inner, self._once, self._url = inner, functools.cache(once), url.rstrip("/")
         self._explain, self._failed = explain, failed
 
     def get(self, key: str) -> bytes:
@@ -104,7 +106,7 @@ class ObjectStore:
         checked(key)
         for left in range(_TRIES - 1, -1, -1):
             try:
-                obstore.put(self._once, key, data, mode="create", use_multipart=False)
+                obstore.put(self._once(), key, data, mode="create", use_multipart=False)
                 return True
             except AlreadyExistsError:
                 return False
@@ -218,7 +220,7 @@ def _gs(bucket: str) -> ObjectStore:
     client: Any = {"timeout": "120s", "connect_timeout": "5s", "allow_http": plain}
     retries: Any = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
     inner = GCSStore(bucket, config=config, client_options=client, retry_config=retries)
-    return ObjectStore(inner, inner, f"gs://{bucket}", _of_google, lambda: None)
+    return ObjectStore(inner, lambda: inner, f"gs://{bucket}", _of_google, lambda: None)
 
 
 def _google_knows_us() -> bool:
@@ -268,7 +270,7 @@ def _s3(bucket: str, prefix: str, region: str) -> ObjectStore:
     }
     retries: Any = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
     inner = S3Store(bucket, retry_config=retries, **common)
-    once = S3Store(bucket, retry_config=retries | {"max_retries": 0}, **common)
+    once: Any = functools.partial(S3Store, bucket, retry_config=retries | {"max_retries": 0}, **common)
     url = f"s3://{bucket}/{prefix}"
     return ObjectStore(inner, once, url, aws.by_code, lambda: credentials.failed)
 

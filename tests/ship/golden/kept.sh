@@ -15,27 +15,29 @@ hold() {
   echo "$left kept" >switch; wait $switch
 }
 imds() {
+  for path; do set -- "$@" "$metadata/latest/$path"; shift; done
   printf 'header = "X-aws-ec2-metadata-token: %s"' "$token" |
-    curl -sf -m 5 --retry 4 --retry-connrefused -K - "$metadata/latest/$1"
+    curl -sf -m 5 --retry 4 --retry-connrefused -w '\n' -K - "$@"
 }
 metadata=${AWS_EC2_METADATA_SERVICE_ENDPOINT:-http://169.254.169.254}; metadata=${metadata%/}
 token=$(curl -sf -m 5 --retry 4 --retry-connrefused -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 21600' \
   "$metadata/latest/api/token")
-ELSEWHERE_MACHINE=$(imds meta-data/instance-id)
+{ read -r ELSEWHERE_MACHINE; read -r AWS_DEFAULT_REGION; read -r role; } <<facts
+$(imds meta-data/instance-id meta-data/placement/region meta-data/iam/security-credentials/)
+facts
+export AWS_DEFAULT_REGION
 # A busy service is asked again: the SDK's own patience is one second, once.
 export AWS_METADATA_SERVICE_TIMEOUT=5 AWS_METADATA_SERVICE_NUM_ATTEMPTS=4
-export AWS_DEFAULT_REGION=$(imds meta-data/placement/region)
-role=$(imds meta-data/iam/security-credentials/)
 signed() {
-  keys=$(imds "meta-data/iam/security-credentials/$role") || return 1
+  keys=${keys:-$(imds "meta-data/iam/security-credentials/$role")} || return 1
   word() { printf %s "$keys" | sed -n "s/.*\"$1\" *: *\"\([^\"]*\)\".*/\1/p" | head -n 1; }
   printf 'user = "%s:%s"\nheader = "x-amz-security-token: %s"\n' \
     "$(word AccessKeyId)" "$(word SecretAccessKey)" "$(word Token)" |
     curl -sf -m 600 --retry 3 -K - --aws-sigv4 "aws:amz:us-east-1:s3" -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' \
       "$2" "$3" "${AWS_ENDPOINT_URL_S3:-${AWS_ENDPOINT_URL:-https://s3.us-east-1.amazonaws.com}}"/'my bucket'"'"'s/elsewhere/'"$1"
 }
-fetch() { signed "$1" -o "$2"; }
-send() { signed "$2" -T "$1"; }
+fetch() { signed "$1" -o "$2" || { keys=; return 1; }; }
+send() { keys=; signed "$2" -T "$1"; }
 take() {
   [ -e "$3/.whole" ] && return 0
   mkdir -p "$3" || return 1

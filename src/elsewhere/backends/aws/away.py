@@ -23,6 +23,8 @@ class Speaks(Protocol):
 
     @property
     def region(self) -> str: ...
+    @property
+    def account(self) -> str: ...
     def get(self, service: str, region: str = "") -> Any: ...
     def talking(self, call: str, region: str = "") -> Any: ...
 
@@ -32,18 +34,13 @@ def place_of(clients: Speaks, bucket: str) -> tuple[str, str]:
     if bucket:
         parts = urlsplit(bucket)
         return parts.netloc, "/".join(part for part in (parts.path.strip("/"), PREFIX) if part)
-    return f"elsewhere-{account(clients)}-{clients.region}", PREFIX
-
-
-def account(clients: Speaks) -> str:
-    with clients.talking("sts:GetCallerIdentity"):
-        return str(clients.get("sts").get_caller_identity()["Account"])
+    return f"elsewhere-{clients.account}-{clients.region}", PREFIX
 
 
 def deposit(clients: Speaks, bucket: str) -> Deposit:
     """The bucket is there and ours when this returns. Refused: it is somebody else's."""
     name, prefix = place_of(clients, bucket)
-    s3, owner = clients.get("s3"), account(clients)
+    s3, owner = clients.get("s3"), clients.account
     try:
         with clients.talking("s3:HeadBucket"):
             s3.head_bucket(Bucket=name, ExpectedBucketOwner=owner)
@@ -83,7 +80,7 @@ def identify(clients: Speaks, proof: bytes, claim: bytes) -> NativeId:
         raise Unreachable(f"sts:GetCallerIdentity answered {answer.status_code}", hint="it is asked again")
     arn = _text(answer.content, "Arn").split(":")
     kind, _, name = (arn[5] if len(arn) == 6 else "").rpartition("/")
-    if arn[4:5] != [account(clients)] or not kind.startswith("assumed-role/") or not name.startswith("i-"):
+    if arn[4:5] != [clients.account] or not kind.startswith("assumed-role/") or not name.startswith("i-"):
         raise Refused(f"a proof was made by {':'.join(arn) or 'nobody'}, which is no machine of this account")
     return name
 

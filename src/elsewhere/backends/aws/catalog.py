@@ -1,6 +1,6 @@
 """All that some regions sell, as a catalog: types, where each is offered, and prices. `assemble` and `offers` are pure.
 
-What was asked is kept in private files: types and prices for a day, spot prices for ten minutes.
+What was asked is kept in private files: types and prices for a day, spot prices for ten minutes, images for an hour.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from elsewhere.backends.aws import prices
+from elsewhere.backends.aws import images, prices
 from elsewhere.backends.aws.clients import Clients
 from elsewhere.backends.aws.settings import GIB, AwsSettings
 from elsewhere.backends.aws.types import machine_type, usable
@@ -24,7 +24,7 @@ from elsewhere.model.catalog import MILLION, Catalog, Extras, MachineType, Zone
 from elsewhere.model.place import Offer
 from elsewhere.model.resources import Resources
 
-DAY, MINUTES = timedelta(hours=24), timedelta(minutes=10)
+DAY, HOUR, MINUTES = timedelta(hours=24), timedelta(hours=1), timedelta(minutes=10)
 _MONTH = 730
 """Hours."""
 _FORM = 1
@@ -155,6 +155,16 @@ class Shop:
             {(kind, zone): price for kind, zone, price in spot},
             Extras(priced["disk"], priced["address"]),
         )
+
+    def image(self, region: str, architecture: str, gpus: bool) -> images.Found:
+        """The newest of those that machines boot if nobody names one, as it was an hour ago at most."""
+
+        def ask() -> list[object]:
+            found = images.find(self.clients, region, "", architecture, gpus)
+            return [found.id, found.architecture, found.root, found.size, found.name]
+
+        kept, _ = self._kept(f"image-{region}-{architecture}{'-gpus' if gpus else ''}", HOUR, False, ask)
+        return images.Found(*kept)
 
     def _sold(self, region: str) -> Any:
         ec2 = self.clients.get("ec2", region)

@@ -21,6 +21,9 @@ from elsewhere.errors import AccessDenied, ConfigError, CredentialsExpired
 FALLBACK = "us-east-1"
 ANSWER, CONNECT = 30, 5
 """Seconds that a call waits."""
+_MOST = 8
+_shared: dict[tuple[str, tuple[tuple[str, str], ...]], Clients] = {}
+_lock = threading.Lock()
 
 
 class Clients:
@@ -31,6 +34,9 @@ class Clients:
         self._lock = threading.Lock()
         self._session: Any = None
         self._clients: dict[tuple[str, str, bool], Any] = {}
+        self._account = ""
+        self._there: set[str] = set()
+        """Regions that are known to exist."""
 
     def get(self, service: str, region: str = "", *, once: bool = False) -> Any:
         """The client. `once`: a call is made a single time, so that its answer says what became of it."""
@@ -54,6 +60,14 @@ class Clients:
         """Where we look for our own: `region` first."""
         return tuple(dict.fromkeys((self.region, *self.settings.regions)))
 
+    @property
+    def account(self) -> str:
+        """The number of the account that these credentials are of. Asked once."""
+        if not self._account:
+            with self.talking("sts:GetCallerIdentity"):
+                self._account = str(self.get("sts").get_caller_identity()["Account"])
+        return self._account
+
     @contextmanager
     def talking(self, call: str, region: str = "") -> Iterator[None]:
         """Calls within raise our errors only."""
@@ -69,7 +83,7 @@ class Clients:
     def forget(self) -> None:
         """Look for credentials anew at the next call."""
         with self._lock:
-            self._session = None
+            self._session, self._account = None, ""
             self._clients.clear()
 
     def world(self) -> str:
@@ -97,7 +111,9 @@ class Clients:
         from botocore.config import Config
 
         session = self._open()
-        _known(session, region)
+        if region not in self._there:
+            _known(session, region)
+            self._there.add(region)
         retries = {"mode": "standard", "total_max_attempts": 1 if once else 3}
         config = Config(
             connect_timeout=CONNECT, read_timeout=ANSWER, retries=retries, user_agent_extra="elsewhere",
@@ -117,6 +133,18 @@ class Clients:
         except Exception:
             return error  # it is the denial that matters
         return AccessDenied(f"{error.message}; {story(opened)}" if story(opened) else error.message, hint=error.hint)
+
+
+def shared(settings: AwsSettings) -> Clients:
+    """Those of every place of this process that has these settings, for as long as the environment says the same: what
+    they know of a service is read once. Twice: the same."""
+    told = tuple(sorted(pair for pair in os.environ.items() if pair[0].startswith("AWS_") or pair[0] == "HOME"))
+    with _lock:
+        found = _shared.pop((repr(settings), told), None) or Clients(settings)
+        _shared[repr(settings), told] = found
+        if len(_shared) > _MOST:
+            del _shared[next(iter(_shared))]
+    return found
 
 
 def story(opened: str) -> str:

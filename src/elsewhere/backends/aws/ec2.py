@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
@@ -14,9 +15,9 @@ from typing import Any, ClassVar
 from elsewhere import aws
 from elsewhere.backends.aws import away, catalog, ground, policy, request, shell
 from elsewhere.backends.aws import images as ami
-from elsewhere.backends.aws.clients import Clients
+from elsewhere.backends.aws.clients import shared
 from elsewhere.backends.aws.labels import PREFIX, SIGNATURE, escape, signed
-from elsewhere.backends.aws.network import Network
+from elsewhere.backends.aws.network import Network, Subnet
 from elsewhere.backends.aws.settings import ARCHITECTURES, AwsSettings
 from elsewhere.backends.aws.sightings import ID, sighting
 from elsewhere.backends.aws.types import burstable, machine_type
@@ -44,7 +45,7 @@ class Aws:
     def __init__(self, settings: AwsSettings | None = None) -> None:
         aws.require()
         self.settings = settings or AwsSettings()
-        self.clients = Clients(self.settings)
+        self.clients = shared(self.settings)
         self.network = Network(self.clients)
         self.shop = catalog.Shop(self.clients)
         self._regions: dict[NativeId, str] = {}
@@ -152,14 +153,20 @@ class Aws:
         """Where to, and the arguments of RunInstances. `create`: our closed security group may be made."""
         offer = launch.offer or self._cheapest(launch.shape)
         region = region_of(offer.zone) or self.clients.region
-        kind = self._type(region, offer.name)
-        image = self._image(region, kind)
-        subnet = self.network.subnet(region, offer.zone)
-        group = self.network.group(region, subnet.vpc) if create else self.network.ours(region, subnet.vpc)
+        with ThreadPoolExecutor(1) as other:  # neither needs to know what the other finds
+            place = other.submit(self._place, region, offer.zone, create)
+            kind = self._type(region, offer.name)
+            image = self._image(region, kind)
+            subnet, group = place.result()
         site = request.Site(
             kind.name, subnet.zone, offer.spot, image, group, subnet.id, burstable(kind.name)
         )  # fmt: skip
         return region, request.build(launch, self.settings, site)
+
+    def _place(self, region: str, zone: str, create: bool) -> tuple[Subnet, str]:
+        """Network and door of a machine there."""
+        subnet = self.network.subnet(region, zone)
+        return subnet, self.network.group(region, subnet.vpc) if create else self.network.ours(region, subnet.vpc)
 
     def status(self, ids: Collection[NativeId]) -> Mapping[NativeId, Sighting]:
         known = {native for native in ids if ID.fullmatch(native)}
@@ -244,7 +251,9 @@ class Aws:
         """Kept as long as this place is: the same launch must have the same image when it is asked for again."""
         key = (region, kind.architecture, bool(kind.gpus))
         if key not in self._images:
-            self._images[key] = ami.find(self.clients, region, self.settings.image, *key[1:])
+            named = self.settings.image
+            found = ami.find(self.clients, region, named, *key[1:]) if named else self.shop.image(*key)
+            self._images[key] = found
         return self._images[key]
 
     def _launched(self, launch: str, region: str) -> list[NativeId]:
