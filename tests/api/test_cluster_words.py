@@ -192,7 +192,7 @@ class Waits:
         hold: Any = SimpleNamespace(
             wanted=lambda _: wanted, trouble=lambda _: trouble, note=lambda _: note,
             staying=lambda _: [member(1, True)] if paused else [],
-            step=lambda *_: None, stir=lambda: None, members=[],
+            step=lambda *_: None, stir=lambda: None, release=lambda *_: None, members=[],
         )  # fmt: skip
         self.facts = {"model": waiting} if waiting else {}
         scheduling: Any = SimpleNamespace(facts=lambda: Facts({}, self.facts, self.facts, [paused]), over="")
@@ -221,6 +221,26 @@ def test_tasks_that_wait_for_a_worker_say_why(fields: dict[str, Any], why: str) 
     waits.facts = {}
     waits.keeping.turn(1.0)
     assert waits.keeping.waiting("model") == ""
+
+
+def test_one_that_the_scheduler_has_given_up_is_replaced_whatever_its_machine_shows() -> None:
+    pytest.importorskip("distributed")
+    from elsewhere.api.dask.keeping import GRACE
+    from elsewhere.api.dask.scheduling import Facts
+
+    waits = Waits(0, wanted=2)
+    there, lost = member(1, True), member(2, True)
+    lost.kind = there.kind = "model"
+    gone: list[Member] = []
+    hold: Any = waits.keeping.hold
+    hold.members, hold.release = [there, lost], lambda them, now: gone.extend(them)
+    busy: Any = waits.keeping.scheduling
+    busy.facts, busy.turn_away = lambda: Facts({"model/1": 0}), lambda name: None
+    for now in (0.0, GRACE - 1):
+        waits.keeping.turn(now)
+        assert gone == []
+    waits.keeping.turn(GRACE)
+    assert gone == [lost]
 
 
 def test_that_tasks_wait_is_said_once_after_a_while_and_again_when_they_wait_again(
