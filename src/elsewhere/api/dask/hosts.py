@@ -68,7 +68,8 @@ class Hosts:
     """As of Quarters."""
 
     def __init__(self, place: Place, hold: Hold, record: Record, interface: str, stays: bool) -> None:
-        self.place, self._hold, self._record, self._interface = place, hold, record, interface
+        self.place, self._hold, self._record = place, hold, record
+        self._interface = interface or str(place.settings.get("interface") or "")
         self._quiet = UNATTENDED if stays else QUIET
         hold.seldom = _SELDOM
         self._shapes: Mapping[str, Shape] = {}
