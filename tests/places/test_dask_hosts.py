@@ -24,6 +24,7 @@ from elsewhere.errors import UsageError
 from hosts import sshd
 
 pytest.importorskip("distributed")
+afar = pytest.importorskip("elsewhere.api.dask.afar")
 pytestmark = [
     pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.needs("sshd"),
     pytest.mark.filterwarnings("ignore:Mismatched versions found"),  # of a patch of Python, or what is only here
@@ -85,6 +86,8 @@ def site(tmp_path_factory: pytest.TempPathFactory, far_home: Path) -> Iterator[S
         patch.setenv("ELSEWHERE_HOME", str(folder / "s"))
         patch.chdir(made.project)
         patch.syspath_prepend(str(made.project))
+        light = [name for name in afar.needs() if name not in ("numpy", "pandas")]  # a second for each host
+        patch.setattr(afar, "needs", lambda: light)
         yield made
         for process in made.processes():
             process.kill()

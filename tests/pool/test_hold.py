@@ -184,3 +184,11 @@ def test_a_kind_that_belongs_on_one_machine_is_asked_for_there_again_and_takes_n
     kept.step(LONG)
     assert kept.asked("submit") == ["clu-1-_s-1", "clu-1-_s-1"]
     assert len(kept.want(1)) == 1
+
+
+def test_a_kind_that_can_be_on_some_machines_only_is_launched_on_these(kept: Kept) -> None:
+    kept.hold.machines = [Offer("first", Resources(cpus=8)), Offer("second", Resources(cpus=2))]
+    kept.hold.declare("a", Text(kept.render, Resources(cpus=2), timedelta(hours=1), only=("second",)))
+    (member,) = kept.want(2)
+    assert member.launch.offer == kept.hold.machines[1]
+    assert kept.hold.note("a") == "there is no room for more on its machines"

@@ -47,6 +47,8 @@ class Text:
     """What the n-th of them fetches, of a place that brings it (Launch.freight)."""
     machine: Offer | None = None
     """The one on which they are launched, beside what has its share of it; None: where there is room."""
+    only: Collection[str] = ()
+    """Machines on which they can be launched, by name; none: on all."""
 
 
 @dataclass(slots=True)
@@ -235,7 +237,8 @@ class Hold:
             if now >= kind.not_before:
                 self._ask(member, kind, now, raising)
         while not kind.trouble and now >= kind.not_before and len(self.staying(name)) < kind.wanted:
-            able = [one for one in self.machines if now >= self._shunned.get(one.name, now)]
+            able = [one for one in self.machines if now >= self._shunned.get(one.name, now)
+                    and (not kind.text.only or one.name in kind.text.only)]  # fmt: skip
             machine = kind.text.machine or berth(able, self._held(), kind.text.shape)
             if machine is None and self.machines:
                 full = "there is no room for more on its machines"
