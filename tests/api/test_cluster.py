@@ -143,6 +143,19 @@ def test_a_worker_that_is_killed_is_replaced(cluster: Cluster) -> None:
         assert client.submit(model, 5, tag="gcam").result(BOUND)[1] == 6
 
 
+def test_a_client_that_loses_its_connection_says_so_in_its_futures(cluster: Cluster) -> None:
+    with cluster.client() as client:
+        future = client.submit(time.sleep, 60, tag="gcam", pure=False)
+        client.sync(_closed, client)
+        with pytest.raises(distributed.client.FutureCancelledError, match="Submit it again"):
+            future.result(BOUND)
+        assert client.submit(abs, -2, tag="osiris").result(BOUND) == 2, "it has connected again"
+
+
+async def _closed(client: Any) -> None:
+    client.scheduler_comm.comm.abort()
+
+
 def test_others_look_scale_and_use_it_by_its_name(cluster: Cluster) -> None:
     assert "mine" in elsewhere("cluster")
     elsewhere("cluster", "scale", "gcam=1", "--cluster", "mine")

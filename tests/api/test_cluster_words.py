@@ -125,12 +125,34 @@ def test_a_cluster_is_found_by_its_name_and_one_that_is_not_there_is_not() -> No
     assert caught.value.hint == "Did you mean mine?"
 
 
-def test_a_place_whose_machines_do_not_see_our_files_is_refused() -> None:
+def test_a_place_that_starts_machines_is_refused_with_the_reason_and_where_to_go() -> None:
+    pytest.importorskip("distributed")
+    pytest.importorskip("boto3")
+    with pytest.raises(UsageError, match="no Dask cluster can stand at aws: its processes must listen") as caught:
+        Cluster(on="aws")
+    assert "a place of hosts that you reach by SSH" in str(caught.value.hint)
+    assert records.listing() == []
+
+
+def test_hosts_have_their_scheduler_among_them_and_nowhere_else() -> None:
     pytest.importorskip("distributed")
     Path("elsewhere.yaml").write_text("places: {lab: {backend: ssh, hosts: [node]}}\n")
-    with pytest.raises(UsageError, match="machines of lab do not see this machine's files"):
-        Cluster(on="lab")
+    with pytest.raises(UsageError, match="workers of lab cannot reach this machine") as caught:
+        Cluster(on="lab", scheduler="here")
+    assert caught.value.hint == "Write scheduler: job, the default there: it runs on the first host."
+    with pytest.raises(UsageError, match="lab has no login node for a scheduler"):
+        Cluster(on="lab", scheduler="login")
     assert records.listing() == []
+
+
+def test_futures_of_a_client_that_was_cut_off_say_what_was_lost_and_what_to_do() -> None:
+    pytest.importorskip("distributed")
+    from elsewhere.api.dask.clients import lost
+
+    said = lost("mine")
+    assert said.startswith("The scheduler of the cluster mine was not heard for two minutes, or has ended")
+    assert "Submit it again" in said
+    assert "elsewhere cluster status mine" in said
 
 
 def test_a_scheduler_that_workers_could_not_reach_is_refused_before_anybody_is_asked() -> None:
@@ -170,7 +192,7 @@ class Waits:
         hold: Any = SimpleNamespace(
             wanted=lambda _: wanted, trouble=lambda _: trouble, note=lambda _: note,
             staying=lambda _: [member(1, True)] if paused else [],
-            step=lambda *_: None, stir=lambda: None, members=[],
+            step=lambda *_: None, stir=lambda: None, release=lambda *_: None, members=[],
         )  # fmt: skip
         self.facts = {"model": waiting} if waiting else {}
         scheduling: Any = SimpleNamespace(facts=lambda: Facts({}, self.facts, self.facts, [paused]), over="")
@@ -199,6 +221,26 @@ def test_tasks_that_wait_for_a_worker_say_why(fields: dict[str, Any], why: str) 
     waits.facts = {}
     waits.keeping.turn(1.0)
     assert waits.keeping.waiting("model") == ""
+
+
+def test_one_that_the_scheduler_has_given_up_is_replaced_whatever_its_machine_shows() -> None:
+    pytest.importorskip("distributed")
+    from elsewhere.api.dask.keeping import GRACE
+    from elsewhere.api.dask.scheduling import Facts
+
+    waits = Waits(0, wanted=2)
+    there, lost = member(1, True), member(2, True)
+    lost.kind = there.kind = "model"
+    gone: list[Member] = []
+    hold: Any = waits.keeping.hold
+    hold.members, hold.release = [there, lost], lambda them, now: gone.extend(them)
+    busy: Any = waits.keeping.scheduling
+    busy.facts, busy.turn_away = lambda: Facts({"model/1": 0}), lambda name: None
+    for now in (0.0, GRACE - 1):
+        waits.keeping.turn(now)
+        assert gone == []
+    waits.keeping.turn(GRACE)
+    assert gone == [lost]
 
 
 def test_that_tasks_wait_is_said_once_after_a_while_and_again_when_they_wait_again(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -125,6 +127,29 @@ def test_a_terminal_opens_in_a_machines_directory_or_a_hosts_home(backend: Ssh, 
     for name, begins in (("node2", hosts.folder / "node2"), (native, on / ".elsewhere" / "machines" / native)):
         ran = subprocess.run(backend.shell(name), input=b"pwd; exit 7\n", capture_output=True, timeout=60, check=False)
         assert (ran.returncode, ran.stdout.splitlines()[-1]) == (7, os.fsencode(begins))
+
+
+def test_what_is_left_of_a_machine_goes_also_if_its_processes_were_killed_and_never_while_they_live(
+    backend: Ssh, hosts: sshd.Hosts
+) -> None:
+    suite = TestSsh()
+    suite.shape = Resources()
+    native, other = (backend.submit(replace(suite.launch(), id=f"k{k}", offer=Offer("node1", Resources())))[0]
+                     for k in (1, 2))  # fmt: skip
+    machines = hosts.folder / "node1" / ".elsewhere" / "machines"
+    until(lambda: (machines / native / "started").exists() and (machines / other / "started").exists())
+    os.killpg(int((machines / native / "pid").read_text()), signal.SIGKILL)
+    until(lambda: backend.status([native])[native].condition is Condition.FAILED)
+    backend.forget([native, other])
+    assert (machines / other).exists()
+    assert not (machines / native).exists()
+
+
+def until(true: Callable[[], object]) -> None:
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def test_what_a_machine_fetches_is_brought_once_and_asked_for_by_the_command_that_starts_it(

@@ -18,12 +18,13 @@ from typing import Any
 import psutil
 import pytest
 
-from elsewhere import Cluster
+from elsewhere import Cluster, Environment
 from elsewhere.api.dask import records
 from elsewhere.errors import UsageError
 from hosts import sshd
 
 pytest.importorskip("distributed")
+afar = pytest.importorskip("elsewhere.api.dask.afar")
 pytestmark = [
     pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.needs("sshd"),
     pytest.mark.filterwarnings("ignore:Mismatched versions found"),  # of a patch of Python, or what is only here
@@ -85,6 +86,8 @@ def site(tmp_path_factory: pytest.TempPathFactory, far_home: Path) -> Iterator[S
         patch.setenv("ELSEWHERE_HOME", str(folder / "s"))
         patch.chdir(made.project)
         patch.syspath_prepend(str(made.project))
+        light = [name for name in afar.needs() if name not in ("numpy", "pandas")]  # a second for each host
+        patch.setattr(afar, "needs", lambda: light)
         yield made
         for process in made.processes():
             process.kill()
@@ -178,7 +181,7 @@ def test_more_than_the_hosts_have_room_for_waits_and_more_than_one_has_is_refuse
 SCRIPT = """
 import sys, time
 import work
-from elsewhere import Cluster
+from elsewhere import Cluster, Environment
 from elsewhere.api.dask import records
 from elsewhere.api.dask import hosts
 
@@ -252,4 +255,46 @@ def test_a_cut_of_half_a_minute_loses_nothing(site: Site) -> None:
                 one.mute()
             assert [told[0] for told in client.gather(futures)] == list(range(1, 21))
         assert [row["name"] for row in made.status()["tags"]["a"]["workers"]] == ["a/1", "a/2"], "they stayed"
+    gone(site, made.record.id)
+
+
+@pytest.mark.soak
+@pytest.mark.needs("busybox", "ch-run")
+def test_containers_and_environments_are_had_and_built_on_the_hosts(site: Site, tmp_path: Path) -> None:
+    from ship import rootfs
+
+    image = rootfs.archive(tmp_path / "model.tar", packages=["distributed"],
+                           files={f"{rootfs.SITE}/standin.py": b"__version__ = '5.4'"})  # fmt: skip
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "in").write_text("mounted")
+
+    def inside() -> tuple[str, str, str]:
+        import standin  # type: ignore[import-not-found]
+
+        return standin.__version__, Path("/given/in").read_text(), os.environ["MODEL"]
+
+    def plain() -> tuple[str, bool]:
+        import iniconfig
+
+        return iniconfig.__name__, "environments" in sys.executable
+
+    def once() -> int:
+        return time.time_ns()
+
+    with Cluster(on="lab", name="boxed") as made:
+        made.add_container("model", image=f"oci-archive:{image}", runtime="charliecloud",
+                           mounts={str(tmp_path / "data"): "/given"}, env={"MODEL": "secret word"})  # fmt: skip
+        made.add_container("small", environment=Environment(pip=("iniconfig",)))
+        made.add_container("here")
+        made.scale(model=1, small=1, here=1)
+        with made.client() as client:
+            assert client.submit(inside, tag="model").result(BOUND) == ("5.4", "mounted", "secret word")
+            assert client.submit(plain, tag="small").result(BOUND) == ("iniconfig", True)
+            first = client.submit(once, tag="here", cache=True, pure=False).result(BOUND)
+            assert client.submit(once, tag="here", cache=True, pure=False).result(BOUND) == first
+        boots = [
+            path.read_text() for path in site.hosts.folder.glob(f"node?/.elsewhere/machines/{made.record.id}*/boot")
+        ]
+        shown = [" ".join(process.cmdline()) for process in site.processes(made.record.id)]
+        assert not [words for words in (*boots, *shown) if "secret word" in words]
     gone(site, made.record.id)

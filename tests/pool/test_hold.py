@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from elsewhere.errors import NoCapacity, PlaceError, Refused
+from elsewhere.model.place import Offer
 from elsewhere.model.resources import Resources
 from elsewhere.pool.hold import TRIES, Hold, Member, Text
 from elsewhere.testing.fake import FakeBackend, FakeClock
@@ -148,3 +149,46 @@ def test_at_close_all_that_bears_its_label_is_ended_also_what_it_forgot(kept: Ke
     stranger.step(kept.clock())
     assert kept.hold.close() == []
     assert [seen.labels["job"] for seen in kept.place.owned() if not seen.ended] == ["clu-2"]
+
+
+def test_where_there_are_so_many_machines_launches_go_where_there_is_room_and_the_rest_waits(kept: Kept) -> None:
+    kept.hold.machines = [Offer("first", Resources(cpus=4)), Offer("second", Resources(cpus=2))]
+    members = kept.want(4)
+    assert [one.launch.offer.name for one in members if one.launch.offer] == ["first", "first", "second"]
+    assert kept.hold.note("a") == "there is no room for more on its machines"
+    kept.place.crash(members[0].native)
+    kept.hold.arrive(members[0].name)
+    kept.step(LONG)
+    assert len(kept.hold.staying("a")) == 3
+
+
+def test_a_machine_that_is_not_reached_is_left_alone_for_a_while_and_another_is_used(kept: Kept) -> None:
+    kept.hold.machines = [Offer("first", Resources(cpus=4)), Offer("second", Resources(cpus=4))]
+    kept.place.lose_reply_next()
+    (member,) = kept.want(1)
+    assert member.launch.offer == kept.hold.machines[1]
+    kept.want(2)
+    assert [one.launch.offer for one in kept.hold.staying("a")] == [kept.hold.machines[1]] * 2
+    kept.step(LONG)
+    kept.want(3)
+    assert kept.hold.staying("a")[-1].launch.offer == kept.hold.machines[0]
+
+
+def test_a_kind_that_belongs_on_one_machine_is_asked_for_there_again_and_takes_no_room(kept: Kept) -> None:
+    one = Offer("first", Resources(cpus=2))
+    kept.hold.machines = [one]
+    kept.hold.declare("_s", Text(kept.render, Resources(cpus=2), timedelta(hours=1), machine=one))
+    kept.place.lose_reply_next()
+    kept.hold.want("_s", 1)
+    kept.step()
+    kept.step(LONG)
+    assert kept.asked("submit") == ["clu-1-_s-1", "clu-1-_s-1"]
+    assert len(kept.want(1)) == 1
+
+
+def test_a_kind_that_can_be_on_some_machines_only_is_launched_on_these(kept: Kept) -> None:
+    kept.hold.machines = [Offer("first", Resources(cpus=8)), Offer("second", Resources(cpus=2))]
+    kept.hold.declare("a", Text(kept.render, Resources(cpus=2), timedelta(hours=1), only=("second",)))
+    (member,) = kept.want(2)
+    assert member.launch.offer == kept.hold.machines[1]
+    assert kept.hold.note("a") == "there is no room for more on its machines"

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from elsewhere.session import JobFiles
 
 LOOK_EVERY = 0.1
+LOOK_FAR = 2.0
+"""Seconds, where each look asks another machine."""
 LAST = 5.0
 """Seconds in which the last words of a task come home that was followed, once it is known that it has ended."""
 BOOT = 3.0
@@ -108,19 +110,19 @@ def _of_worker(asked: SimpleNamespace) -> int:
     """What a Dask worker has said; with --follow until its cluster has ended."""
     from elsewhere.cli import cluster
 
-    path, record = cluster.log_of(asked.job)
-    sheet, at = Sheet(asked.raw, headings=False), 0
+    sheet, at, over = Sheet(asked.raw, headings=False), 0, not asked.follow
     while True:
-        goes_on = asked.follow and record.alive  # looked at first, so that the last words are read after it
+        path, record = cluster.log_of(asked.job)
         with path.open("rb") as file:
             file.seek(at)
             data = file.read()
         at += len(data)
         sheet.write(str(path), data)
         sheet.flush()
-        if not goes_on:
+        if over:
             return 0
-        time.sleep(LOOK_EVERY)
+        over = not record.alive  # its last words are read after that is seen
+        time.sleep(LOOK_FAR if record.seat or record.distant else LOOK_EVERY)
 
 
 def _boot(files: JobFiles, asked: SimpleNamespace) -> int:

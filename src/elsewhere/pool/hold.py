@@ -30,6 +30,8 @@ _AGAIN = 10.0
 _LONGEST = 60.0
 _FULL = 2.0
 """Seconds after which room is looked for again."""
+_SHUN = 30.0
+"""Seconds for which nothing is launched on a machine that could not be reached, where there are others."""
 _LIVES = (Condition.PENDING, Condition.RUNNING)
 
 
@@ -45,6 +47,8 @@ class Text:
     """What the n-th of them fetches, of a place that brings it (Launch.freight)."""
     machine: Offer | None = None
     """The one on which they are launched, beside what has its share of it; None: where there is room."""
+    only: Collection[str] = ()
+    """Machines on which they can be launched, by name; none: on all."""
 
 
 @dataclass(slots=True)
@@ -99,6 +103,7 @@ class Hold:
         self._owner = reaper.me()
         self._kinds: dict[str, _Kind] = {}
         self._pause, self._next_look = 0.0, 0.0
+        self._shunned: dict[str, float] = {}
 
     # --- what is wanted
 
@@ -232,9 +237,12 @@ class Hold:
             if now >= kind.not_before:
                 self._ask(member, kind, now, raising)
         while not kind.trouble and now >= kind.not_before and len(self.staying(name)) < kind.wanted:
-            machine = kind.text.machine or berth(self.machines, self._held(), kind.text.shape)
+            able = [one for one in self.machines if now >= self._shunned.get(one.name, now)
+                    and (not kind.text.only or one.name in kind.text.only)]  # fmt: skip
+            machine = kind.text.machine or berth(able, self._held(), kind.text.shape)
             if machine is None and self.machines:
-                kind.note, kind.not_before = "there is no room for more on its machines", now + _FULL
+                full = "there is no room for more on its machines"
+                kind.note, kind.not_before = full if able else kind.note, now + _FULL
                 return
             kind.numbers += 1
             member = Member(name, kind.numbers, self._launch(name, kind, machine))
@@ -259,7 +267,12 @@ class Hold:
             if not natives:
                 raise NoCapacity("the place has none left just now")
         except Unreachable as error:
-            kind.note, kind.not_before = error.notice, now + _AGAIN  # the same launch is asked for again
+            kind.note = error.notice
+            if (machine := member.launch.offer) is None or kind.text.machine is not None:
+                kind.not_before = now + _AGAIN  # the same launch is asked for again
+            else:
+                self._shunned[machine.name] = now + _SHUN
+                self.members.remove(member)  # if it was launched after all, it arrives as none of ours
         except ElsewhereError as error:
             self.members.remove(member)
             kind.note, kind.not_before = error.message, now + _AGAIN

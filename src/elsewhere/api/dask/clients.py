@@ -45,13 +45,8 @@ class TaggedClient(Client):  # type: ignore[misc]
 
     async def _reconnect(self) -> None:
         """Dask's own, for which each future is lost; they say what is to be done."""
-        name = self._tags.record.name
         for state in self.futures.values():
-            state.cancel(reason="scheduler-connection-lost", msg=(
-                f"The scheduler of the cluster {name} was not heard for too long (two minutes), or has ended, and has "
-                "given up what this client had asked for.\nSubmit it again: this client connects again where it can, "
-                f"cluster.client() makes another; `elsewhere cluster status {name}` shows whether the cluster is up. "
-                "What was submitted with cache=True and has ended is not computed again."))  # fmt: skip
+            state.cancel(reason="scheduler-connection-lost", msg=lost(self._tags.record.name))
         self.futures.clear()
         await super()._reconnect()
 
@@ -75,3 +70,13 @@ class TaggedClient(Client):  # type: ignore[misc]
         if tag is None:
             return words
         return {**words, "resources": {self._tags.usable(tag): 1, **(words.get("resources") or {})}}
+
+
+def lost(cluster: str) -> str:
+    """What the futures of a client say that was cut off for too long."""
+    return (
+        f"The scheduler of the cluster {cluster} was not heard for two minutes, or has ended, and what this client had "
+        "asked for is given up.\nSubmit it again: this client connects again if it can, and cluster.client() makes "
+        f"another; `elsewhere cluster status {cluster}` shows whether the cluster is up. What had ended of calls with "
+        "cache=True is not computed again."
+    )

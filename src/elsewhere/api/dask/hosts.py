@@ -25,11 +25,12 @@ from elsewhere.api.dask.containers import Container, refused, shape_of, written_
 from elsewhere.api.dask.quarters import TERM, last_line
 from elsewhere.backends.base import Fleet
 from elsewhere.backends.seats import Seats
-from elsewhere.errors import ElsewhereError, NotFound, PlaceError, UsageError
+from elsewhere.errors import ElsewhereError, NotFound, PlaceError, Unreachable, UsageError
 from elsewhere.hosts import private_directory
 from elsewhere.hosts.tunnel import Tunnel
 from elsewhere.model.place import Place, Shape
 from elsewhere.model.resources import Resources
+from elsewhere.pool.berths import berth
 from elsewhere.pool.hold import Hold, Member, Text
 from elsewhere.ship import bundle, codec, runtime, seat, visit
 from elsewhere.ship.certificates import Papers
@@ -68,7 +69,8 @@ class Hosts:
     """As of Quarters."""
 
     def __init__(self, place: Place, hold: Hold, record: Record, interface: str, stays: bool) -> None:
-        self.place, self._hold, self._record, self._interface = place, hold, record, interface
+        self.place, self._hold, self._record = place, hold, record
+        self._interface = interface or str(place.settings.get("interface") or "")
         self._quiet = UNATTENDED if stays else QUIET
         hold.seldom = _SELDOM
         self._shapes: Mapping[str, Shape] = {}
@@ -132,17 +134,23 @@ class Hosts:
         written = written_as(tag)
         asked = post.plain({**words, "environment": _environment(words["environment"], self.place)})
         shape = shape_of(written, post.asked(asked))
-        able = [one.offer.name for one in self._stay.shapes(shape) if one.offer.name in self._seated]
+        able = [offer.name for offer in self._hold.machines if berth([offer], (), shape)]
         if not able:
             raise refused(written, self.place, shape)
-        found = self._each(lambda name: self._settled_at(name, written, asked), able)
+        answers = self._each(lambda name: self._settled_at(name, written, asked), able)
+        found = {name: answer for name, answer in answers.items() if not isinstance(answer, Unreachable)}
+        if not found:
+            raise answers[able[0]]
         self._settled[written], self._asked[written] = found, asked
-        first = found[able[0]]
+        first = next(iter(found.values()))
         return Container(written, shape, asked["threads"], first["python"], first["env"], first["software"])
 
-    def _settled_at(self, name: str, tag: str, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _settled_at(self, name: str, tag: str, asked: Mapping[str, Any]) -> Mapping[str, Any] | Unreachable:
+        """That of a host which is not reached just now is left out."""
         try:
             found: Mapping[str, Any] = self._seated[name].ask("container", tag=tag, words=asked)
+        except Unreachable as error:
+            return error
         except ElsewhereError as error:
             raise type(error)(f"{name}: {error.message}", hint=error.hint) from None
         return found
@@ -159,7 +167,8 @@ class Hosts:
                    "settled": settled[machine]}  # fmt: skip
             return self._text(found.tag, post.__name__, papers, {**told, **own}, number, start_by, machine)
 
-        return Text(render, found.shape, walltime or TERM, partial(self._freight, found.tag))
+        return Text(render, found.shape, walltime or TERM, partial(self._freight, found.tag),
+                    only=tuple(settled))  # fmt: skip
 
     def _text(
         self, kind: str, module: str, papers: Papers, told: Mapping[str, Any], number: int, start_by: datetime,

@@ -71,6 +71,7 @@ class Keeping:
         self.stop = Stop()
         self._since: dict[str, float] = {}
         self._told: set[str] = set()
+        self._absent: dict[str, float] = {}
         self._thread: threading.Thread | None = None
 
     # --- the thread
@@ -105,6 +106,7 @@ class Keeping:
             before, self.facts = self.facts, self.scheduling.facts()
             if set(before.busy) != set(self.facts.busy):
                 self.hold.stir()
+            self._replace(now)
             for tag, following in self.following.items():
                 self._follow(tag, following, now)
             self.hold.step(now, raising)
@@ -113,6 +115,17 @@ class Keeping:
             for name in set(self.facts.busy) - {member.name for member in self.hold.members}:
                 self.scheduling.turn_away(name)  # its launch has ended, and something of it lives on
             self._notice(now)
+
+    def _replace(self, now: float) -> None:
+        """Those that had come and that the scheduler has not had for a while, whatever their machines show, as one that
+        nobody reaches does: a worker that was given up does not come back."""
+        absent = {
+            member.name: member for member in self.hold.members
+            if member.arrived and member.leaves is None and member.kind in self.containers
+            and member.name not in self.facts.busy
+        }  # fmt: skip
+        self._absent = {name: self._absent.get(name, now) for name in absent}
+        self.hold.release([one for name, one in absent.items() if now - self._absent[name] >= GRACE], now)
 
     def _give_up(self, why: str, now: float) -> None:
         """Without its scheduler nothing of a cluster is of use."""

@@ -120,11 +120,10 @@ _LOG = 'cd "$base/machines/$1" 2>/dev/null || exit 66; [ -e log ] || exit 0; exe
 _FORGET = """\
 boot_id=/proc/sys/kernel/random/boot_id life=; [ ! -r $boot_id ] || read -r life <$boot_id
 for name do
-  cd "$base/machines/$name" 2>/dev/null || continue
-  its=$life pid=; [ ! -s life ] || read -r its <life; [ ! -s pid ] || read -r pid <pid
+  cd "$base/machines/$name" 2>/dev/null || continue; its=$life pid=
+  [ ! -s life ] || read -r its <life; [ ! -s pid ] || read -r pid <pid
   [ -s ended ] || [ "$life" != "$its" ] || { [ -n "$pid" ] && ! kill -s 0 -- "-$pid" 2>/dev/null; } || continue
-  cd "$base" && rm -rf -- "machines/$name"
-done
+  cd "$base" && rm -rf -- "machines/$name"; done
 for job in "$base"/jobs/*; do
   [ -d "$job" ] && ! grep -qsF "\\"${job##*/}\\"" "$base"/machines/*/labels && rm -rf -- "$job"; done; exit 0"""
 
@@ -133,13 +132,15 @@ for job in "$base"/jobs/*; do
 class SshSettings:
     """`hosts`: as you would type them behind ssh; `node[1-3,7]` stands for four. `slots`: tasks at a time on each host,
     or `cpus`. `config`: a file to use in place of ~/.ssh/config. `directory`: ours there, below the home directory.
-    `keep_days`: archives and environments that nothing has used for so long are removed there when a job ends."""
+    `keep_days`: archives and environments that nothing has used for so long are removed there when a job ends.
+    `interface`: the network interface over which processes of a Dask cluster talk there, as in eth1."""
 
     hosts: Sequence[str] | str = field(default=(), metadata={"ask": "hosts, as you would type them behind ssh: a,b"})
     slots: int | str = "cpus"
     config: str = ""
     directory: str = ".elsewhere"
     keep_days: int = 30
+    interface: str = ""
 
 
 class Ssh:
