@@ -208,4 +208,5 @@ def nearest(name: str, known: Sequence[str]) -> str:
 
     near = difflib.get_close_matches(name, known, 1)
     listed = ", ".join(dict.fromkeys(known))
-    return f"Did you mean {near[0]}? " * bool(near) + (f"There are: {listed}." if listed else "")
+    meant = f"Did you mean {near[0]}? " if near else ""
+    return meant + (f"There are: {listed}." if listed else "")
