@@ -114,9 +114,8 @@ class Slurm:
         folder, count = f"{self.base}/launches/{launch.id}", min(launch.count, request.MOST)
         if self._has(f"{folder}/natives"):
             return self.host.get(f"{folder}/natives").decode().split()
-        if self._has(f"{folder}/script") and (found := self._found(launch.id)):
-            self.host.put(f"{folder}/natives", "\n".join(found).encode())
-            return found
+        if self._has(f"{folder}/script") and (jobs := self._found(launch.id)):
+            return self._first(folder, str(min(jobs)), count)
         for name in ("logs", "jobs"):
             self._done(["mkdir", "-p", f"{self.base}/{name}"])
         self._bring(launch.freight)
@@ -127,9 +126,17 @@ class Slurm:
         if not done.ok:
             raise refusal(_err(done), "take the job")
         try:
-            natives = text.natives(text.submitted(done.out.decode("utf-8", "replace")), count)
+            job = text.submitted(done.out.decode("utf-8", "replace"))
         except ValueError as error:
             raise Unreachable(str(error)) from None
+        return self._first(folder, job, count)
+
+    def _first(self, folder: str, job: str, count: int) -> Sequence[NativeId]:
+        """Of several submissions of a launch, as a lost answer may lead to, that counts which says so first: this one,
+        unless another has begun. The others' scripts see that, and end."""
+        done = self._run(["sh", "-c", 'ln -s "$1" "$2" 2>/dev/null; readlink "$2"', "sh", job, f"{folder}/begun"])
+        first = done.out.decode("utf-8", "replace").strip()
+        natives = text.natives(first if first.isdigit() else job, count)
         self.host.put(f"{folder}/natives", "\n".join(natives).encode())
         return natives
 
@@ -146,11 +153,9 @@ class Slurm:
     def _has(self, path: str) -> bool:
         return self._run(["test", "-e", path]).ok
 
-    def _found(self, launch: str) -> list[NativeId]:
-        """The jobs of a launch whose answer was lost: those of one submission, should there be two."""
-        ours = [one.native for one in self.owned() if one.labels.get("launch") == launch]
-        first = min((int(native.partition("_")[0]) for native in ours), default=0)
-        return sorted(native for native in ours if int(native.partition("_")[0]) == first)
+    def _found(self, launch: str) -> set[int]:
+        """The submissions of a launch whose answer was lost."""
+        return {int(one.native.partition("_")[0]) for one in self.owned() if one.labels.get("launch") == launch}
 
     def status(self, ids: Collection[NativeId]) -> Mapping[NativeId, Sighting]:
         wanted = set(ids)
