@@ -96,7 +96,7 @@ def test_a_submission_that_gave_no_answer_in_time_is_asked_for_again_and_made_on
 ) -> None:  # fmt: skip
     (tmp_path / "bin").mkdir()
     shim(tmp_path / "bin", "sbatch", text)
-    monkeypatch.setattr(place_of_slurm, "LIMIT", timedelta(seconds=2))
+    monkeypatch.setattr(place_of_slurm, "PATIENCE", timedelta(seconds=2))
     launch, path = suite().launch(2), os.environ["PATH"]
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{path}")
     with pytest.raises(Unreachable):

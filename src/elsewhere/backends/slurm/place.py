@@ -30,6 +30,8 @@ from elsewhere.model.resources import Resources
 
 LIMIT = timedelta(seconds=60)
 """For one command; what has not answered by then may have had its effect."""
+PATIENCE = timedelta(seconds=40)
+"""For a submission: less than its jobs, should it have been accepted, wait for work that nobody hands out meanwhile."""
 AGAIN = 5.0
 """Seconds in which the end of a job is not asked for a second time."""
 _NATIVE = re.compile(r"\d+(?:_\d+)?")
@@ -122,7 +124,7 @@ class Slurm:
         # written before it is asked for: who finds it there looks for the jobs first
         self.host.put(f"{folder}/script", request.script(self.settings, launch, self.base).encode(), 0o700)
         words = request.words(self.settings, launch, count, self.base)
-        done = self._run(["sbatch", *words, f"{folder}/script"])
+        done = self._run(["sbatch", *words, f"{folder}/script"], limit=PATIENCE)
         if not done.ok:
             raise refusal(_err(done), "take the job")
         try:
@@ -320,9 +322,11 @@ class Slurm:
         if not done.ok:
             raise Refused(f"{words[0]} failed: {text.last_words(_err(done))}")
 
-    def _run(self, words: Sequence[str], given: bytes = b"", env: Mapping[str, str] = {}) -> Ran:
+    def _run(
+        self, words: Sequence[str], given: bytes = b"", env: Mapping[str, str] = {}, limit: timedelta = LIMIT
+    ) -> Ran:
         try:
-            return self.host.run(words, given, LIMIT, env)
+            return self.host.run(words, given, limit, env)
         except NotFound as error:
             where = "here" if self.host.name == "here" else f"on {self.host.name}"
             if self.host.name != "here" and words[0] not in error.message:
