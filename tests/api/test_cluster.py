@@ -227,6 +227,7 @@ def test_a_script_that_is_killed_or_interrupted_leaves_no_process_behind(home: P
     assert len(workers_of(name)) >= 2
     process.send_signal(number)
     process.communicate(timeout=BOUND)
+    assert process.returncode == -number
     until(lambda: not workers_of(name))
     assert elsewhere("cluster", "down", "script").startswith("The cluster script had ended; nothing of it was left")
 
@@ -267,6 +268,7 @@ def test_ctrl_c_at_any_stage_leaves_no_process_behind(home: Path, stage: str) ->
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=BOUND)
+    assert process.returncode == -signal.SIGINT or (stage == "removed" and not process.returncode), "it was interrupted"
     found = [record for record in records.listing() if record.name == "staged"]
     assert all(not record.alive for record in found)
     assert not [left for record in found for left in workers_of(record.id)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import selectors
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ import pytest
 from elsewhere.backends.base import Condition, Sighting
 from elsewhere.channels.base import Receipt
 from elsewhere.channels.calls import Calls
-from elsewhere.controller.afar import HEARING, Afar
+from elsewhere.controller.afar import AGAIN, HEARING, Afar
+from elsewhere.controller.dialled import Dialling
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import Entry, JobSpec
 from elsewhere.model.reports import Claimed, Ended, Form, Heartbeat, Report
@@ -66,7 +68,7 @@ class Line(Place):
 
 
 class Scene:
-    def __init__(self, tasks: bool = True, place: Place | None = None) -> None:
+    def __init__(self, tasks: bool = True, place: Place | None = None, kind: type[Afar] = Afar) -> None:
         self.ledger = Ledger.create(":memory:", JobSpec("job-1", "fit", Entry("function", "a:b")))
         with self.ledger.moving():
             if tasks:
@@ -77,7 +79,7 @@ class Scene:
         bounds = Bounds("job-1", pause=timedelta(0))
         self.pool = Pool(self.place, self.ledger, bounds, 1, lambda ask: ask)  # type: ignore[arg-type, return-value]
         self.now = 0.0
-        self.crew = Afar(self.ledger, self.agents, self.pool, lambda orders: None, self.selector, 1, lambda: self.now)
+        self.crew = kind(self.ledger, self.agents, self.pool, lambda orders: None, self.selector, 1, lambda: self.now)
         self.crew.open()
 
     def turn(self) -> int:
@@ -195,3 +197,13 @@ def test_who_does_not_answer_a_recall_holds_it_up_for_some_time_only(stuck: Scen
 def test_a_recall_is_no_matter_to_who_is_told_to_take_nothing_more(stuck: Scene) -> None:
     stuck.crew.drain()
     assert not stuck.crew._orders.recall and stuck.crew._orders.drain == ("m2",)
+
+
+def test_what_was_handed_out_before_us_is_not_sent_again_before_all_that_may_have_it_are_connected() -> None:
+    scene, connected = Scene(kind=Dialling), set[str]()
+    scene.crew.pipe, scene.crew.lines = SimpleNamespace(connected=lambda: connected), {}  # type: ignore[attr-defined]
+    scene.pool.look()
+    assert not scene.crew._have_said(HEARING - 1) and scene.crew._have_said(HEARING)
+    connected.add("m1")
+    assert not scene.crew._have_said(AGAIN - 1) and scene.crew._have_said(AGAIN)
+    scene.selector.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from elsewhere.backends.base import Condition
+from elsewhere.backends.base import Condition, Launch
 from elsewhere.backends.slurm import Slurm, SlurmSettings
 from elsewhere.backends.slurm import place as place_of_slurm
 from elsewhere.errors import ConfigError, NotFound, PlaceError, Unreachable, UsageError
@@ -96,7 +96,7 @@ def test_a_submission_that_gave_no_answer_in_time_is_asked_for_again_and_made_on
 ) -> None:  # fmt: skip
     (tmp_path / "bin").mkdir()
     shim(tmp_path / "bin", "sbatch", text)
-    monkeypatch.setattr(place_of_slurm, "LIMIT", timedelta(seconds=2))
+    monkeypatch.setattr(place_of_slurm, "PATIENCE", timedelta(seconds=2))
     launch, path = suite().launch(2), os.environ["PATH"]
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{path}")
     with pytest.raises(Unreachable):
@@ -115,11 +115,31 @@ def test_of_two_submissions_of_a_launch_the_second_does_nothing(make: Callable[.
         (base / "launches" / launch.id / name).unlink()
     place.host.put(f"{base}/launches/{launch.id}/script", b"")  # as if its answer had been lost
     (base / "launches" / launch.id / "script").unlink()
-    [second] = place.submit(launch)
-    assert second != first
+    assert place.submit(launch) == [first]
+    [second] = submissions(place, launch) - {first}
     until(lambda: place.status([second])[second].condition is Condition.STOPPED, "the second has ended")
     assert b"another job has this launch" in place.logs(second)
     assert b"it runs" not in place.logs(second)
+
+
+def submissions(place: Slurm, launch: Launch) -> set[str]:
+    return {one.native for one in place.owned() if one.labels["launch"] == launch.id}
+
+
+@pytest.mark.parametrize("before", ["", "sleep 3"], ids=["at once", "after the first has begun"])
+def test_of_an_sbatch_that_submits_twice_that_job_counts_which_says_so_first(
+    make: Callable[..., Slurm], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    (tmp_path / "bin").mkdir()
+    shim(tmp_path / "bin", "sbatch", f'$REAL "$@" >/dev/null\n{before}\nexec $REAL "$@"')
+    place, launch, path = make(), suite().launch(2, script="#!/bin/sh\necho it runs\n"), os.environ["PATH"]
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{path}")
+    natives = place.submit(launch)
+    monkeypatch.setenv("PATH", path)
+    found = submissions(place, launch)
+    assert len(found) == 4 and set(natives) < found
+    until(lambda: {one.condition for one in place.status(found).values()} == {Condition.STOPPED}, "all have ended")
+    assert {native for native in found if b"it runs" in place.logs(native)} == set(natives)
 
 
 def test_a_launch_of_many_is_one_submission(make: Callable[..., Slurm], cluster: Cluster) -> None:

@@ -167,6 +167,15 @@ def test_a_refusal_says_slurms_own_words_and_has_its_kind(said: str, kind: type[
     assert "error:" not in error.message and error.message.split(": ", 1)[1] in said
 
 
+@pytest.mark.parametrize(("name", "known", "said"), [
+    ("shrt", ["short", "main", "main"], "Did you mean short? There are: short, main."),
+    ("fsat", ["normal"], "There are: normal."),
+    ("fsat", [], ""),
+])  # fmt: skip
+def test_the_nearest_is_named_if_there_is_one(name: str, known: list[str], said: str) -> None:
+    assert text.nearest(name, known) == said
+
+
 def test_what_sbatch_printed_is_its_job_and_nothing_else_is() -> None:
     assert text.submitted("123\n") == text.submitted("a banner\n123;cluster\n") == "123"
     for wrong in ("", "Submitted batch job", "sbatch: error"):

@@ -55,7 +55,7 @@ class Afar(Ending):
     """What a controller sees of them. One thread; `open` it once before the first turn."""
 
     sync = True
-    again, ahead, quiet = AGAIN, AHEAD, QUIET
+    ahead, quiet = AHEAD, QUIET
 
     def __init__(
         self,
@@ -87,8 +87,7 @@ class Afar(Ending):
         """Since when agents can read that they shall take nothing more."""
         self._taken_back = False
         self._stuck = Stuck(clock(), lost=epoch > 1)  # a controller before us may have lost some machines
-        self._recall: Recall | None = None
-        self._recalls = 0
+        self._recall = Recall()
         self._failures, self.stayed = Failures(ledger), set[str]()
         self._ghosts = set[str]()
         """Machines that are gone, as their place has it, and speak: they shall take nothing more."""
@@ -149,7 +148,7 @@ class Afar(Ending):
 
     def turn(self, wait: float) -> None:
         self.line.push()
-        if self._orphans and not self.line.news and self.clock() - self._opened >= self.again:
+        if self._orphans and not self.line.news and self._have_said(self.clock() - self._opened):
             self._send_again()
         if self._drained is not None and not self._taken_back and self._all_is_heard(self.clock() - self._drained):
             self._take_back()
@@ -176,8 +175,7 @@ class Afar(Ending):
             if isinstance(report, Claimed):
                 open_ = tuple(pair for pair in report.deliveries if pair not in over)
                 self._muster.took(report.agent, holdings.claimed(replace(report, deliveries=open_)), now)
-                if self._recall is not None:
-                    self._recall.heard(report.agent, report.heard)
+                self._recall.heard(report.agent, report.heard)
             elif isinstance(report, Heartbeat):
                 if report.draining:
                     has = holdings.claimed(Claimed(report.agent, report.running))
@@ -205,7 +203,7 @@ class Afar(Ending):
     def drain(self) -> Sequence[Delivery]:
         """Agents are told to take nothing more. Nothing comes back at once: what they have taken is heard of first."""
         if not self.draining:
-            self.draining, self._orphans, self._recall = True, set(), None
+            self.draining, self._orphans, self._recall = True, set(), Recall()
             self._tell()
         return []
 
@@ -228,6 +226,10 @@ class Afar(Ending):
     def pace(self) -> float:
         """Seconds between two looks."""
         return self._pace.seconds(self.pool.state, self.pool.took)
+
+    def _have_said(self, waited: float) -> bool:
+        """Have agents had the time to say what they have of what was handed out before us?"""
+        return waited >= AGAIN
 
     def _send_again(self) -> None:
         """What a controller before us handed out and nobody has, now that what agents had to say has been heard."""
@@ -318,7 +320,7 @@ class Afar(Ending):
         """What nobody has begun, and nobody is known to have: not with each look alone, which may be far between."""
         self._judged = self.clock()
         self._stuck.seen(self.pool.state.alive, self.pool.ready, self._judged)
-        if self._recall is not None:
+        if self._recall:
             self._end_recall(self._recall)
         else:
             self._recall_the_stuck(self._judged)
@@ -330,10 +332,9 @@ class Afar(Ending):
         held = len(self.pool.holdings.held())
         if held >= self.pool.ready or held >= self.ledger.counts.handed_out:
             return
-        found = [d for page in self.pool.holdings.unclaimed() for d in page]
+        found = (d for page in self.pool.holdings.unclaimed() for d in page)
         if stuck := {d.n: d.attempt for d in found if not d.alone or not held}:
-            self._recalls += 1
-            self._recall = Recall(f"{self.epoch}.{self._recalls}", stuck)
+            self._recall = self._stuck.recall(self.epoch, stuck)
             self._tell()
         else:
             self._stuck.freed(now)
@@ -345,8 +346,8 @@ class Afar(Ending):
                  and (a.spoke is not None or self._muster.has_spoken(a.native))]  # fmt: skip
         if not recall.over(asked, self.clock(), HEARING):
             return
-        self._recall = None
-        found = [d for page in self.pool.holdings.unclaimed() for d in page]
+        self._recall = Recall()
+        found = (d for page in self.pool.holdings.unclaimed() for d in page)
         if stuck := [d.n for d in found if recall.numbers.get(d.n) == d.attempt]:
             with self.ledger.moving():
                 self.ledger.note("taken back", tasks=self.ledger.interrupt(stuck))
@@ -373,17 +374,16 @@ class Afar(Ending):
         ending = {a.native for a in gone}
         draining = sorted({a.native for a in held if self.draining or a.native in ending} | self._ghosts)
         terms: dict[str, timedelta] = {a.native: a.term for a in held}
-        recall = self._recall or Recall("", {})
         return Orders(self.ledger.spec.id, self.epoch, self._ended(), dict(self.pool.holdings.current()), terms,
-                      tuple(draining), over=self.over, recall=recall.name, recalled=recall.numbers)  # fmt: skip
+                      tuple(draining), over=self.over, recall=self._recall.name,
+                      recalled=self._recall.numbers)  # fmt: skip
 
     def _tell(self) -> None:
         word = self._word()
         if self.line.attempt(lambda: self._publish(word), writes=True):
             if self.draining and self._drained is None:
                 self._drained = self.clock()
-            if self._recall is not None:
-                self._recall.told(self.clock())
+            self._recall.told(self.clock())
             self._orders, self._told = word, self.clock()
 
     def _ended(self) -> Ranges:

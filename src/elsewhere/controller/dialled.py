@@ -21,7 +21,7 @@ from elsewhere.channels.pipe import Pipe
 from elsewhere.channels.streams import Stream
 from elsewhere.config import secret
 from elsewhere.controller import freight
-from elsewhere.controller.afar import Afar
+from elsewhere.controller.afar import HEARING, Afar
 from elsewhere.controller.distant import target
 from elsewhere.controller.files import JobFiles
 from elsewhere.controller.printed import Printed
@@ -157,6 +157,10 @@ class Dialling(Afar):
         found.process.stdout.close()
         found.process.stdin.close()
         line.stream = self.pipe.attach(reader, writer, found.begins)
+
+    def _have_said(self, waited: float) -> bool:
+        """Who is not connected may have some of it in hand: a copy would be run beside it."""
+        return super()._have_said(waited) and (not self._unconnected() or waited >= HEARING)
 
     def fetch(self) -> None:
         self.printed.bring()

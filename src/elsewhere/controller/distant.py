@@ -25,7 +25,7 @@ from elsewhere.channels.output import BOOTS
 from elsewhere.channels.outputs import Outputs
 from elsewhere.config import secret
 from elsewhere.controller import freight, keeping
-from elsewhere.controller.afar import AGAIN, COMPANY, Afar
+from elsewhere.controller.afar import COMPANY, Afar
 from elsewhere.controller.bell import Bell
 from elsewhere.controller.compaction import Compaction
 from elsewhere.controller.corner import Corner, earlier, kind_of, sweep
@@ -99,7 +99,6 @@ def distant(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.Bas
     crew.pool.said = printed.boot
     crew.journal, crew.values, crew.home, crew.sending = corner.journal, files.store, home, line
     crew.compaction = Compaction(ledger, corner.journal)
-    crew.again = max(AGAIN, held_back(crew.age()))  # as the controller before us may have held them back
     crew.outputs, crew.boots, crew.earlier = outputs, {}, earlier(ledger, corner)
     guests.open()
     crew.open()
@@ -142,7 +141,7 @@ class Crowd(Afar):
     def patience(self) -> float:
         """Each commit is an append to the job's log, and billed. None where the loss of a machine is to be recorded,
         a recall is to be answered, or somebody asks for a task of which nobody is known to have it yet."""
-        urgent = self.pool.urgent or self._sought or self._recall is not None
+        urgent = self.pool.urgent or self._sought or self._recall
         return 0.0 if urgent else company(self.clock() - self._opened)
 
     def deposit(self, tasks: Sequence[NewTask]) -> bool:
@@ -233,10 +232,14 @@ class Crowd(Afar):
         self.line.attempt(lambda: self.boots.update({native: self.printed.boot(native)}))
         return HOLDS.encode() in self.boots.get(native, b"")
 
+    def _have_said(self, waited: float) -> bool:
+        """Never: what was sent lies in its queue, where a copy would be run beside it. What is nowhere is recalled."""
+        return False
+
     def _recall_the_stuck(self, now: float) -> None:
         """Claims are heard some seconds after they were made: they lie in their queue, and wait for company."""
         super()._recall_the_stuck(now - self.home.late - self.patience)
-        if self._recall is not None:
+        if self._recall:
             self.bell.call(self.pool.there)
 
     def _tell(self) -> None:

@@ -19,6 +19,7 @@ class Stuck:
     def __init__(self, now: float, lost: bool) -> None:
         self._lost, self._since, self._tries = lost, now, 0
         self._alive, self._ready = frozenset[str](), 0
+        self._recalls = 0
 
     def claimed(self, now: float) -> None:
         """Somebody took something, or ended it."""
@@ -36,6 +37,10 @@ class Stuck:
         """Has a machine gone, and nobody claimed anything for long?"""
         return self._lost and now - self._since >= STUCK * 2**self._tries
 
+    def recall(self, epoch: int, numbers: Mapping[int, int]) -> Recall:
+        self._recalls += 1
+        return Recall(f"{epoch}.{self._recalls}", numbers)
+
     def freed(self, now: float) -> None:
         """What was stuck has been handed out again, or nothing was."""
         self._since, self._tries = now, min(self._tries + 1, _LONGEST)
@@ -45,13 +50,16 @@ class Recall:
     """Deliveries that seem to lie with machines that are gone. Somebody may have taken one and not be heard yet: so it
     is said that nobody shall begin them any more, and each says which of them it has. The others are in no hands.
 
-    `name` is that of no other recall of the job, `numbers` are the attempts by their tasks.
+    `name` is that of no other recall of the job, `numbers` are the attempts by their tasks; without both there is none.
     """
 
-    def __init__(self, name: str, numbers: Mapping[int, int]) -> None:
+    def __init__(self, name: str = "", numbers: Mapping[int, int] = {}) -> None:
         self.name, self.numbers = name, numbers
         self._told: float | None = None
         self._heard = set[str]()
+
+    def __bool__(self) -> bool:
+        return bool(self.name)
 
     def told(self, now: float) -> None:
         """It can be read from now on. Twice: the first time counts."""
@@ -59,7 +67,7 @@ class Recall:
 
     def heard(self, agent: str, name: str) -> None:
         """An agent has read of that recall, and what it has is written down."""
-        if name == self.name:
+        if self and name == self.name:
             self._heard.add(agent)
 
     def over(self, asked: Collection[str], now: float, patience: float) -> bool:

@@ -30,6 +30,8 @@ from elsewhere.model.resources import Resources
 
 LIMIT = timedelta(seconds=60)
 """For one command; what has not answered by then may have had its effect."""
+PATIENCE = timedelta(seconds=40)
+"""For a submission: less than its jobs, should it have been accepted, wait for work that nobody hands out meanwhile."""
 AGAIN = 5.0
 """Seconds in which the end of a job is not asked for a second time."""
 _NATIVE = re.compile(r"\d+(?:_\d+)?")
@@ -138,15 +140,15 @@ class Slurm:
         folder, count = f"{self.base}/launches/{launch.id}", min(launch.count, request.MOST)
         if self._has(f"{folder}/natives"):
             return self.host.get(f"{folder}/natives").decode().split()
-        if self._has(f"{folder}/script") and (found := self._found(launch.id)):
-            self.host.put(f"{folder}/natives", "\n".join(found).encode())
-            return found
+        if self._has(f"{folder}/script") and (jobs := self._found(launch.id)):
+            return self._first(folder, str(min(jobs)), count)
         self._done(["sh", "-c", _PRIVATE, "mkdir", f"{self.base}/logs", f"{self.base}/jobs"])
         self._bring(launch.freight)
         # written before it is asked for: who finds it there looks for the jobs first
         self.host.put(f"{folder}/script", request.script(self.settings, launch, self.base).encode(), 0o700)
         while True:
-            done = self._run(["sbatch", *request.words(self.settings, launch, count, self.base), f"{folder}/script"])
+            words = request.words(self.settings, launch, count, self.base)
+            done = self._run(["sbatch", *words, f"{folder}/script"], limit=PATIENCE)
             if done.ok:
                 break
             error = refusal(_err(done), "take the job")
@@ -154,9 +156,17 @@ class Slurm:
                 raise error
             count //= 2  # an array is refused whole, though there may be room for some of it
         try:
-            natives = text.natives(text.submitted(done.out.decode("utf-8", "replace")), count)
+            job = text.submitted(done.out.decode("utf-8", "replace"))
         except ValueError as error:
             raise Unreachable(str(error)) from None
+        return self._first(folder, job, count)
+
+    def _first(self, folder: str, job: str, count: int) -> Sequence[NativeId]:
+        """Of several submissions of a launch, as a lost answer may lead to, that counts which says so first: this one,
+        unless another has begun. The others' scripts see that, and end."""
+        done = self._run(["sh", "-c", 'ln -s "$1" "$2" 2>/dev/null; readlink "$2"', "sh", job, f"{folder}/begun"])
+        first = done.out.decode("utf-8", "replace").strip()
+        natives = text.natives(first if first.isdigit() else job, count)
         self.host.put(f"{folder}/natives", "\n".join(natives).encode())
         return natives
 
@@ -173,11 +183,9 @@ class Slurm:
     def _has(self, path: str) -> bool:
         return self._run(["test", "-e", path]).ok
 
-    def _found(self, launch: str) -> list[NativeId]:
-        """The jobs of a launch whose answer was lost: those of one submission, should there be two."""
-        ours = [one.native for one in self.owned() if one.labels.get("launch") == launch]
-        first = min((int(native.partition("_")[0]) for native in ours), default=0)
-        return sorted(native for native in ours if int(native.partition("_")[0]) == first)
+    def _found(self, launch: str) -> set[int]:
+        """The submissions of a launch whose answer was lost."""
+        return {int(one.native.partition("_")[0]) for one in self.owned() if one.labels.get("launch") == launch}
 
     def status(self, ids: Collection[NativeId]) -> Mapping[NativeId, Sighting]:
         wanted = set(ids)
@@ -365,9 +373,11 @@ class Slurm:
         if not done.ok:
             raise Refused(f"{words[0]} failed: {text.last_words(_err(done))}")
 
-    def _run(self, words: Sequence[str], given: bytes = b"", env: Mapping[str, str] = {}) -> Ran:
+    def _run(
+        self, words: Sequence[str], given: bytes = b"", env: Mapping[str, str] = {}, limit: timedelta = LIMIT
+    ) -> Ran:
         try:
-            return self.host.run(words, given, LIMIT, env)
+            return self.host.run(words, given, limit, env)
         except NotFound as error:
             where = "here" if self.host.name == "here" else f"on {self.host.name}"
             if self.host.name != "here" and words[0] not in error.message:

@@ -211,4 +211,5 @@ def nearest(name: str, known: Sequence[str]) -> str:
     cased = {word.lower(): word for word in known}
     near = difflib.get_close_matches(name.lower(), cased, 1)
     listed = ", ".join(dict.fromkeys(known))
-    return (f"Did you mean {cased[near[0]]}? " if near else "") + (f"There are: {listed}." if listed else "")
+    meant = f"Did you mean {cased[near[0]]}? " if near else ""
+    return meant + (f"There are: {listed}." if listed else "")
