@@ -125,7 +125,7 @@ class Sitter:
         return "nothing goes on here" if self.clock() - self._active > patience else ""
 
     def stop(self, patience: float) -> None:
-        """The controllers here end, within so many seconds, and their machines with them; what has not ended is kept."""
+        """The controllers here end within so many seconds, and their machines with them; what has not ended is kept."""
         for files in self.jobs():
             with contextlib.suppress(ElsewhereError):
                 control.ask(files.control, {"do": "stop", "now": True})
