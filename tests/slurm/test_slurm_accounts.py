@@ -107,6 +107,7 @@ def test_check_shows_the_accounts_with_their_qos_and_limits(lab: Lab) -> None:
     assert rows["account narrow (used)"]["detail"] == "QOS fast, normal; MaxJobs 1; MaxSubmit 2"
 
 
+@pytest.mark.soak
 def test_a_job_that_its_account_has_wait_says_so_and_runs_in_its_turn(lab: Lab) -> None:
     words = ("--parsable", "--account=narrow", "--output=/dev/null", "--wrap=sleep 600")
     other = lab.cluster.run("sbatch", *words).strip()
@@ -155,7 +156,7 @@ def test_how_jobs_ended_is_known_after_squeue_has_forgotten_them(make: Callable[
 
 
 @pytest.mark.skipif(not CONFINES, reason="jobs cannot be held to their memory here")
-@pytest.mark.parametrize("dies", ["the task", "the pilot"])
+@pytest.mark.parametrize("dies", [pytest.param("the task", marks=pytest.mark.soak), "the pilot"])
 def test_a_task_that_used_more_memory_than_its_job_has_run_out_of_memory(lab: Lab, dies: str) -> None:
     """The kernel ends what it likes best: the task, mostly; or else our agent, and with it the Slurm job."""
     lab.settings(slurm={"mem": "300M"})

@@ -53,7 +53,7 @@ def ours(lab: Lab) -> list[str]:
     return found
 
 
-def test_a_controller_in_a_job_of_its_own_is_asked_from_the_login_node_and_its_job_comes_home(lab: Lab) -> None:
+def test_a_controller_in_a_job_of_its_own_is_asked_from_the_login_node_and_leaves_nothing(lab: Lab) -> None:
     said = lab.run("run", lab.tasks(3), "--entry", "work:f", "--on", "hpc", "--controller", "job", "--name", "far",
                    "--detach")  # fmt: skip
     assert "controller: a job in main" in said and "this machine may go" in said
@@ -61,17 +61,31 @@ def test_a_controller_in_a_job_of_its_own_is_asked_from_the_login_node_and_its_j
     until(lambda: len(lab.attempts()) >= 2, "tasks run")
     assert ours(lab) == []
     assert "running in" in lab.run("status", "far")
-    follows = lab.start("watch", "far")
     Path(f"{lab.ran}.go").touch()
-    out, err = follows.communicate(timeout=120)
-    assert follows.returncode == 0 and "3 of 3 done" in err, out + err
+    assert "3 of 3 done" in lab.run("watch", "far")
     assert "task 1" in lab.run("logs", "far/t1")
+    assert {row["result"]["n"] for row in map(json.loads, lab.run("results", "far").splitlines())} == {0, 1, 2}
+    lab.run("rm", "far")
+    until(lambda: lab.cluster.queue() == [], "it is ended")
+    until(lambda: files_of_seats(lab) == [], "nothing is left of it")
+
+
+def files_of_seats(lab: Lab) -> list[str]:
+    """What lies in the work-dir of them; archives stay for the next, as for machines."""
+    where = lab.work / "controllers"
+    return [str(path) for name in ("nodes", "seats") for path in (where / name).rglob("*") if path.is_file()]
+
+
+@pytest.mark.soak
+def test_when_its_job_is_over_the_controller_ends_and_the_job_comes_home(lab: Lab) -> None:
+    Path(f"{lab.ran}.go").touch()
+    words = (lab.tasks(3), "--entry", "work:f", "--on", "hpc", "--controller", "job", "--name", "far")
+    assert "3 of 3 done" in lab.run("run", *words)
     until(lambda: lab.cluster.queue() == [], "it leaves when all is over")
     assert "the job is here now" in lab.run("status", "far")
     assert {row["result"]["n"] for row in map(json.loads, lab.run("results", "far").splitlines())} == {0, 1, 2}
-    lab.run("rm", "far")
-    left = [str(path) for path in (lab.work / "controllers" / "seats").rglob("*") if path.is_file()]
-    assert left == []
+    assert "task 1" in lab.run("logs", "far/t1")
+    assert files_of_seats(lab) == []
 
 
 @pytest.mark.soak

@@ -11,6 +11,9 @@ from typing import Protocol, runtime_checkable
 from elsewhere.backends.base import Backend, Ground
 from elsewhere.hosts import Reached
 
+OVER = "over"
+"""A file in the directory of a machine that was hired: nothing there is needed any more, for it was put away."""
+
 
 @dataclass(frozen=True, slots=True)
 class Seat:

@@ -146,7 +146,8 @@ def hire(place: Place, found: Terms, project: Bundle | None, needs: Sequence[str
             facts = {"name": offer.name, "zone": offer.zone, "price": str(offer.price),
                      "term": found.term.total_seconds(), "born": time.time()}  # fmt: skip
             start_by = datetime.now(UTC) + max(ASKING, hires.traits.waits)
-            address = _address(who, url, deposit, away, archives, facts)
+            seldom = "" if hires.traits.prices else str(LOOK[1])
+            address = _address(who, url, deposit, away, archives, facts, seldom)
             text = render(BootText(address, ground.directory, "", found.term, start_by, end=ground.end, bare=bare,
                                    sits=True))  # fmt: skip
             try:
@@ -165,11 +166,12 @@ def hire(place: Place, found: Terms, project: Bundle | None, needs: Sequence[str
         raise
 
 
-def _address(who: str, url: str, deposit: Deposit, away: Away, archives: Sequence[Archive], facts: Any) -> str:
-    """No secret of it."""
+def _address(who: str, url: str, deposit: Deposit, away: Away, archives: Sequence[Archive], facts: Any,
+             seldom: str) -> str:  # fmt: skip
+    """No secret of it. `seldom`: the seconds between two looks for an ask, at most, where looks cost nothing."""
     uv = next((one.folder.rpartition("/")[2] for one in archives[1:2]), "")
     return urlencode({**deposit.channel, "seat": who, "store": url, "key": seal.public().hex(), "we": away.we, "uv": uv,
-                      "work": away.work, "linger": LINGER, "facts": json.dumps(facts)})  # fmt: skip
+                      "work": away.work, "linger": LINGER, "seldom": seldom, "facts": json.dumps(facts)})  # fmt: skip
 
 
 def _launched(hires: Backend, launch: str, text: str, offer: Offer, term: timedelta, start_by: datetime) -> NativeId:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import threading
@@ -23,6 +24,7 @@ from urllib.parse import parse_qsl
 from elsewhere.agent import arrival
 from elsewhere.agent.meeting import JobKey
 from elsewhere.backends.base import HIRED
+from elsewhere.backends.seats import OVER
 from elsewhere.channels.frames import Verifies
 from elsewhere.controller import control, homecoming
 from elsewhere.controller.files import JobFiles
@@ -36,7 +38,8 @@ from elsewhere.stores import Store
 from elsewhere.stores.objects import open_store
 
 LOOK = (0.5, 5.0)
-"""Seconds between two looks for an ask: when one has just come, and when none has come for long; each is billed."""
+"""Seconds between two looks for an ask: when one has just come, and when none has come for long; each is billed, unless
+the address says how seldom it may be."""
 FIRST = 900.0
 """Seconds in which the first ask must come."""
 CLOSING = 300.0
@@ -49,6 +52,8 @@ TOGETHER = 0.25
 """Seconds for which output is gathered."""
 HEED = (2.0, 20.0)
 """Seconds between two looks whether an answer is still wanted: whether it was said so, and whether nobody signed."""
+LAST = 20.0
+"""Seconds that controllers here have when their machine is told to end."""
 ABSENT = 90.0
 """Seconds without a sign after which whoever asked is gone."""
 
@@ -68,10 +73,11 @@ class Sitter:
     def __init__(
         self, post: Post, base: Path, python: Path, term: float, linger: float,
         switch: Callable[[float], None] = lambda left: None, clock: Callable[[], float] = time.monotonic,
+        seldom: float = LOOK[1],
     ) -> None:  # fmt: skip
-        """`linger`: seconds for which it stays when nothing goes on here."""
+        """`linger`: seconds for which it stays when nothing goes on here. `seldom`: between two looks, at most."""
         self.post, self.base, self.python, self.linger, self.clock = post, base, python, linger, clock
-        self._born, self._term, self._switch = clock(), term, switch
+        self._born, self._term, self._switch, self._seldom = clock(), term, switch, seldom
         self._next, self._wait, self._active = 1, LOOK[0], clock()
         self._answers: list[threading.Thread] = []
 
@@ -83,7 +89,7 @@ class Sitter:
             if why := self._ends():
                 return why
             time.sleep(self._wait)
-            self._wait = min(self._wait * 1.2, LOOK[1])
+            self._wait = min(self._wait * 1.2, self._seldom)
 
     @property
     def left(self) -> float:
@@ -111,7 +117,7 @@ class Sitter:
 
     def _ends(self) -> str:
         if self.left <= min(CLOSING, self._term / 5):
-            self._stop()
+            self.stop(self.left / 2)
             return "its term is over"
         self._answers = [one for one in self._answers if one.is_alive()]
         if self._answers or any((held := one.holder()) is not None and held.alive for one in self.jobs()):
@@ -119,14 +125,23 @@ class Sitter:
         patience = self.linger if self._next > 1 else FIRST
         return "nothing goes on here" if self.clock() - self._active > patience else ""
 
-    def _stop(self) -> None:
-        """The controllers here end, and their machines with them; what has not ended is kept."""
+    def stop(self, patience: float) -> None:
+        """The controllers here end within so many seconds, and their machines with them; what has not ended is kept."""
         for files in self.jobs():
             with contextlib.suppress(ElsewhereError):
                 control.ask(files.control, {"do": "stop", "now": True})
-        end = self.clock() + max(0.0, self.left / 2)
+        end = self.clock() + max(0.0, patience)
         while self.clock() < end and any(one.holder() is not None for one in self.jobs()):
             time.sleep(0.5)
+
+    @property
+    def over(self) -> bool:
+        """Is there nothing to be done of any job here?"""
+        for files in self.jobs():
+            with contextlib.closing(files.open()) as ledger:
+                if not ledger.count().over:
+                    return False
+        return True
 
     def put_away(self) -> None:
         """What came of the job goes into the corner; tried until the term is over."""
@@ -233,14 +248,30 @@ def main(argv: list[str]) -> int:
         letter = arrival.met(meets, letters.Keys(), words["seat"], machine)
         base = directory / seat.HERE
         python = _furnish(base, words, letter)
-        sitter = Sitter(Post(store, letter.key, words["seat"]), base, python, term, float(words["linger"]), switch)
-        why = sitter.run()
-        sitter.put_away()
+        post, seldom = Post(store, letter.key, words["seat"]), float(words.get("seldom") or LOOK[1])
+        sitter = Sitter(post, base, python, term, float(words["linger"]), switch, seldom=seldom)
+        signal.signal(signal.SIGTERM, _ends)
+        try:
+            why = sitter.run()
+            sitter.put_away()
+            over = sitter.over
+        except SystemExit:
+            why, over = "it was told to end", not sitter.jobs()
+            if not over:
+                sitter.stop(LAST)
+                raise
+        if over:
+            write_new(directory / OVER, b"")
     except ElsewhereError as error:
         print(f"elsewhere seat: {error.message}", file=sys.stderr)  # noqa: T201
         return 1
     print(f"elsewhere seat {machine}: {why}", file=sys.stderr)  # noqa: T201
     return 0
+
+
+def _ends(number: int, frame: object) -> None:
+    """Told to end by its place: what is there stays, unless its job was removed."""
+    sys.exit(128 + number)
 
 
 def _furnish(base: Path, words: Mapping[str, str], letter: letters.Contents) -> Path:

@@ -71,7 +71,7 @@ def paid(ledger: Questions) -> Paid:
 
 def _seat(facts: Any) -> Seat | None:
     """Its hours are from when it was asked for to when it ended, or to now."""
-    if not facts:
+    if not facts or not Decimal(facts["price"]):
         return None
     end = float(facts.get("ended") or datetime.now(UTC).timestamp())
     hours = Decimal(max(0.0, min(end - float(facts["born"]), float(facts["term"])))) / 3600

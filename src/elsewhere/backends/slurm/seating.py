@@ -16,6 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from elsewhere.backends.base import Deposit, Ground, NativeId
+from elsewhere.backends.seats import OVER
 from elsewhere.backends.slurm.place import Slurm
 from elsewhere.errors import AccessDenied, UsageError
 from elsewhere.hosts import private_directory
@@ -50,7 +51,8 @@ class Seating(Slurm):
         fetch = f'fetch() {{ cp {place}/"$1" "$2"; }}\n'
         fetch += f'send() {{ mkdir -p "$(dirname {place}/"$2")" && cp "$1" {place}/"$2"; }}'
         name = f': "${{ELSEWHERE_MACHINE:?}}"; PATH={shlex.quote(str(ours))}:$PATH'
-        return Ground(name, fetch, directory=f"{self.base}/controllers/nodes")
+        end = f'[ ! -e "$HERE/{OVER}" ] || {{ cd / && rm -rf -- "$HERE"; }}'
+        return Ground(name, fetch, end, directory=f"{self.base}/controllers/nodes")
 
     def identify(self, proof: bytes, claim: bytes) -> NativeId:
         """Who it is, it says itself: its hello lies where only the user writes."""
