@@ -44,6 +44,7 @@ class Aws:
     def __init__(self, settings: AwsSettings | None = None) -> None:
         sdk()
         self.settings = settings or AwsSettings()
+        aws.prefer(self.settings.profile)
         self.clients = Clients(self.settings)
         self.network = Network(self.clients)
         self.shop = catalog.Shop(self.clients)
@@ -81,6 +82,7 @@ class Aws:
     # --- what its machines and their controller share ---
 
     def deposit(self) -> Deposit:
+        aws.insist(self.settings.profile)
         return away.deposit(self.clients, self.settings.bucket)
 
     def ground(self) -> Ground:
