@@ -54,7 +54,7 @@ _regions: dict[str, str] = {}
 
 
 def prefer(profile: str) -> None:
-    """Calls of stores and queues are made with this profile of ~/.aws/config, if none has been made yet. Twice: harmless."""
+    """Calls of stores and queues are made with this profile of ~/.aws, if none has been made yet. Twice: harmless."""
     global _profile
     if profile and not _profile and not session.cache_info().currsize:
         _profile = profile
