@@ -41,6 +41,7 @@ FIRST = 900.0
 """Seconds in which the first ask must come."""
 CLOSING = 300.0
 """Seconds before the end of its term at which it stops what goes on; at most a fifth of the term."""
+TERM = "the term of the machine on which its controller sits is nearly over"
 STEP = 1200.0
 """Seconds by which the dead man's switch is moved ahead."""
 PIECE = 4 << 20
@@ -123,7 +124,7 @@ class Sitter:
         """The controllers here end, and their machines with them; what has not ended is kept."""
         for files in self.jobs():
             with contextlib.suppress(ElsewhereError):
-                control.ask(files.control, {"do": "stop", "now": True})
+                control.ask(files.control, {"do": "stop", "now": True, "why": TERM})
         end = self.clock() + max(0.0, self.left / 2)
         while self.clock() < end and any(one.holder() is not None for one in self.jobs()):
             time.sleep(0.5)
