@@ -49,11 +49,33 @@ _LATER = {
 _QUOTA = {"OverLimit", "LimitExceeded", "VcpuLimitExceeded", "TooManyBuckets"}
 
 
+_profile = ""
+_regions: dict[str, str] = {}
+"""Bucket -> where it is."""
+
+
+def prefer(profile: str) -> None:
+    """Calls of stores and queues are made with this profile of ~/.aws, if none has been made yet. Twice: harmless."""
+    global _profile
+    if profile and not _profile and not session.cache_info().currsize:
+        _profile = profile
+
+
+def insist(profile: str) -> None:
+    """UsageError: the calls of this program are made with another one, or with none."""
+    prefer(profile)
+    used = _profile or session().profile or "default"
+    if profile not in (_profile, used):
+        raise UsageError(f"this program uses AWS with the profile {used}, "
+                         f"and this place wants {profile or 'none'}",
+                         hint="One program uses one profile: run these in two, each with AWS_PROFILE set.")  # fmt: skip
+
+
 @functools.cache
 def session() -> Any:
     """The SDK's session, with its own chain of credentials. MissingExtra if it is not installed."""
     with asking("the profile"):
-        return opened()
+        return opened(_profile)
 
 
 def require() -> None:
@@ -86,6 +108,19 @@ def region(wanted: str = "") -> str:
     if not found:
         raise UsageError("no region is named", hint="set AWS_REGION, or `region` in the place's settings")
     return str(found)
+
+
+def region_of(bucket: str) -> str:
+    """Where this bucket is, as it says itself; empty: it does not say. Waits for its answer, once."""
+    if bucket not in _regions:
+        near = os.environ.get("AWS_REGION") or session().get_config_variable("region") or "us-east-1"
+        try:
+            with asking("s3:HeadBucket"):
+                said = client("s3", near).head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPHeaders"]
+        except PlaceError:
+            return ""
+        _regions[bucket] = str(said.get("x-amz-bucket-region", ""))
+    return _regions[bucket]
 
 
 @functools.cache
@@ -186,6 +221,7 @@ def forget() -> None:
     """Read the user's credentials anew at the next call: those that were written down meanwhile."""
     session.cache_clear()
     client.cache_clear()
+    _regions.clear()
 
 
 def _expired(call: str) -> PlaceError:
@@ -196,7 +232,7 @@ def _expired(call: str) -> PlaceError:
 
 
 def _login() -> str:
-    profile = os.environ.get("AWS_PROFILE", "")
+    profile = _profile or os.environ.get("AWS_PROFILE", "")
     plain = re.fullmatch(r"[\w.@/+-]+", profile)
     return "aws sso login" + (f" --profile {profile}" if plain else "")
 

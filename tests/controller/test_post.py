@@ -146,3 +146,27 @@ def test_a_job_comes_home_as_it_was_and_only_whole(
     ledger = Ledger.open(came.ledger)
     assert ledger.count().total == 1 and ledger.get(SEAT, {})["ended"] == 4600.0
     ledger.close()
+
+
+@pytest.mark.slow
+def test_at_the_end_of_its_term_a_seat_stops_what_goes_on_puts_it_away_and_says_why(
+    post: Post, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a job whose task runs, then it comes home unfinished, with its reason."""
+    monkeypatch.setenv("ELSEWHERE_HOME", str(tmp_path / "base" / "home"))
+    spec = JobSpec(ids.new("job"), "long", Entry("command", "", ("sleep", "600"), "sleep"), cwd=str(tmp_path))
+    files = session.create(spec, [NewTask("t", b"null")])
+    session.detach(files)
+    clock = iter(float(n) for n in range(1000))
+    one = sitter.Sitter(post, tmp_path / "base", Path(sys.executable), 100.0, 1000.0, clock=lambda: next(clock))
+    monkeypatch.setattr(sitter, "LOOK", (0.01, 0.01))
+    monkeypatch.setattr(one, "_wait", 0.01)
+    assert one.run() == "its term is over"
+    one.put_away()
+    monkeypatch.setenv("ELSEWHERE_HOME", str(tmp_path / "here"))
+    [came] = [homecoming.bring(post.closed, found) for found in homecoming.head(post.closed) or []]
+    ledger = Ledger.open(came.ledger)
+    told = [event.about for event in ledger.events() if event.kind == "told to stop"]
+    counts = ledger.count()
+    ledger.close()
+    assert told == [sitter.TERM] and (counts.total, counts.ended) == (1, 0)

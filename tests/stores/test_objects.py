@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from elsewhere import aws
+from elsewhere.backends import registry
+from elsewhere.backends.base import HIRED
 from elsewhere.errors import (
     AccessDenied,
     CredentialsExpired,
@@ -19,6 +22,7 @@ from elsewhere.errors import (
     Unreachable,
     UsageError,
 )
+from elsewhere.model.place import Place
 from elsewhere.sandbox.fallback import ACCOUNT, Moto
 from elsewhere.sandbox.server import Server
 from elsewhere.stores import DirectoryStore
@@ -216,3 +220,33 @@ def test_each_refusal_is_the_error_that_says_what_to_do(
     with pytest.raises(kind) as caught:
         store.get("k")
     assert hint in caught.value.hint and "s3:GetObject" in str(caught.value)
+
+
+def test_a_bucket_in_another_region_than_the_users_is_found(account: str) -> None:
+    name = f"bucket-{next(_serial)}"
+    where = {"LocationConstraint": "eu-west-3"}
+    aws.client("s3", "eu-west-3").create_bucket(Bucket=name, CreateBucketConfiguration=where)
+    assert aws.region_of(name) == "eu-west-3" and aws.region_of("no-such-bucket") == ""
+    store = opened(f"s3://{name}")
+    store.put("k", b"v")
+    assert store.get("k") == b"v"
+
+
+def test_calls_are_made_with_the_profile_of_the_place_and_one_program_has_one(
+    account: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "credentials").write_text("[lab]\naws_access_key_id = AKIALAB\naws_secret_access_key = s\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(aws, "_profile", "")
+    place = Place("mine", "aws", {"profile": "lab", "region": "us-east-1"})
+    registry.build(place)
+    assert aws.session().get_credentials().access_key == "AKIALAB"
+    aws.insist("lab")
+    for other in ("", "another"):
+        with pytest.raises(UsageError, match="with the profile lab") as caught:
+            aws.insist(other)
+        assert "AWS_PROFILE" in caught.value.hint
+    monkeypatch.setenv(HIRED, "1")
+    assert registry.build(place).settings.profile == "", "a machine that was hired has none of ours"  # type: ignore[attr-defined]

@@ -46,7 +46,7 @@ def variables(folder: Path) -> dict[str, str]:
     try:
         return prefix.variables(folder)
     except ElsewhereError as error:
-        raise CannotFurnish("environment", error.message) from error
+        raise CannotFurnish.by("environment", error) from error
 
 
 def julia(charter: Charter, own: Path) -> dict[str, str]:
@@ -60,14 +60,14 @@ def julia(charter: Charter, own: Path) -> dict[str, str]:
     try:
         return jl.ready(spec.julia, given)
     except ElsewhereError as error:
-        raise CannotFurnish("julia", error.message) from error
+        raise CannotFurnish.by("julia", error) from error
 
 
 def _given(path: str) -> Path:
     try:
         return prefix.given(path)
     except ElsewhereError as error:
-        raise CannotFurnish("environment", error.message) from error
+        raise CannotFurnish.by("environment", error) from error
 
 
 def _made(folder: Path, charter: Charter, own: Path) -> None:
@@ -75,7 +75,7 @@ def _made(folder: Path, charter: Charter, own: Path) -> None:
     try:
         prefix.check(folder)
     except ElsewhereError as error:
-        raise CannotFurnish("environment", error.message) from error
+        raise CannotFurnish.by("environment", error) from error
     if charter.spec.setup:
         sharing.run(charter.spec, own, variables(folder))
 
@@ -88,7 +88,7 @@ def _make(folder: Path, charter: Charter, own: Path) -> None:
         try:
             conda.link(own / conda.FOLDER, folder)
         except ElsewhereError as error:
-            raise CannotFurnish("conda", error.message) from error
+            raise CannotFurnish.by("conda", error) from error
     else:
         _empty(folder)
     if not charter.software:

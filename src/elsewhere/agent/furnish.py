@@ -60,8 +60,7 @@ def _settled(spec: JobSpec, own: Path) -> Box:
         images.check_kind(box, spec.entry.kind)
         Boot.of(replace(spec, box=box), own, b"").plan()
     except ElsewhereError as error:
-        said = error.message + (f"\n{error.hint}" if error.hint else "")
-        raise CannotFurnish("container", said, final=isinstance(error, images.Never)) from error
+        raise CannotFurnish.by("container", error, final=isinstance(error, images.Never)) from error
     return box
 
 

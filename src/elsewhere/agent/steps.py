@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 
+from elsewhere.errors import ElsewhereError
+
 LIMIT = 900.0
 """Seconds for each step: the dead man's switch stands at twenty minutes until the agent lives."""
 LINES = 12
@@ -16,6 +18,11 @@ class CannotFurnish(Exception):
     def __init__(self, step: str, said: str, final: bool = False) -> None:
         super().__init__(f"{step}: {said}")
         self.step, self.said, self.final = step, said, final
+
+    @classmethod
+    def by(cls, step: str, error: ElsewhereError, final: bool = False) -> CannotFurnish:
+        """With what to do about it, where it says so."""
+        return cls(step, f"{error.message}\n{error.hint}" if error.hint else error.message, final)
 
 
 def take(

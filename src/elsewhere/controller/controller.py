@@ -75,6 +75,8 @@ class Controller:
         if verb == "add":
             return {"added": self.add(control.tasks(request["tasks"]))}
         if verb == "stop":
+            if why := str(request.get("why") or ""):
+                self._write(lambda: self.ledger.note("told to stop", why))
             self.stop.soft() if not request.get("now") else self.stop.hard()
             return {"stopping": True}
         raise StateError(f"a controller cannot {verb!r}", hint="is it of another version?")

@@ -365,6 +365,7 @@ def _clear(store: Store) -> None:
 
 
 def _post(away: Away) -> Post:
+    _hires(away)  # whose credentials are ours
     return Post(open_store(away.store), bytes.fromhex(_kept_secrets(away)["key"]), away.seat)
 
 

@@ -44,6 +44,8 @@ FIRST = 900.0
 """Seconds in which the first ask must come."""
 CLOSING = 300.0
 """Seconds before the end of its term at which it stops what goes on; at most a fifth of the term."""
+TERM = "the term of the machine on which its controller sits is nearly over"
+TOLD = "the machine on which its controller sits was told to end"
 STEP = 1200.0
 """Seconds by which the dead man's switch is moved ahead."""
 PIECE = 4 << 20
@@ -117,7 +119,7 @@ class Sitter:
 
     def _ends(self) -> str:
         if self.left <= min(CLOSING, self._term / 5):
-            self.stop(self.left / 2)
+            self.stop(self.left / 2, TERM)
             return "its term is over"
         self._answers = [one for one in self._answers if one.is_alive()]
         if self._answers or any((held := one.holder()) is not None and held.alive for one in self.jobs()):
@@ -125,11 +127,11 @@ class Sitter:
         patience = self.linger if self._next > 1 else FIRST
         return "nothing goes on here" if self.clock() - self._active > patience else ""
 
-    def stop(self, patience: float) -> None:
+    def stop(self, patience: float, why: str) -> None:
         """The controllers here end within so many seconds, and their machines with them; what has not ended is kept."""
         for files in self.jobs():
             with contextlib.suppress(ElsewhereError):
-                control.ask(files.control, {"do": "stop", "now": True})
+                control.ask(files.control, {"do": "stop", "now": True, "why": why})
         end = self.clock() + max(0.0, patience)
         while self.clock() < end and any(one.holder() is not None for one in self.jobs()):
             time.sleep(0.5)
@@ -258,7 +260,7 @@ def main(argv: list[str]) -> int:
         except SystemExit:
             why, over = "it was told to end", not sitter.jobs()
             if not over:
-                sitter.stop(LAST)
+                sitter.stop(LAST, TOLD)
                 raise
         if over:
             write_new(directory / OVER, b"")

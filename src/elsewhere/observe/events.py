@@ -30,6 +30,7 @@ _EVENTS = {
     "budget": "Most of its budget was spent",
     "stranger": "A machine that bore its labels and stood in no record was stopped",
     "turned away": "A newcomer was turned away",
+    "told to stop": "It was told to stop",
     "closing": "Its machines were told to end",
     "settled": "Nothing was left running",
     "left running": "It was not seen that all its machines ended",

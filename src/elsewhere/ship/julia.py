@@ -144,7 +144,10 @@ def there(version: str) -> str:
 
 def _brought(asked: Julia, given: Given) -> str:
     if not asked.address:
-        raise ConfigError(f"there is no julia {asked.version} here, and its index could not be asked for one to bring")
+        raise ConfigError(
+            f"there is no julia {asked.version} here, and no index of Julia was reached where the job was made",
+            hint="Install it on this machine, or name a server that is reached with JULIAUP_SERVER.",
+        )
     folder = given.base / kept.mark(["julia", asked.address])
 
     def make(fresh: Path) -> None:

@@ -255,7 +255,7 @@ def _s3(bucket: str, prefix: str, region: str) -> ObjectStore:
     except ImportError:
         raise MissingExtra("a bucket needs obstore", hint="pip install 'elsewhere[aws]'") from None
     endpoint = aws.endpoint("s3")
-    config: Any = {"region": aws.region(region)}
+    config: Any = {"region": aws.region(region or aws.region_of(bucket))}
     if endpoint:
         config["endpoint"] = endpoint
     else:

@@ -45,6 +45,7 @@ class Aws:
     def __init__(self, settings: AwsSettings | None = None) -> None:
         aws.require()
         self.settings = settings or AwsSettings()
+        aws.prefer(self.settings.profile)
         self.clients = shared(self.settings)
         self.network = Network(self.clients)
         self.shop = catalog.Shop(self.clients)
@@ -82,6 +83,7 @@ class Aws:
     # --- what its machines and their controller share ---
 
     def deposit(self) -> Deposit:
+        aws.insist(self.settings.profile)
         return away.deposit(self.clients, self.settings.bucket)
 
     def ground(self) -> Ground:
