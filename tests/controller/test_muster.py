@@ -53,7 +53,7 @@ def test_what_a_free_slot_does_not_run_waits_to_be_tried_again(muster: Muster) -
 def test_what_has_ended_runs_no_more_but_an_older_attempts_end_is_not_its_end(
     muster: Muster, report: Ended, left: list[int]
 ) -> None:
-    muster.ended(report)
+    muster.ended([report])
     assert [n for n, _, _ in muster.running(SLOTS, 13.0)] == left
 
 

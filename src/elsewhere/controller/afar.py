@@ -166,10 +166,12 @@ class Afar(Ending):
         """Within the commit that records them: who has what, who lives, and what a late word changes."""
         reports = [receipt.report for receipt in receipts]
         holdings, now = self.pool.holdings, self.clock()
-        self._ghosts |= {report.agent for report in reports if report.agent in self.pool.state.ended}
+        spoke = {report.agent for report in reports}
+        self._ghosts |= {agent for agent in spoke if agent in self.pool.state.ended}
         ended = [report for report in reports if isinstance(report, Ended)]
-        over = {(report.n, report.attempt) for report in ended}
-        for report in reports:
+        over = {report[:2] for report in ended}
+        others = [report for report in reports if not isinstance(report, Ended)]
+        for report in others:
             if isinstance(report, Claimed):
                 open_ = tuple(pair for pair in report.deliveries if pair not in over)
                 self._muster.took(report.agent, holdings.claimed(replace(report, deliveries=open_)), now)
@@ -180,16 +182,15 @@ class Afar(Ending):
                 self._muster.beat(report, now)
             elif isinstance(report, BootStep) and report.error:
                 self.pool.cannot_boot(report.agent, f"{report.step}: {report.error}")
-        if ended or any(isinstance(report, Claimed) for report in reports):
+        if ended or any(isinstance(report, Claimed) for report in others):
             self._stuck.claimed(now)
         if self.pool.state.bounds.keep:
             self._failures.heard(ended)
         holdings.heard(ended)
-        for report in ended:
-            self._muster.ended(report)
+        self._muster.ended(ended)
         self._rate.add(len(ended))
-        broken = {report.agent for report in reports if isinstance(report, BootStep) and report.error}
-        self.pool.heard({report.agent for report in reports if report.agent} - broken)
+        broken = {report.agent for report in others if isinstance(report, BootStep) and report.error}
+        self.pool.heard(spoke - broken - {""})
 
     def settled(self) -> None:
         """Nothing needs to be done: the line forgets what was confirmed."""

@@ -44,11 +44,13 @@ class Muster:
         """Who has one of these."""
         return {self._holders[n] for n in ns if n in self._holders}
 
-    def ended(self, report: Ended) -> None:
-        """Nobody has this attempt, or an earlier one, any more."""
-        hands = self._hands.get(self._holders.get(report.n, ""), {})
-        if report.n in hands and hands[report.n][0] <= report.attempt:
-            self.gone([report.n])
+    def ended(self, reports: Iterable[Ended]) -> None:
+        """Nobody has these attempts, or earlier ones, any more."""
+        hands, holders = self._hands, self._holders
+        for report in reports:
+            n, holder = report[0], holders.get(report[0])
+            if holder is not None and hands[holder][n][0] <= report[1]:
+                del hands[holder][n], holders[n]
 
     def gone(self, ns: Iterable[int]) -> None:
         """Whoever has these, it is no matter any more."""
