@@ -9,6 +9,6 @@ YOUNG = 20_000
 
 
 def settle() -> None:
-    """All is loaded that works from here on: no cycles are looked for in it, and seldom in the rest. Twice: harmless."""
+    """All is loaded that works from here on: no cycles are looked for in it, seldom in the rest. Twice: harmless."""
     gc.freeze()
     gc.set_threshold(YOUNG)
