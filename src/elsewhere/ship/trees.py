@@ -9,7 +9,6 @@ import gzip
 import hashlib
 import json
 import os
-import tarfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from elsewhere.ship import bundle
 _BASES = 4
 """So many earlier states of a directory are remembered: a machine may not have got the last."""
 _DAY = 86400.0
-_PIECE, _BLOCK = 1 << 20, 512
+_PIECE = 1 << 20
 SUMS, GONE, FRESH = ".sums", "gone", "new"
 """What a change is made of: the digests of all files as `sha256sum -c` reads them, the names that are not as they were,
 each ended by a null byte, and the folder with what takes their place."""
@@ -71,13 +70,13 @@ class Tree:
         with gzip.GzipFile("", "wb", 1, to, mtime=0) as packed, _Heaps() as heaps:
             sums = b"".join(_sum(name, part.digest) for name, part in self.files.items())
             for name, data in ((SUMS, sums), (GONE, b"".join(b"./" + os.fsencode(name) + b"\0" for name in gone))):
-                packed.write(_head(name, len(data), 0o400) + data + bytes(-len(data) % _BLOCK))
+                packed.write(bundle.head(name, len(data), 0o400) + data + bytes(-len(data) % bundle.BLOCK))
             for name in fresh:
                 part = self.files[name]
-                packed.write(_head(f"{FRESH}/{name}", part.size, 0o555 if part.runs else 0o444))
+                packed.write(bundle.head(f"{FRESH}/{name}", part.size, 0o555 if part.runs else 0o444))
                 heaps.copy(part, packed)
-                packed.write(bytes(-part.size % _BLOCK))
-            packed.write(bytes(2 * _BLOCK))
+                packed.write(bytes(-part.size % bundle.BLOCK))
+            packed.write(bytes(2 * bundle.BLOCK))
 
 
 def tree(path: Path) -> Tree:
@@ -211,19 +210,6 @@ def _is_kept(path: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def _head(name: str, size: int, mode: int) -> bytes:
-    """Of a file in an archive (POSIX ustar, and GNU's way for what is too long or too large for it)."""
-    raw = os.fsencode(name)
-    if len(raw) > 100 or size >= 8 << 30:
-        about = tarfile.TarInfo(name)
-        about.size, about.mode = size, mode
-        return about.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
-    numbers = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (mode, 0, 0, size, 0)
-    head = raw.ljust(100, b"\0") + numbers + b"        0".ljust(109, b"\0") + b"ustar\x0000"
-    head = head.ljust(_BLOCK, b"\0")
-    return head[:148] + b"%06o\0 " % sum(head) + head[156:]
 
 
 def _sum(name: str, digest: str) -> bytes:
