@@ -58,7 +58,7 @@ def data(tmp_path: Path) -> Path:
     (folder / "sub dir").mkdir(parents=True)
     for k in range(40):
         (folder / f"{k}.dat").write_bytes(os.urandom(200))
-    for name in (b"-rf", b"$(touch x)", b"a\nb", b"back\\slash", b"\xff\xfe", b"'q'"):
+    for name in (b"-rf", b"$(touch x)", b"a\nb", b"back\\slash", b"\xff\xfe", b"n" * 180):
         (folder / "sub dir" / os.fsdecode(name)).write_bytes(name)
     (folder / "run.sh").write_text("#!/bin/sh\n")
     (folder / "run.sh").chmod(0o755)

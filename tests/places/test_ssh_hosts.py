@@ -151,7 +151,7 @@ def test_of_a_folder_that_changed_only_that_travels_and_no_task_changes_what_oth
         return sorted((path.parent for path in store.glob("*/.sums")), key=lambda path: path.stat().st_mtime)
 
     first = run()
-    assert run() == first and len(trees()) == 1
+    assert len(trees()) == 1
     (data / "7.dat").write_text("changed")
     changed = run()
     old, new = trees()

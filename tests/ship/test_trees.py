@@ -38,13 +38,13 @@ def test_what_has_not_changed_is_not_read_again(data: Path, monkeypatch: pytest.
     first = tree(data)
     assert sorted(first.files) == ["data/a", "data/b", "data/sub/c"] and first.bases == ()
     read = list[str]()
-    keep = trees._keep
+    take = trees._Heap.take
 
-    def keeping(path: Path) -> tuple[os.stat_result, str]:
+    def taking(heap: trees._Heap, path: Path) -> tuple[os.stat_result, trees.Part]:
         read.append(path.name)
-        return keep(path)
+        return take(heap, path)
 
-    monkeypatch.setattr(trees, "_keep", keeping)
+    monkeypatch.setattr(trees._Heap, "take", taking)
     assert tree(data).digest == first.digest and read == []
     (data / "b").write_text("other")
     second = tree(data)
@@ -84,7 +84,7 @@ def test_a_file_that_changes_while_it_is_read_is_named(data: Path, monkeypatch: 
 def test_what_was_swept_meanwhile_is_said_and_read_again_by_the_next(data: Path, tmp_path: Path) -> None:
     settle(data)
     sent = tree(data)
-    for path in (tmp_path / "home" / "cache" / "files").iterdir():
+    for path in (tmp_path / "home" / "cache" / "heaps").iterdir():
         path.unlink()
     with (tmp_path / "out").open("wb") as out, pytest.raises(Refused, match="is gone"):
         sent.write("", out)

@@ -45,6 +45,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _heed(process: Process) -> None:
+    from elsewhere.hosts import own
+
+    own.settle()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: process.stop())
 

@@ -11,8 +11,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
 from datetime import timedelta
 from decimal import Decimal
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, get_type_hints
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from elsewhere.backends.base import HIRED, Backend
 from elsewhere.config.shape import ASKED
@@ -20,32 +20,34 @@ from elsewhere.errors import ConfigError, MissingExtra, UnknownPlace, UsageError
 from elsewhere.model import units
 from elsewhere.model.place import Place
 
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
 GROUP = "elsewhere.backends"
 _OURS = {"aws": "elsewhere.backends.aws:Aws", "dask": "elsewhere.backends.dask:Dask",
          "local": "elsewhere.backends.local:Local",
          "slurm": "elsewhere.backends.slurm:Slurm", "ssh": "elsewhere.backends.ssh:Ssh"}  # fmt: skip
 """What is there even where the package was not installed but only put on the path."""
-_POINTS = {name: EntryPoint(name, value, GROUP) for name, value in _OURS.items()}
 
 
 def names() -> list[str]:
     """All backends that are installed, sorted; nothing of them is imported."""
-    return sorted(_points())
+    return sorted({*_points(), *_OURS})
 
 
 def load(name: str) -> type[Any]:
     """The class of a backend. UnknownPlace names the nearest; MissingExtra says what to install."""
     # All distributions are looked through for a name that is not ours.
-    points = _POINTS if name in _POINTS else _points()
-    if name not in points:
-        near = difflib.get_close_matches(name, points, 1)
-        known = ", ".join(sorted(points))
+    points = {} if name in _OURS else _points()
+    if name not in points and name not in _OURS:
+        near = difflib.get_close_matches(name, [*points, *_OURS], 1)
+        known = ", ".join(names())
         raise UnknownPlace(
             f"there is no place or backend {name!r}",
             hint=f"Did you mean {near[0]}?" if near else f"There are: {known}.",
         )
     try:
-        found: type[Any] = points[name].load()
+        found: type[Any] = _own(name) if name in _OURS else points[name].load()
     except ImportError as error:
         if error.name is not None and error.name.partition(".")[0] == "elsewhere":
             raise
@@ -59,7 +61,7 @@ def load(name: str) -> type[Any]:
 def addressed(name: str) -> Place | None:
     """The place that BACKEND://ADDRESS is, of a backend whose places have an address; None: it is no such name."""
     backend, slashes, address = name.partition("://")
-    if not slashes or backend not in _points():
+    if not slashes or backend not in names():
         return None
     if "address" not in {field.name for field in fields(load(backend).Settings)}:
         raise UsageError(f"a place of {backend} has no address", hint=f"Write --on {backend}.")
@@ -131,4 +133,11 @@ def _as_it_was(value: Any, kind: Any) -> Any:
 
 
 def _points() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP)} | _POINTS
+    from importlib.metadata import entry_points  # it takes a while to load, and ours are known
+
+    return {point.name: point for point in entry_points(group=GROUP) if point.name not in _OURS}
+
+
+def _own(name: str) -> Any:
+    module, _, attribute = _OURS[name].partition(":")
+    return getattr(import_module(module), attribute)

@@ -26,7 +26,7 @@ from elsewhere.stores import Store
 if TYPE_CHECKING:
     from elsewhere.channels.outputs import Outputs
 
-_STORED = (Form.STORED_JSON, Form.STORED_PICKLE)
+_STORED = frozenset((Form.STORED_JSON, Form.STORED_PICKLE))
 
 
 class Carried:
@@ -88,10 +88,8 @@ class Sending(Carried):
         receipts: Sequence[Receipt] = self.channel.collect(limit)
         if self._outputs is not None:
             self._outputs.bring(receipt.report for receipt in receipts)
-        for receipt in receipts:
-            report = receipt.report
-            if isinstance(report, Ended) and report.form in _STORED:
-                self._bring(report.value.decode("ascii", "replace"))
+        for report in [report for report, _ in receipts if isinstance(report, Ended) and report[5] in _STORED]:
+            self._bring(report.value.decode("ascii", "replace"))
         return receipts
 
     def _bring(self, key: str) -> None:

@@ -125,7 +125,7 @@ class Pipe:
 
     def confirm(self, receipts: Sequence[Receipt]) -> None:
         tokens = {receipt.token for receipt in receipts}
-        for journal, number in {_where(token) for token in tokens}:
+        for journal, number in map(_where, {token.partition("#")[0] for token in tokens}):
             left = [r for r in self._reports.get((journal, number), ()) if r.token not in tokens]
             if left:
                 self._reports[journal, number] = left
@@ -275,9 +275,10 @@ class Pipe:
         if said.number and (journal, said.number) in self._reports:
             return
         reports = unpack_reports(said.reports)
-        self._out.difference_update((r.n, r.attempt) for r in reports if isinstance(r, Ended))
+        self._out.difference_update([r[:2] for r in reports if isinstance(r, Ended)])
         number = said.number or -time.time_ns()
-        self._reports[journal, number] = [Receipt(r, f"{journal}/{number}#{i}") for i, r in enumerate(reports)]
+        batch = f"{journal}/{number}#"
+        self._reports[journal, number] = [Receipt(r, f"{batch}{i}") for i, r in enumerate(reports)]
 
     def _lapse(self, process: str, peer: Peer) -> None:
         if peer.held:
@@ -343,6 +344,6 @@ class Pipe:
                 peer.stream.queue(kind, body)
 
 
-def _where(token: str) -> tuple[str, int]:
-    journal, _, number = token.partition("#")[0].partition("/")
+def _where(batch: str) -> tuple[str, int]:
+    journal, _, number = batch.partition("/")
     return journal, int(number)

@@ -108,9 +108,14 @@ def _run(
 ) -> Counts:
     """Run the job; its results go to their file as they come, or at the end where a file cannot grow."""
     from elsewhere import session
+    from elsewhere.hosts import own
+
+    def ours() -> None:
+        own.settle()
+        begun()
 
     if results is None:
-        return session.run_here(files, watch=watch, stop=stop, begun=begun)
+        return session.run_here(files, watch=watch, stop=stop, begun=ours)
     from elsewhere.cli.growing import growing, grows
 
     if grows(results):
@@ -118,10 +123,10 @@ def _run(
 
             def begin() -> None:
                 file.begin()
-                begun()
+                ours()
 
             return session.run_here(files, watch=watch, heard=file.hear, begun=begin, stop=stop)
-    counts = session.run_here(files, watch=watch, stop=stop, begun=begun)
+    counts = session.run_here(files, watch=watch, stop=stop, begun=ours)
     save_results(files, results)
     return counts
 

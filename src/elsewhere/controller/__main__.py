@@ -13,6 +13,7 @@ from elsewhere.controller.drive import drive
 from elsewhere.controller.files import JobFiles
 from elsewhere.controller.stop import Stop
 from elsewhere.errors import ElsewhereError
+from elsewhere.hosts import own
 
 
 def main(argv: list[str]) -> int:
@@ -31,6 +32,7 @@ def main(argv: list[str]) -> int:
             ready_fd = -1
 
     def ready(controller: Controller) -> None:
+        own.settle()
         controller.closing = True  # nobody will add to it
         tell(b"+")
 

@@ -14,7 +14,6 @@ from typing import Any, cast
 
 from elsewhere.backends.base import Backend, Condition, Dialled, Launch, NativeId
 from elsewhere.controller import freight
-from elsewhere.controller.distant import target
 from elsewhere.model.job import JobSpec
 from elsewhere.pool import reaper
 from elsewhere.ship import bundle
@@ -62,7 +61,7 @@ def build(spec: JobSpec, backend: Backend, told: Callable[[Built], None]) -> Non
 
 
 def _packed(spec: JobSpec) -> tuple[freight.Freight, dict[str, Path]]:
-    where = target(spec)
+    where = freight.target(spec)
     found = freight.packed(spec, where, ())
     load = freight.described(spec, where, found)
     charter = _charter(Charter(spec, "", b"", load.roots, load.software))

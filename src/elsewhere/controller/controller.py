@@ -183,7 +183,8 @@ class Controller:
         """Has all that is out ended with these? No other report will keep these company: a call waits for one."""
         if self.ledger.journal is not None:
             return False
-        return 0 < self.ledger.counts.handed_out <= sum(isinstance(r[0], Ended) for r in self._receipts)
+        out, receipts = self.ledger.counts.handed_out, self._receipts
+        return 0 < out <= len(receipts) and out <= sum(isinstance(r[0], Ended) for r in receipts)
 
     def _is_awaited(self) -> bool:
         """Does anything wait for this commit? Where commits are billed it is not made just because slots have no more

@@ -22,7 +22,6 @@ from elsewhere.channels.streams import Stream
 from elsewhere.config import secret
 from elsewhere.controller import freight
 from elsewhere.controller.afar import HEARING, Afar
-from elsewhere.controller.distant import target
 from elsewhere.controller.files import JobFiles
 from elsewhere.controller.printed import Printed
 from elsewhere.errors import PlaceError, UsageError
@@ -63,7 +62,7 @@ def dialled(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.Bas
         raise UsageError(
             f"no machine was chosen for {spec.place}", hint="`elsewhere places check` shows what there is."
         )
-    where = target(spec)
+    where = freight.target(spec)
     found, trees = freight.packed(spec, where, (), inputs=False), freight.laid(spec)
     load = freight.described(spec, where, found, trees)
     store = DirectoryStore(files.directory / "far", sync=False)

@@ -49,7 +49,6 @@ from elsewhere.pool.pool import Pool
 from elsewhere.ship import seal, startup
 from elsewhere.ship.charter import Charter, pack
 from elsewhere.ship.letters import Contents
-from elsewhere.ship.runtime import Target, own
 from elsewhere.ship.script import HOLDS, Bare, BootText, Startup, render
 from elsewhere.stores.objects import open_store
 
@@ -77,7 +76,7 @@ def distant(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.Bas
     spec, place, backend = ledger.spec, corner.place, cast(Backend, corner.place)
     deposit, own_url, store = corner.deposit, corner.url, corner.store
     kind = kind_of(spec, backend)
-    load = freight.of(files, ledger, open_store(deposit.url), target(spec), channels.needs(kind))
+    load = freight.of(files, ledger, open_store(deposit.url), freight.target(spec), channels.needs(kind))
     signer = OwnKey()
     guests = Guests(
         store, place, spec.id, signer, signer, lambda: Contents(files.seal_key(), secret.revealed(spec.secrets))
@@ -313,12 +312,6 @@ def company(age: float) -> float:
 def held_back(age: float) -> float:
     """Seconds for which reports that were collected are nobody else's: longer than they wait here to be recorded."""
     return max(HOLD, 1.5 * company(age))
-
-
-def target(spec: JobSpec) -> Target:
-    """Whose Python, and which processors, the machines of this job have: of the user's minor version, as chosen."""
-    kinds = {shape.architecture for shape in spec.machines if shape.architecture}
-    return Target(spec.python_version or own().python, kinds.pop() if len(kinds) == 1 else own().architecture)
 
 
 def bounds_of(spec: JobSpec, backend: Backend) -> Bounds:

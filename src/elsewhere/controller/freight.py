@@ -19,7 +19,7 @@ from elsewhere.ship import bundle, conda, julia, kept, runtime
 from elsewhere.ship.bundle import Bundle
 from elsewhere.ship.images import form_of, path_of
 from elsewhere.ship.inputs import is_url
-from elsewhere.ship.runtime import Target
+from elsewhere.ship.runtime import Target, own
 from elsewhere.ship.script import Archive
 from elsewhere.ship.startup import FILE
 from elsewhere.ship.trees import Tree, tree
@@ -114,6 +114,12 @@ def _given(spec: JobSpec) -> list[str]:
         found += [path_of(spec.box.image)] if form_of(spec.box.image) else []
         found += [mount.source for mount in spec.box.mounts if mount.sent]
     return list(dict.fromkeys(found))
+
+
+def target(spec: JobSpec) -> Target:
+    """Whose Python, and which processors, the machines of this job have: of the user's minor version, as chosen."""
+    kinds = {shape.architecture for shape in spec.machines if shape.architecture}
+    return Target(spec.python_version or own().python, kinds.pop() if len(kinds) == 1 else own().architecture)
 
 
 def of(files: JobFiles, ledger: Ledger, store: Store, target: Target, also: tuple[str, ...]) -> Freight:

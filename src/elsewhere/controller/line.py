@@ -86,9 +86,10 @@ class Line:
         self._listened = self._clock()  # an answer is as old as its question
         if len(self._collected) < limit and not self.silent:
             self.attempt(lambda: found.extend(self.inner.collect(limit)))
-        new = [receipt for receipt in found if receipt.token not in self._collected]
-        self._collected.update([(receipt.token, receipt) for receipt in new])
-        self.fresh, self.news = self.fresh or bool(new), self.news or bool(found)
+        known = len(self._collected)
+        self._collected.update([(receipt[1], receipt) for receipt in found])
+        self.fresh = self.fresh or len(self._collected) > known
+        self.news = self.news or bool(found)
         return list(self._collected.values())
 
     def confirm(self, receipts: Sequence[Receipt]) -> None:

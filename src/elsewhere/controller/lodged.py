@@ -20,7 +20,6 @@ from elsewhere.channels.outputs import Outputs
 from elsewhere.config import secret
 from elsewhere.controller import freight
 from elsewhere.controller.afar import Afar
-from elsewhere.controller.distant import target
 from elsewhere.controller.files import JobFiles
 from elsewhere.controller.guests import Guests
 from elsewhere.controller.printed import Printed
@@ -74,7 +73,7 @@ def arranged(spec: JobSpec, backend: Backend, base: str) -> tuple[Bounds, freigh
     """What may be asked for, what travels, and how a machine is asked for; nothing is asked."""
     from elsewhere.controller.reach import bounds_of
 
-    where, ground = target(spec), cast(Lodges, backend).ground()
+    where, ground = freight.target(spec), cast(Lodges, backend).ground()
     found = freight.packed(spec, where, ())
     load, bounds = freight.described(spec, where, found), bounds_of(spec, backend)
     bare = Bare(ground.name, ground.fetch, load.python, load.archives, load.bringer, whole=load.whole)

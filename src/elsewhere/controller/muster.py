@@ -48,8 +48,11 @@ class Muster:
 
     def ended(self, reports: Iterable[Ended]) -> None:
         """Nobody has these attempts, or earlier ones, any more."""
-        holders, hands = self._holders, self._hands
-        self.gone([r[0] for r in reports if r[0] in holders and hands[holders[r[0]]][r[0]][0] <= r[1]])
+        hands, holders = self._hands, self._holders
+        for report in reports:
+            n, holder = report[0], holders.get(report[0])
+            if holder is not None and hands[holder][n][0] <= report[1]:
+                del hands[holder][n], holders[n]
 
     def gone(self, ns: Iterable[int]) -> None:
         """Whoever has these, it is no matter any more."""

@@ -4,7 +4,6 @@ they travel as they are, and are linked into a prefix where tasks run. No index 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -191,6 +190,8 @@ def link(packages: Path, prefix: Path) -> None:
 
 def _await(work: Coroutine[Any, Any, T], said: str) -> T:
     """In a thread of its own: whoever called may have a loop that runs. ConfigError: what py-rattler says."""
+    import asyncio  # this room is loaded for every job
+
     import rattler.exceptions
 
     try:

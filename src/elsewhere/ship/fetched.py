@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import urllib.request
 from pathlib import Path
 
 from elsewhere.config.home import home
@@ -22,6 +21,8 @@ def fetch(url: str, digest: str, sort: str, by: tuple[str, dict[str, str]] | Non
     if path.exists():
         os.utime(path)  # its age is counted from its last use
         return path
+    import urllib.request  # this room is loaded for every job
+
     private_directory(path.parent)
     part = path.with_name(f".{os.getpid()}.{os.urandom(4).hex()}")
     try:

@@ -9,8 +9,6 @@ import difflib
 import hashlib
 import os
 import re
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -123,6 +121,8 @@ def _fetch(one: Input, cache: Path) -> Path:
 
 
 def _from_web(url: str, to: Path) -> str:
+    import urllib.request  # this room is loaded for every job
+
     digest = hashlib.sha256()
     with urllib.request.urlopen(url, timeout=60) as answer, to.open("xb") as file:
         while piece := answer.read(_PIECE):

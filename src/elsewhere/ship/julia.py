@@ -12,7 +12,6 @@ import subprocess
 import tempfile
 import time
 import tomllib
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,6 +73,8 @@ def _index() -> dict[str, Any]:
     server = os.environ.get("JULIAUP_SERVER", SERVER).rstrip("/")
     sheet = home() / "cache" / "julia" / f"{kept.mark([server])}.json"
     if not sheet.exists() or time.time() - sheet.stat().st_mtime > _DAY:
+        import urllib.request  # this room is loaded for every job
+
         with urllib.request.urlopen(f"{server}/bin/versions.json", timeout=20) as answer:
             data = answer.read()
         json.loads(data)

@@ -1,21 +1,19 @@
 """SHIP files and directories for machines that keep what they got: by digest, so that only what changed is sent.
 
-Each content is kept here once, under its digest: what is sent is what was read, however late. Digests are SHA-256.
+What was read is kept here, too: what is sent is that, however late. Digests are SHA-256.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import io
 import json
 import os
-import tarfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from elsewhere.config.home import home
 from elsewhere.errors import Refused
@@ -30,22 +28,36 @@ SUMS, GONE, FRESH = ".sums", "gone", "new"
 """What a change is made of: the digests of all files as `sha256sum -c` reads them, the names that are not as they were,
 each ended by a null byte, and the folder with what takes their place."""
 
-Files = Mapping[str, tuple[str, bool]]
-"""Name -> the digest of what is in it, and whether it may be run."""
+
+class Part(NamedTuple):
+    """A file of a tree. What was in it is kept in a heap with others that were read with it."""
+
+    digest: str
+    runs: bool
+    """May it be run?"""
+    heap: str
+    at: int
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """What is below one directory. `bases`: digests of what was there before, the newest first."""
+    """What is below one directory, by name."""
 
     digest: str
-    files: Files
-    bases: tuple[str, ...] = ()
+    files: Mapping[str, Part]
+    before: tuple[str, ...] = field(default=(), repr=False)
+    """Digests of what was there earlier, the newest first."""
 
     @property
     def key(self) -> str:
         """Of a file that a machine has which has all of it."""
         return f"unpacked/{self.digest}/.whole"
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """Those of which this can be made."""
+        return tuple(base for base in self.before if _may_become(_listed(base), self.files))
 
     def write(self, base: str, to: IO[bytes]) -> None:
         """What makes a copy of that base, or of nothing (""), one of this: an archive, packed. Twice: the same.
@@ -53,16 +65,18 @@ class Tree:
         Refused: what was kept of it here is gone.
         """
         before = _listed(base) if base else {}
-        gone = [name for name, found in before.items() if self.files.get(name) != found]
-        with (
-            gzip.GzipFile("", "wb", 1, to, mtime=0) as packed,
-            tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as tar,
-        ):
-            _add(tar, SUMS, b"".join(_sum(name, digest) for name, (digest, _) in self.files.items()))
-            _add(tar, GONE, b"".join(b"./" + os.fsencode(name) + b"\0" for name in gone))
-            for name, (digest, runs) in self.files.items():
-                if before.get(name) != (digest, runs):
-                    _add(tar, f"{FRESH}/{name}", _content(digest), 0o555 if runs else 0o444)
+        gone = [name for name, part in before.items() if name not in self.files or self.files[name][:2] != part[:2]]
+        fresh = [name for name, part in self.files.items() if name not in before or before[name][:2] != part[:2]]
+        with gzip.GzipFile("", "wb", 1, to, mtime=0) as packed, _Heaps() as heaps:
+            sums = b"".join(_sum(name, part.digest) for name, part in self.files.items())
+            for name, data in ((SUMS, sums), (GONE, b"".join(b"./" + os.fsencode(name) + b"\0" for name in gone))):
+                packed.write(bundle.head(name, len(data), 0o400) + data + bytes(-len(data) % bundle.BLOCK))
+            for name in fresh:
+                part = self.files[name]
+                packed.write(bundle.head(f"{FRESH}/{name}", part.size, 0o555 if part.runs else 0o444))
+                heaps.copy(part, packed)
+                packed.write(bytes(-part.size % bundle.BLOCK))
+            packed.write(bytes(2 * bundle.BLOCK))
 
 
 def tree(path: Path) -> Tree:
@@ -73,31 +87,34 @@ def tree(path: Path) -> Tree:
     sheet = home() / "cache" / "seen" / hashlib.sha256(os.fsencode(path)).hexdigest()
     seen: dict[str, Any] = _json(sheet) or {"facts": {}, "states": []}
     found = bundle.tree(path, f"{path.name}/") if path.is_dir() else {path.name: path}
-    files, facts, known = dict[str, tuple[str, bool]](), dict[str, list[Any]](), seen["facts"]
-    for name, file in found.items():
-        about, last = file.stat(), known.get(name)
-        if last is not None and last[:-1] == _fact(about) and _is_kept(last[-1]):
-            digest = last[-1]
-        else:
-            about, digest = _keep(file)
-        files[name] = digest, bool(about.st_mode & 0o111)
-        if _is_settled(about):
-            facts[name] = [*_fact(about), digest]
-    text = json.dumps(files)
+    files, facts, known = dict[str, Part](), dict[str, list[Any]](), seen["facts"]
+    with _Heap() as heap:
+        for name, file in found.items():
+            about, last = file.stat(), known.get(name)
+            if last is not None and last[0] == _fact(about) and heap.is_kept(last[1][2]):
+                files[name] = Part(*last[1])
+            else:
+                about, files[name] = heap.take(file)
+            if _is_settled(about):
+                facts[name] = [_fact(about), files[name]]
+    text = json.dumps([[name, part.digest, part.runs] for name, part in files.items()])
     digest = hashlib.sha256(text.encode()).hexdigest()
-    bases = [state for state in seen["states"] if state != digest]
-    _put(home() / "cache" / "trees" / digest, text.encode())
-    if facts != known or seen["states"][:1] != [digest]:
-        _put(sheet, json.dumps({"facts": facts, "states": [digest, *bases][: _BASES + 1]}).encode())
-    return Tree(digest, files, tuple(base for base in bases[:_BASES] if _may_become(_listed(base), files)))
+    before = tuple(state for state in seen["states"] if state != digest)[:_BASES]
+    made = Tree(digest, files, before)
+    listed = home() / "cache" / "trees" / digest
+    same = facts.keys() == known.keys() and not heap.used and seen["states"] == [digest, *before]
+    if not (same and _is_kept(listed) and _is_kept(sheet)):
+        _put(listed, json.dumps(files).encode())
+        _put(sheet, json.dumps({"facts": facts, "states": [digest, *before]}).encode())
+    return made
 
 
-def _may_become(base: Files, files: Files) -> bool:
+def _may_become(base: Mapping[str, Part], files: Mapping[str, Part]) -> bool:
     """By names alone: no directory of it would be left empty, nor be in the way of a file."""
     return bool(base) and _folders(base) <= _folders(files)
 
 
-def _folders(files: Files) -> set[str]:
+def _folders(files: Mapping[str, Part]) -> set[str]:
     return {name.rpartition("/")[0] for name in files}
 
 
@@ -111,57 +128,88 @@ def _is_settled(about: os.stat_result) -> bool:
     return time.time_ns() - about.st_ctime_ns >= (bundle.COARSE if coarse else bundle.FINE) * 1e9
 
 
-def _keep(path: Path) -> tuple[os.stat_result, str]:
-    """What is in it, kept; and what it was at that time."""
-    folder, digest = home() / "cache" / "files", hashlib.sha256()
-    private_directory(folder)
-    part = folder / f".{os.getpid()}.{os.urandom(4).hex()}"
-    try:
-        with path.open("rb") as file, part.open("xb") as copy:
+class _Heap:
+    """What is read now, one behind the other in one file: to make a file for each would take longer than to read it."""
+
+    def __init__(self) -> None:
+        self.folder = home() / "cache" / "heaps"
+        self.name, self.size = os.urandom(12).hex(), 0
+        self._file: IO[bytes] | None = None
+        self._kept: dict[str, bool] = {}
+
+    def __enter__(self) -> _Heap:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+            if kind is not None:
+                (self.folder / self.name).unlink()
+
+    @property
+    def used(self) -> bool:
+        """Was anything read?"""
+        return self._file is not None
+
+    def is_kept(self, name: str) -> bool:
+        """Is that of an earlier time still there? Its age is counted from its last use."""
+        if name not in self._kept:
+            self._kept[name] = _is_kept(self.folder / name)
+        return self._kept[name]
+
+    def take(self, path: Path) -> tuple[os.stat_result, Part]:
+        """What is in a file, and what it was at that time."""
+        if self._file is None:
+            private_directory(self.folder)
+            self._file = (self.folder / self.name).open("xb")
+            (self.folder / self.name).chmod(0o600)
+        digest, at = hashlib.sha256(), self.size
+        with path.open("rb", buffering=0) as file:
             before = os.fstat(file.fileno())
             while piece := file.read(_PIECE):
                 digest.update(piece)
-                copy.write(piece)
+                self.size += self._file.write(piece)
             after = os.fstat(file.fileno())
-        if _fact(before)[:3] != _fact(after)[:3] or after.st_size != part.stat().st_size:
+        if _fact(before)[:3] != _fact(after)[:3] or after.st_size != self.size - at:
             raise bundle.changed(path)
-        part.chmod(0o400)
-        part.replace(folder / digest.hexdigest())
-    finally:
-        part.unlink(missing_ok=True)
-    return after, digest.hexdigest()
+        return after, Part(digest.hexdigest(), bool(after.st_mode & 0o111), self.name, at, self.size - at)
 
 
-def _is_kept(digest: str) -> bool:
-    """Its age is counted from its last use."""
-    path = home() / "cache" / "files" / digest
+class _Heaps:
+    """Those that are read from, open."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, IO[bytes]] = {}
+
+    def __enter__(self) -> _Heaps:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._open.values():
+            file.close()
+
+    def copy(self, part: Part, to: gzip.GzipFile) -> None:
+        """Refused: it is not there any more."""
+        try:
+            if part.heap not in self._open:
+                self._open[part.heap] = (home() / "cache" / "heaps" / part.heap).open("rb")
+        except FileNotFoundError:
+            raise Refused("what was kept here of the job's inputs is gone",
+                          hint="stop the job and resume it: they are read again") from None  # fmt: skip
+        file, left = self._open[part.heap], part.size
+        file.seek(part.at)
+        while left and (piece := file.read(min(left, _PIECE))):
+            to.write(piece)
+            left -= len(piece)
+
+
+def _is_kept(path: Path) -> bool:
     try:
         if time.time() - path.stat().st_mtime > _DAY:
             os.utime(path)
     except OSError:
         return False
     return True
-
-
-def _content(digest: str) -> Path:
-    path = home() / "cache" / "files" / digest
-    if not path.exists():
-        raise Refused(
-            "what was kept here of the job's inputs is gone", hint="stop the job and resume it: they are read again"
-        )
-    return path
-
-
-def _add(tar: tarfile.TarFile, name: str, content: bytes | Path, mode: int = 0o400) -> None:
-    about = tarfile.TarInfo(name)
-    about.mode = mode
-    if isinstance(content, bytes):
-        about.size = len(content)
-        tar.addfile(about, io.BytesIO(content))
-        return
-    with content.open("rb") as file:
-        about.size = os.fstat(file.fileno()).st_size
-        tar.addfile(about, file)
 
 
 def _sum(name: str, digest: str) -> bytes:
@@ -171,10 +219,9 @@ def _sum(name: str, digest: str) -> bytes:
     return (b"\\" if plain != raw else b"") + f"{digest}  ".encode() + plain + b"\n"
 
 
-def _listed(digest: str) -> Files:
+def _listed(digest: str) -> dict[str, Part]:
     """The files of a tree that was here before; none, if nobody knows any more."""
-    found = _json(home() / "cache" / "trees" / digest) or {}
-    return {name: (content, runs) for name, (content, runs) in found.items()}
+    return {name: Part(*part) for name, part in (_json(home() / "cache" / "trees" / digest) or {}).items()}
 
 
 def _json(path: Path) -> dict[str, Any] | None:
