@@ -59,10 +59,11 @@ class Site:
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 about = process.environ()
-                there = about.get("ELSEWHERE_MACHINE", "").startswith(cluster)
-                if there and about.get("HOME", "").startswith(str(self.hosts.folder)):
+                there = about.get("HOME", "").startswith(str(self.hosts.folder))
+                of_it = about.get("ELSEWHERE_MACHINE", "").startswith(cluster)
+                if there and of_it and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
-        return [one for one in found if one.status() != psutil.STATUS_ZOMBIE]
+        return found
 
     def left(self, cluster: str = "clu-") -> list[str]:
         """What of a cluster (or of all) lies on the hosts, but for what machines have said."""
@@ -185,7 +186,7 @@ from elsewhere import Cluster, Environment
 from elsewhere.api.dask import records
 from elsewhere.api.dask import hosts
 
-hosts.QUIET = 3.0
+hosts.QUIET = 15.0
 if __name__ == "__main__":
     with Cluster(on="lab", name="killed") as cluster:
         cluster.add_container("a")
