@@ -6,6 +6,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -33,18 +34,24 @@ def echo() -> Iterator[int]:
     door.close()
 
 
+@pytest.mark.slow
 def test_each_cut_resets_what_there_is_and_what_comes_after_it_gets_through(echo: int) -> None:
     wire = Relay(echo)
     try:
-        for count in range(1, 40):
-            with socket.create_connection(("127.0.0.1", wire.port), 30) as caller:
-                caller.sendall(b"there")
-                assert caller.recv(5) == b"there"
-                caller.sendall(b"x" * 100_000)
+        for count in range(1, 120):
+            with contextlib.ExitStack() as open_ones:
+                connect = partial(socket.create_connection, ("127.0.0.1", wire.port), 30)
+                callers = [open_ones.enter_context(connect()) for _ in range(8)]
+                for caller in callers:
+                    caller.sendall(b"there")
+                assert all(caller.recv(5) == b"there" for caller in callers)
+                for caller in callers:
+                    caller.sendall(b"x" * 20_000)
                 wire.cut()
-                with pytest.raises(ConnectionResetError):
-                    while caller.recv(1 << 16):
-                        pass
+                for caller in callers:
+                    with pytest.raises(ConnectionResetError):
+                        while caller.recv(1 << 16):
+                            pass
             assert wire.cuts == count
     finally:
         wire.close()
