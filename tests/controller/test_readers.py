@@ -18,6 +18,7 @@ from elsewhere.channels.calls import Calls
 from elsewhere.controller.bell import PAUSE, Bell
 from elsewhere.controller.distant import ATTEND, Crowd
 from elsewhere.controller.readers import FRESH, Readers
+from elsewhere.controller.stuck import Recall
 from elsewhere.errors import AccessDenied, Unreachable
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import Entry, JobSpec
@@ -158,6 +159,13 @@ def test_who_takes_it_later_is_called_then_and_what_it_says_does_not_wait_for_co
     scene.claimed("i-2", 2)
     scene.turn()
     assert scene.rang == [{"i-2"}] and scene.crew.patience > 10
+
+
+def test_what_is_recalled_waits_for_no_company_and_nothing_is_copied_beside_its_queue(scene: Scene) -> None:
+    scene.clock.advance(6000)
+    assert scene.crew.patience > 10 and not scene.crew._have_said(6000)
+    scene.crew._recall = Recall("1.1", {2: 1})
+    assert scene.crew.patience == 0
 
 
 def test_whoever_follows_all_of_a_job_is_heard_of_by_all(scene: Scene) -> None:
