@@ -12,7 +12,7 @@ import pytest
 
 from elsewhere import aws
 from elsewhere.backends import registry
-from elsewhere.backends.base import HIRED
+from elsewhere.backends.registry import HIRED
 from elsewhere.errors import (
     AccessDenied,
     CredentialsExpired,

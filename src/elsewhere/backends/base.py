@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from elsewhere.hosts import Host
 
 NativeId = str
-HIRED = "ELSEWHERE_HIRED"
-"""The variable that is set where a controller sits on a machine that was hired for it: settings of a backend whose
-field says `{"local": True}` are of the user's own machine, and mean nothing there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from decimal import Decimal
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from elsewhere.backends.base import HIRED, Backend
+from elsewhere.backends.base import Backend
 from elsewhere.config.shape import ASKED
 from elsewhere.errors import ConfigError, MissingExtra, UnknownPlace, UsageError
 from elsewhere.model import units
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 GROUP = "elsewhere.backends"
+HIRED = "ELSEWHERE_HIRED"
+"""The variable that is set where a controller sits on a machine that was hired for it: settings of a backend whose
+field says `{"local": True}` are of the user's own machine, and mean nothing there."""
 _OURS = {"aws": "elsewhere.backends.aws:Aws", "dask": "elsewhere.backends.dask:Dask",
          "local": "elsewhere.backends.local:Local",
          "slurm": "elsewhere.backends.slurm:Slurm", "ssh": "elsewhere.backends.ssh:Ssh"}  # fmt: skip

@@ -23,7 +23,7 @@ from urllib.parse import parse_qsl
 
 from elsewhere.agent import arrival
 from elsewhere.agent.meeting import JobKey
-from elsewhere.backends.base import HIRED
+from elsewhere.backends.registry import HIRED
 from elsewhere.backends.seats import OVER
 from elsewhere.channels.frames import Verifies
 from elsewhere.controller import control, homecoming
