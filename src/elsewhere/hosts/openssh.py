@@ -22,8 +22,7 @@ from pathlib import Path
 from typing import IO
 
 from elsewhere.errors import AccessDenied, MissingExtra, NotFound, PlaceError, Refused, Unreachable, UsageError
-from elsewhere.hosts import Ran, private_directory
-from elsewhere.hosts.offered import changed, offered
+from elsewhere.hosts import Ran, private_directory, refusals
 
 OWN_FAILURE = 255
 """What ssh itself exits with; so may a command, but then its first line has come."""
@@ -219,14 +218,14 @@ class OpenSsh:
 
     def address(self) -> str:
         """The name or address behind this one, as the configuration of ssh has it. Asks nobody."""
-        words = [self._words()[0], *(["-F", self._config] if self._config else []), "-G", "--", self.name]
+        words = [self._words()[0], *self._plain[1:], "-G", "--", self.name]
         done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         found = [line.partition(" ")[2] for line in done.stdout.splitlines() if line.startswith("hostname ")]
         return found[0].strip() if found else self.name.rpartition("@")[2]
 
     def may_ask(self, said: PlaceError) -> bool:
         """Would ssh, on a terminal, ask its user for what is missing here? Never where a host shows another key."""
-        return isinstance(said, AccessDenied) and not said.hint.startswith(_CHANGED)
+        return isinstance(said, AccessDenied) and not said.hint.startswith(refusals.CHANGED)
 
     def ask(self) -> None:
         """Connect once by a terminal: whatever ssh asks, the person there answers. The connection is then kept."""
@@ -234,22 +233,23 @@ class OpenSsh:
         words[words.index("-T")] = "-n"
         done = subprocess.run([*words, "--", self.name, "exit 0"], check=False, stdout=subprocess.DEVNULL)
         if done.returncode != 0:
-            raise AccessDenied(f"{self.name} did not let you in", hint=f"see what `{self._typed}` says")
+            raise AccessDenied(
+                f"{self.name} did not let you in", hint=f"see what `{shlex.join([*self._plain, self.name])}` says"
+            )
 
     def terminal(self, command: str) -> list[str]:
         """The words that open a terminal there for the user, who may be asked for a second factor. `command`: what it
         runs, harmless in any shell."""
         if shutil.which("ssh") is None:
             raise MissingExtra("ssh is not installed here", hint="install OpenSSH's client: apt install openssh-client")
-        return ["ssh", "-t", *(["-F", self._config] if self._config else []), "--", self.name, command]
+        return [self._plain[0], "-t", *self._plain[1:], "--", self.name, command]
 
     def carried(self, words: Sequence[str], terminal: bool) -> list[str]:
         """The words that run these there with our own standard streams, and end as they do. `terminal`: it has one."""
         ssh, *_ = self.terminal("")
         kept = ["-o", "ControlMaster=no", "-o", f"ControlPath={_control()}", "-o", "LogLevel=ERROR"]
-        config = ["-F", self._config] if self._config else []
         command = f"exec {' '.join(shlex.quote(word) for word in words)}"
-        return [ssh, "-t" if terminal else "-T", *kept, *config, "--", self.name, _unfolded(command)]
+        return [ssh, "-t" if terminal else "-T", *kept, *self._plain[1:], "--", self.name, _unfolded(command)]
 
     def close(self) -> None:
         """Let the kept connection go. Twice: harmless; it goes by itself, too."""
@@ -278,41 +278,22 @@ class OpenSsh:
             "ControlMaster": "auto", "ControlPath": _control(), "ControlPersist": KEPT, "LogLevel": "ERROR",
             "ForwardX11": "no", "ClearAllForwardings": "yes", **other,
         }  # fmt: skip
-        words = [ssh, "-T", *(["-F", self._config] if self._config else [])]
+        words = [ssh, "-T", *self._plain[1:]]
         return words + [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
 
     def _failure(self, status: int, said: bytes, noise: bytes) -> PlaceError:
         """Why no command was begun: what ssh said, in a sentence, and what to do."""
         text = said.decode("utf-8", "replace").strip() or noise.decode("utf-8", "replace").strip()
         last = text.splitlines()[-1] if text else f"ssh ended with status {status}"
-        if "REMOTE HOST IDENTIFICATION HAS CHANGED" in text:
-            key, remedy = changed(text, self.name)
-            return AccessDenied(f"{self.name} shows another host key{key} than before",
-                                hint=f"{_CHANGED}; if it is right: {remedy}")  # fmt: skip
-        if "Host key verification failed" in text:
-            return AccessDenied(f"the host key of {self.name} is not known here",
-                                hint=f"type `{self._typed}` once, compare the key and accept it")  # fmt: skip
-        if "Permission denied" in text:
-            user, keys = offered(["ssh", *(["-F", self._config] if self._config else [])], self.name)
-            who = f"{user} in with the keys that were offered ({keys})" if user else "us in"
-            return AccessDenied(
-                f"{self.name} does not let {who}: {last}",
-                hint=f"`{self._typed} true` must work without a question (ssh-add, IdentityFile); if it asks "
-                "one, `elsewhere places check PLACE` on a terminal lets you answer it once",
-            )
-        if "Could not resolve hostname" in text:
-            return NotFound(f"there is no host {self.name}: {last}",
-                            hint="names are those of ~/.ssh/config, or of your network")  # fmt: skip
-        if status != OWN_FAILURE:
+        if status != OWN_FAILURE and not refusals.is_own(text):
             return Refused(f"the login shell of {self.name} ran nothing: {last}",
-                           hint=f"see what `{self._typed} true` says")  # fmt: skip
-        hint = f"is it up, and is it the right name and port? `{self._typed} true` tries the same"
-        return Unreachable(f"{self.name} cannot be reached: {last}", hint=hint)
+                           hint=f"see what `{shlex.join([*self._plain, self.name])} true` says")  # fmt: skip
+        return refusals.why(self._plain, self.name, text, last)
 
     @property
-    def _typed(self) -> str:
-        """As a user types it."""
-        return shlex.join(["ssh", *(["-F", self._config] if self._config else []), self.name])
+    def _plain(self) -> list[str]:
+        """The words before the name, as a user types them."""
+        return ["ssh", *(["-F", self._config] if self._config else [])]
 
     def _said_no(self, path: str, done: Ran) -> PlaceError:
         last = done.err.decode("utf-8", "replace").strip().splitlines()[-1:] or [f"status {done.status}"]
@@ -345,7 +326,6 @@ class _Passing(threading.Thread):
             view = view[os.write(self._to, view) :]
 
 
-_CHANGED = "find out why before you connect"
 # A part that a cut leaves behind has a name of its own; only what has come whole takes the place of what was there.
 _PUT = """\
 umask 077; case $1 in */*) mkdir -p -- "${1%/*}" || exit;; esac

@@ -31,6 +31,7 @@ from elsewhere.backends.base import (
     Traits,
 )
 from elsewhere.backends.seats import Seat
+from elsewhere.backends.ssh import texts
 from elsewhere.backends.ssh.laying import lay
 from elsewhere.backends.ssh.said import (
     FACTS,
@@ -56,76 +57,6 @@ LIMIT = timedelta(seconds=30)
 """For one command there; a file may take longer."""
 _NATIVE = re.compile(r"[A-Za-z0-9_=-][A-Za-z0-9._=-]*")
 T = TypeVar("T")
-
-# The first words of every text: where everything of ours is on that host. `$1` is never a user's word.
-# Each command that is spared in these is one less to wait for: a first call waits for all of them.
-_BASE = (
-    "umask 077; base=${HOME:-/root}/$1; shift; "
-    '[ -d "$base/machines" ] && [ -d "$base/cache" ] || mkdir -p "$base/machines" "$base/cache" || exit 73\n'
-)
-# As in local.py: the name `pid` decides who starts it, whoever stops it first leaves word. If something lacks that it
-# fetches nothing is started; that is told. `$5`: the job whose agent is dialled by the same command, or empty.
-_START = """\
-here=$base/machines/$1 labels=$2 boot=$4 job=$5 lacks= now=$(date +%s)
-export ELSEWHERE_MACHINE=$1 ELSEWHERE_AHEAD=$((now - $3)) now; shift 5
-for key do [ -e "$base/cache/$key" ] || lacks="$lacks $key"; done
-[ -z "$lacks" ] || { echo "$base"; printf '%s\n' $lacks; exit 66; }
-mkdir -p "$here" && cd "$here" || exit 73
-if [ ! -e pid ] && [ ! -e cancelled ]; then
-printf %s "$boot" >boot.$$ && mv -f boot.$$ boot && printf %s "$labels" >labels.$$ && mv -f labels.$$ labels || exit 73
-set=; command -v setsid >/dev/null 2>&1 && set=setsid
-$set sh -c '
-  set -C; echo $$ 2>/dev/null >pid || exit 0
-  set +C; read -r life 2>/dev/null </proc/sys/kernel/random/boot_id && echo "$life" >life
-  echo "$now" >started; unset now
-  trap : TERM INT HUP
-  ( [ -e cancelled ] && exit 143; exec sh ./boot ) </dev/null >>log 2>&1; echo $? >ended; date +%s >stopped
-' </dev/null >/dev/null 2>&1 &
-fi
-[ -n "$job" ] || exit 0
-set -- "$job"; cd "$base" && echo begun
-"""
-_LIST = """\
-boot_id=/proc/sys/kernel/random/boot_id
-date +%s; cd "$base/machines" && life= && [ ! -r $boot_id ] || read -r life <$boot_id
-for name in *; do
-  [ -e "$name/labels" ] || continue
-  state=pending status=- started=- stopped=-
-  [ -s "$name/started" ] && read -r started <"$name/started"
-  [ -s "$name/stopped" ] && read -r stopped <"$name/stopped"
-  if [ -s "$name/ended" ]; then state=ended; read -r status <"$name/ended"
-  elif [ -s "$name/pid" ]; then
-    read -r pid <"$name/pid"; state=running
-    [ ! -s "$name/life" ] || ! read -r its <"$name/life" || [ "$life" = "$its" ] || state=lost
-    [ $state = lost ] || kill -0 "$pid" 2>/dev/null || kill -s 0 -- "-$pid" 2>/dev/null || state=lost
-  elif [ -e "$name/cancelled" ]; then state=ended; fi
-  read -r labels <"$name/labels" || [ -n "$labels" ] || continue
-  printf '%s %s %s %s %s %s\n' "$name" $state $status $started $stopped "$labels"
-done"""
-_STOP = """\
-for name do
-  cd "$base/machines/$name" 2>/dev/null || continue
-  signal=TERM; [ -e cancelled ] && [ -n "$(find cancelled -mmin +0 2>/dev/null)" ] && signal=KILL
-  [ -e cancelled ] || : >cancelled
-  ( set -C; : >pid ) 2>/dev/null && continue
-  read -r pid <pid && kill -s $signal -- "-$pid" 2>/dev/null
-done; exit 0"""
-# An agent that boots makes its bridge before long: whoever dials is there by then.
-_DIAL = """\
-bridge=$base/jobs/$1/bridge k=0
-until [ -e "$bridge" ] || [ $k -ge 1000 ]; do k=$((k + 1)); sleep 0.02 2>/dev/null || { sleep 1; k=$((k + 49)); }; done
-exec sh "$bridge" """
-_HAS = 'echo "$base"; cd "$base/cache" && for key do [ -e "$key" ] && touch "$key" && echo "$key"; done; exit 0'
-_LOG = 'cd "$base/machines/$1" 2>/dev/null || exit 66; [ -e log ] || exit 0; exec tail -c "+$2" log'
-_FORGET = """\
-boot_id=/proc/sys/kernel/random/boot_id life=; [ ! -r $boot_id ] || read -r life <$boot_id
-for name do
-  cd "$base/machines/$name" 2>/dev/null || continue; its=$life pid=
-  [ ! -s life ] || read -r its <life; [ ! -s pid ] || read -r pid <pid
-  [ -s ended ] || [ "$life" != "$its" ] || { [ -n "$pid" ] && ! kill -s 0 -- "-$pid" 2>/dev/null; } || continue
-  cd "$base" && rm -rf -- "machines/$name"; done
-for job in "$base"/jobs/*; do
-  [ -d "$job" ] && ! grep -qsF "\\"${job##*/}\\"" "$base"/machines/*/labels && rm -rf -- "$job"; done; exit 0"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +144,8 @@ class Ssh:
     def _begun(self, host: OpenSsh, native: NativeId, words: Sequence[str]) -> Ran | None:
         """Start a machine; None: it is being dialled, too, and whoever dials it finds that."""
         if not words[4]:
-            return self._run(host, _START, *words)
-        told = ["sh", "-c", _BASE + _START + _DIAL, "sh", self.settings.directory, *words]
+            return self._run(host, texts.START, *words)
+        told = ["sh", "-c", texts.BASE + texts.START + texts.DIAL, "sh", self.settings.directory, *words]
         asked = host.begin(told, "begun", LIMIT)
         if isinstance(asked, Ran):
             return asked
@@ -227,7 +158,7 @@ class Ssh:
     def bring(self, host: str, freight: Mapping[str, Path]) -> None:
         """What that host has not, into the cache that all jobs there share."""
         there = self.hosts[mark(host)]
-        base, *has = self._done(there, _HAS, *freight).out.decode("utf-8", "surrogateescape").split("\n")
+        base, *has = self._done(there, texts.HAS, *freight).out.decode("utf-8", "surrogateescape").split("\n")
         for name, path in freight.items():
             if name not in has:
                 there.put(f"{base}/cache/{name}", path.read_bytes())
@@ -268,11 +199,11 @@ class Ssh:
         for native in ids:
             if (key := native.rpartition(".")[2]) in self.hosts and _NATIVE.fullmatch(native):
                 by_host.setdefault(key, []).append(native)
-        self._answers(lambda host: self._done(host, _STOP, *by_host[mark(host.name)]), by_host)
+        self._answers(lambda host: self._done(host, texts.STOP, *by_host[mark(host.name)]), by_host)
 
     def logs(self, native_id: NativeId, start: int = 0) -> bytes:
         host = self._host(native_id)
-        done = self._run(host, _LOG, native_id, str(start + 1))
+        done = self._run(host, texts.LOG, native_id, str(start + 1))
         if done.status == 66:
             raise NotFound(f"there is no machine {native_id} on {host.name}")
         return done.out
@@ -297,7 +228,7 @@ class Ssh:
         host = self._host(native)
         if (found := self._open.pop(native, None)) is not None:
             return found
-        words = ["sh", "-c", _BASE + _DIAL, "sh", self.settings.directory, self._job(native)]
+        words = ["sh", "-c", texts.BASE + texts.DIAL, "sh", self.settings.directory, self._job(native)]
         return Connection(*host.stream(words))
 
     def forget(self, ids: Collection[NativeId]) -> None:
@@ -306,7 +237,7 @@ class Ssh:
         for native in ids:
             by_host.setdefault(native.rpartition(".")[2], []).append(native)
         days = str(self.settings.keep_days)
-        self._each(lambda host: self._done(host, sheds.AGE + _FORGET, days, *by_host[mark(host.name)]), by_host)
+        self._each(lambda host: self._done(host, sheds.AGE + texts.FORGET, days, *by_host[mark(host.name)]), by_host)
 
     def environments(self) -> Sequence[Kept]:
         found = self._answers(lambda host: list(sheds.read(host.name, self._done(host, sheds.LIST).out)))
@@ -342,7 +273,7 @@ class Ssh:
         return last.labels.get("job", "") if last else ""
 
     def _run(self, host: OpenSsh, text: str, *words: str, given: bytes = b"") -> Ran:
-        return host.run(["sh", "-c", _BASE + text, "sh", self.settings.directory, *words], given, LIMIT)
+        return host.run(["sh", "-c", texts.BASE + text, "sh", self.settings.directory, *words], given, LIMIT)
 
     def _done(self, host: OpenSsh, text: str, *words: str, given: bytes = b"") -> Ran:
         return _checked(host, self._run(host, text, *words, given=given))
@@ -373,7 +304,7 @@ class Ssh:
 
     def _listed(self, keys: Collection[str]) -> list[Sighting]:
         found: list[Sighting] = []
-        answers = self._each(lambda host: list(sightings(self._done(host, _LIST).out, time.time())), keys)
+        answers = self._each(lambda host: list(sightings(self._done(host, texts.LIST).out, time.time())), keys)
         for key, answer in answers.items():
             if isinstance(answer, PlaceError):
                 found += [unseen(one, answer) for one in self._recalled(key).values()]

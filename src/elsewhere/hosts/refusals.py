@@ -1,4 +1,4 @@
-"""What keys are about, where a host and its user do not let each other in: told by OpenSSH here, without a call."""
+"""Why ssh began no command, in a sentence, with what to do: what it said, and what it knows of keys without a call."""
 
 from __future__ import annotations
 
@@ -10,7 +10,42 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from elsewhere.errors import AccessDenied, NotFound, PlaceError, Unreachable
+
+CHANGED = "find out why before you connect"
 _LIMIT = 10.0
+_HAS_CHANGED, _UNKNOWN = "REMOTE HOST IDENTIFICATION HAS CHANGED", "Host key verification failed"
+_DENIED, _NOWHERE = "Permission denied", "Could not resolve hostname"
+
+
+def is_own(said: str) -> bool:
+    """Is this of ssh itself, whatever it ended with?"""
+    return any(word in said for word in (_HAS_CHANGED, _UNKNOWN, _DENIED, _NOWHERE))
+
+
+def why(ssh: Sequence[str], name: str, said: str, last: str) -> PlaceError:
+    """`ssh`: the words before the name, as a user types them. `last`: the line of what it said that is shown."""
+    typed = shlex.join([*ssh, name])
+    if _HAS_CHANGED in said:
+        key, remedy = changed(said, name)
+        return AccessDenied(f"{name} shows another host key{key} than before",
+                            hint=f"{CHANGED}; if it is right: {remedy}")  # fmt: skip
+    if _UNKNOWN in said:
+        return AccessDenied(f"the host key of {name} is not known here",
+                            hint=f"type `{typed}` once, compare the key and accept it")  # fmt: skip
+    if _DENIED in said:
+        user, keys = offered(ssh, name)
+        who = f"{user} in with the keys that were offered ({keys})" if user else "us in"
+        return AccessDenied(
+            f"{name} does not let {who}: {last}",
+            hint=f"`{typed} true` must work without a question (ssh-add, IdentityFile); if it asks one, "
+            "`elsewhere places check PLACE` on a terminal lets you answer it once",
+        )
+    if _NOWHERE in said:
+        return NotFound(f"there is no host {name}: {last}",
+                        hint="names are those of ~/.ssh/config, or of your network")  # fmt: skip
+    return Unreachable(f"{name} cannot be reached: {last}",
+                       hint=f"is it up, and is it the right name and port? `{typed} true` tries the same")  # fmt: skip
 
 
 def offered(ssh: Sequence[str], name: str) -> tuple[str, str]:
