@@ -216,6 +216,7 @@ def test_a_machine_without_a_runtime_says_so_before_any_task(tmp_path: Path, mon
         ("Error: reading manifest 3.21 in docker.io/library/python: manifest unknown", True, "no such image"),
         ("Error response from daemon: pull access denied for box, repository does not exist", True, "a login"),
         ("error: unauthorized or not in registry: registry.example.com/box:1", True, "a login"),
+        ('Error: short-name "box:1" did not resolve to an alias and no registries are defined', True, "whole name"),
         ("no matching manifest for linux/amd64 in the manifest list entries", True, "these processors"),
         ("Error: initializing source docker://box: pinging container registry box: i/o timeout", False, ""),
         ("toomanyrequests: You have reached your pull rate limit", False, ""),

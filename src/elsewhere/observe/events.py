@@ -48,7 +48,9 @@ def of_event(event: Event, now: float) -> str:
         first, *quoted = several(f"{words}: {why}")
         return "\n".join([f"{when(event.at.timestamp(), now)}  {first}", *quoted])
     detail = ", ".join(
-        f"{key} {one_line(str(value), 120)}" for key, value in event.detail.items() if value not in (None, "", 0)
+        ("" if key == "why" else f"{key} ") + one_line(str(value), 120)
+        for key, value in event.detail.items()
+        if value not in (None, "", 0)
     )
     return f"{when(event.at.timestamp(), now)}  {words}{about}" + (f": {detail}" if detail else "") + "."
 

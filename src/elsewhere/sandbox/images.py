@@ -11,6 +11,8 @@ from typing import Any
 CANONICAL = "099720109477"
 _RELEASES = (("22.04", "jammy", "hvm-ssd", "ebs-gp2"), ("24.04", "noble", "hvm-ssd-gp3", "ebs-gp3"))
 _BUILT = "20261110"
+_OLD = "ami-077fd75cd229c811b"
+"""An older one, as configurations that were written then name it."""
 _ARCHITECTURES = {"amd64": "x86_64", "arm64": "arm64"}
 _GB = 8
 AMAZON = "898082745236"
@@ -26,7 +28,9 @@ def rows() -> list[dict[str, Any]]:
         for version, code, folder, _ in _RELEASES
         for word, architecture in _ARCHITECTURES.items()
     ]
-    return ubuntu + [_row(_id("driver", kind), AMAZON, _DRIVER.format(kind), kind) for kind in _ARCHITECTURES.values()]
+    old = _row(_OLD, CANONICAL, _name("jammy", "hvm-ssd", "22.04", "amd64").replace(_BUILT, "20220914"), "x86_64")
+    drivers = [_row(_id("driver", kind), AMAZON, _DRIVER.format(kind), kind) for kind in _ARCHITECTURES.values()]
+    return [*ubuntu, *drivers, old | {"creation_date": "2022-09-15T08:00:00.000Z"}]
 
 
 def _row(id: str, owner: str, name: str, architecture: str) -> dict[str, Any]:

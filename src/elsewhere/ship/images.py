@@ -35,6 +35,7 @@ _FINAL = (
      "The registry has no such image, or shows it only to who has a login: --secret DOCKER_AUTH_CONFIG sends one."),
     (("manifest unknown", "manifest_unknown", "name unknown", "name_unknown", "repository does not exist",
       "not found: manifest"), "The registry has no such image: look at its name and its tag."),
+    (("did not resolve to an alias",), "Write its whole name, such as docker.io/library/python:3.12."),
     (("no image found in manifest list", "no image found in image index", "no matching manifest for",
       "requested arch unavailable", "arch not found for image"),
      "Name an image that exists for these processors."),
