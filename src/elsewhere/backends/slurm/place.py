@@ -31,7 +31,7 @@ from elsewhere.model.resources import Resources
 LIMIT = timedelta(seconds=60)
 """For one command; what has not answered by then may have had its effect."""
 PATIENCE = timedelta(seconds=40)
-"""For a submission: less than its jobs, should it have been accepted, wait for work that nobody hands out meanwhile."""
+"""For a submission, or a look at the queue: less than jobs wait for work, which nobody hands out meanwhile."""
 AGAIN = 5.0
 """Seconds in which the end of a job is not asked for a second time."""
 _NATIVE = re.compile(r"\d+(?:_\d+)?")
@@ -210,7 +210,7 @@ class Slurm:
 
     def owned(self) -> Iterable[Sighting]:
         words = ["sh", "-c", _MINE, "sh", *text.SQUEUE]
-        done = self._run(words, env=text.TELLING)
+        done = self._run(words, env=text.TELLING, limit=PATIENCE)
         if not done.ok:
             raise refusal(_err(done), "say what jobs there are")
         return text.sightings(done.out.decode("utf-8", "replace"))
