@@ -141,6 +141,16 @@ def test_an_error_that_is_due_soon_is_tried_again_here_and_each_try_is_counted()
     assert isinstance(report, Ended) and json.loads(report.value) == {"tries": 3}
 
 
+def test_a_retry_goes_with_the_claim_that_it_waits_under() -> None:
+    """Given a task that waits to be tried again, when a higher number of it comes, then nothing of the old is due."""
+    hands = holding(claim(1))
+    hands.ended([ended(1, outcome=Outcome.ERRORED)], 10.0, soon)
+    assert hands.next_due() == 11.0
+    assert hands.took([claim(1, 2)]).release == (claim(1, 2),)
+    assert hands.took([claim(1, 2)]).run == (claim(1, 2).delivery,)
+    assert hands.next_due() is None and hands.due(100.0) == ()
+
+
 def test_a_retry_that_is_due_later_is_left_to_the_ledger() -> None:
     assert holding(claim(1)).ended([ended(1, outcome=Outcome.ERRORED)], 0.0, late).reports
 

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from elsewhere.agent.claims import Ways
-from elsewhere.agent.join import AGAIN, IDLE, LONG, Process
+from elsewhere.agent.join import AGAIN, FIRST, IDLE, LONG, Process
+from elsewhere.channels.base import Claim
 from elsewhere.errors import Unreachable
 from elsewhere.model.orders import EVERY_TASK, Orders
-from elsewhere.model.reports import Ended, Form
+from elsewhere.model.reports import Claimed, Ended, Form, Heartbeat
 from elsewhere.model.states import Outcome
 from elsewhere.model.task import Delivery
+from elsewhere.ship.marks import SWITCH
 
 
 class Slots:
@@ -77,14 +79,38 @@ class Channel:
 
 @pytest.fixture
 def scene(tmp_path: Path) -> tuple[Process, Slots, Channel, list[float]]:
-    from elsewhere.channels.base import Claim
-
     now, slots, channel = [0.0], Slots(), Channel()
     made = Process(Ways("i-1", "job-1", 1e6), channel, slots, tmp_path, lambda: now[0])  # type: ignore[arg-type]
     made.hands.took([Claim(Delivery(1, 1, "t", b"null"), "r")])
+    now[0] = FIRST
     made.turn()
     channel.read.clear()
     return made, slots, channel, now
+
+
+def test_work_is_taken_before_the_first_sign_of_life_and_that_comes_soon_after(tmp_path: Path) -> None:
+    """Somebody waits for the first task; that it is taken says that the agent lives."""
+
+    class Hungry(Slots):
+        def room(self) -> int:
+            return 1
+
+    class Offers(Channel):
+        def __init__(self) -> None:
+            super().__init__()
+            self.offered = [Claim(Delivery(1, 1, "t", b"null"), "r")]
+
+        def claim(self, *_: Any) -> list[Claim]:
+            offered, self.offered = self.offered, []
+            return offered
+
+    now, channel = [0.0], Offers()
+    made = Process(Ways("i-1", "job-1", 1e6), channel, Hungry(), tmp_path, lambda: now[0])  # type: ignore[arg-type]
+    made.turn()
+    assert channel.said == [Claimed("i-1", ((1, 1),))] and not (tmp_path / SWITCH).exists()
+    now[0] = FIRST
+    made.turn()
+    assert isinstance(channel.said[-1], Heartbeat) and (tmp_path / SWITCH).exists()
 
 
 def reads(scene: tuple[Process, Slots, Channel, list[float]], seconds: int) -> int:

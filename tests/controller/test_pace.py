@@ -6,8 +6,9 @@ from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
-from elsewhere.controller.pace import CALL, LOOK, Pace
-from elsewhere.model.place import Allocation
+from elsewhere.controller.pace import BRIEF, CALL, LOOK, Pace
+from elsewhere.model.place import Allocation, Offer, Shape
+from elsewhere.model.resources import Resources
 from elsewhere.model.states import AllocationState
 from elsewhere.pool.capacity import Bounds, State
 
@@ -49,6 +50,19 @@ def test_what_changes_and_what_is_needed_besides_is_looked_at_at_once() -> None:
 
 def test_while_something_is_to_be_asked_for_again_it_is_looked_at_often() -> None:
     assert looks(Pace(), replace(WAITS, allocations={}), 20)[-1] == LOOK
+
+
+def test_the_first_calls_of_many_wait_a_moment_for_the_others_where_asking_is_dear() -> None:
+    """All that a few machines share are asked for together; what fills them all, or finds one, is not held back."""
+    shape = Shape(Offer("n", Resources(cpus=1)), 1)
+    bounds = Bounds("job-1", most=3, shapes=(shape,), seldom=timedelta(seconds=15))
+    none = State(bounds, todo=0)
+    pace = Pace()
+    assert pace.comes_in(none, 1, 10.0) and pace.comes_in(none, 2, 10.02)
+    assert not pace.comes_in(none, 2, 10.02 + 2 * BRIEF), "no other has come"
+    assert not Pace().comes_in(none, 3, 10.0), "all machines are wanted"
+    assert not Pace().comes_in(replace(WAITS, bounds=bounds, todo=1), 2, 10.0), "one is there, or on its way"
+    assert not Pace().comes_in(replace(none, bounds=replace(bounds, seldom=timedelta(0))), 1, 10.0)
 
 
 def test_other_places_are_looked_at_as_ever() -> None:

@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from elsewhere.backends.aws.ground import ground
+from elsewhere.controller.reach import importable
 from elsewhere.ship.script import Archive, Bare, BootText, render
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -64,8 +65,11 @@ SHARED = replace(
 )
 
 
-@pytest.mark.parametrize(("name", "text"), [("plain", PLAIN), ("awkward", AWKWARD), ("bare", BARE), ("kept", KEPT),
-                                            ("shared", SHARED)])  # fmt: skip
+TOLD = replace(PLAIN, path=("/opt/it's ours", "/usr/lib/python3/dist-packages"))
+
+
+@pytest.mark.parametrize(("name", "text"), [("plain", PLAIN), ("told", TOLD), ("awkward", AWKWARD), ("bare", BARE),
+                                            ("kept", KEPT), ("shared", SHARED)])  # fmt: skip
 def test_the_text_is_the_golden_one_and_a_shell_can_read_it(name: str, text: BootText) -> None:
     golden = GOLDEN / f"{name}.sh"
     if os.environ.get("WRITE_GOLDEN"):
@@ -118,6 +122,14 @@ def test_the_agent_is_started_with_its_words_in_its_own_directory(tmp_path: Path
     assert words[:4] == [here, "-m", "elsewhere.agent", AWKWARD.address]
     assert words[4:] == ["--directory", here, "--agent", "m", "--slots", "4", "--term", "300", "--lease", "120",
                          "--idle", "60"]  # fmt: skip
+
+
+def test_our_own_interpreter_finds_an_agent_where_it_is_told_and_looks_nowhere_else(tmp_path: Path) -> None:
+    """No `site`, which reads what each installed package wishes for at every start."""
+    asks = "import sys, elsewhere.agent.serve, cryptography, cloudpickle; sys.exit('site' in sys.modules)"
+    done = subprocess.run([sys.executable, "-S", "-c", asks], capture_output=True, text=True, check=False, cwd=tmp_path,
+                          env={**os.environ, "PYTHONPATH": ":".join(importable())})  # fmt: skip
+    assert importable() and done.returncode == 0, done.stderr
 
 
 def test_a_text_that_starts_too_late_runs_nothing(tmp_path: Path, python: Callable[[str], str]) -> None:

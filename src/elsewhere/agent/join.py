@@ -41,7 +41,7 @@ IDLE = 3.0
 to be taken; where a look costs, channels have some of their own, and what is pushed is read as it comes."""
 FEW = 5
 """Tasks that must have ended before it is said how long they take."""
-FIRST = 0.02
+FIRST = 1 / 64
 """Seconds after which an agent shows its first sign of life: what it takes at once is one, and somebody waits for that.
 Until then the switch stands where the boot text has set it."""
 LONG = 120.0

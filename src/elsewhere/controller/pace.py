@@ -12,6 +12,9 @@ long as the place took to answer, if that is more, but no longer than SELDOM: wh
 do not wait for a slow place. What is asked for besides does not count: a launch takes seconds."""
 STILL, MOST = 0.1, 1.0
 """Seconds without another task, and in all, after which those that came in are asked for together."""
+BRIEF = 0.03
+"""The same as STILL where all tasks share a few machines of a place that wants to be asked seldom, and none is there:
+asked for with the first of many tasks, all but one would come with the next look."""
 CALMER = 1.5
 """Times as long as the last is the wait for the next look, at a place that wants to be asked seldom."""
 
@@ -37,14 +40,16 @@ class Pace:
         self._todo = todo
 
     def comes_in(self, state: State, todo: int, now: float) -> bool:
-        """Is a list still coming in of which each few tasks get a machine? Asked for together, those are one array."""
-        if todo <= state.todo or not state.bounds.shapes[0].serves:
+        """Is a list still coming in for which there will be more machines? Asked for together, those are one array."""
+        shape, bounds = state.bounds.shapes[0], state.bounds
+        few = bool(bounds.seldom) and not state.allocations and todo < bounds.most * shape.slots
+        if todo <= state.todo or not (shape.serves or few):
             self._coming = None
             return False
         if self._coming is None or self._coming[0] != todo:
             self._coming = todo, now, self._coming[2] if self._coming else now
         _, since, first = self._coming
-        return now - since < STILL and now - first < MOST
+        return now - since < (STILL if shape.serves else BRIEF) and now - first < MOST
 
     def looked(self, state: State) -> None:
         """The look that was just made has shown something new, or not."""

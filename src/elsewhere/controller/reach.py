@@ -190,19 +190,21 @@ def _machines(spec: JobSpec) -> int:
     return 2 if spec.slots >= 4 and spec.slots % 2 == 0 and half and not whole else 1
 
 
-def _importable() -> tuple[str, ...]:
-    """The directories in which our interpreter finds what an agent imports; none if one of it lies in no directory."""
+def importable() -> tuple[str, ...]:
+    """The directories in which our interpreter finds what an agent imports; none if one of it lies in no directory, or
+    in one that cannot be told by PYTHONPATH."""
     found = [util.find_spec(name) for name in ("elsewhere", *AGENT)]
     files = [Path(one.origin) for one in found if one is not None and one.origin]
     if len(files) < len(found) or any(one.name != "__init__.py" for one in files):
         return ()
-    return tuple(dict.fromkeys(str(one.parent.parent) for one in files))
+    folders = tuple(dict.fromkeys(str(one.parent.parent) for one in files))
+    return () if any(os.pathsep in one for one in folders) else folders
 
 
 def _order(directory: Path, bounds: Bounds, address: str, spec: JobSpec) -> Callable[[Ask], Launch]:
     owner = reaper.me()
     share = 1 if spec.machines else bounds.most
-    lease, path = LEASE if not bounds.lag else timedelta(minutes=2), _importable()
+    lease, path = LEASE if not bounds.lag else timedelta(minutes=2), importable()
 
     def order(ask: Ask) -> Launch:
         text = BootText(address, str(directory / "agents"), sys.executable, ask.term, ask.start_by, slots=ask.slots,
