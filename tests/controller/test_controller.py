@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -290,3 +292,27 @@ def test_tasks_come_in_while_it_runs(begin: Begin) -> None:
     controller.intake.extend(NewTask(f"x{k}", b"{}") for k in range(10))
     controller.closing = True
     assert controller.run().succeeded == 10
+
+
+@pytest.mark.parametrize(
+    ("kind", "left", "wanted"),
+    [("call", 0, [False, True]), ("call", 5, [True, True]), ("function", 0, [True, True])],
+)
+def test_only_what_a_running_program_hands_over_just_now_is_handed_out_without_a_sync(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch, kind: str, left: int, wanted: list[bool]
+) -> None:
+    """A power cut that loses the record of a call loses its caller, too. All else is synced."""
+    controller, _ = begin(left, succeed, complete=False)
+    controller.ledger.spec = replace(controller.ledger.spec, entry=Entry(kind, "a:b"))
+    synced, moving = list[bool](), controller.ledger.moving
+
+    def watched(sync: bool = True, logged: bool = True) -> AbstractContextManager[None]:
+        if logged:
+            synced.append(sync)
+        return moving(sync, logged)
+
+    monkeypatch.setattr(controller.ledger, "moving", watched)
+    controller.intake.append(NewTask("call-1", b"{}"))
+    while len(synced) < 2:
+        controller.turn()
+    assert synced[:2] == wanted

@@ -104,7 +104,7 @@ def test_what_nothing_has_used_for_long_goes_when_a_job_ends_and_what_a_job_uses
     [mark] = {str(row["mark"]) for row in lab.kept()}
     old = time.time() - 40 * 86400
     forgotten, used = base / "environments" / mark, base / "environments" / "used"
-    archive = base / "cache" / "old.tar.gz"
+    archive = base / "cache" / "bundles" / "old.tar.gz"
     archive.touch()
     (used / ".jobs").mkdir(parents=True)
     for job in ("job-x", "job-gone"):
