@@ -200,8 +200,8 @@ class Recalls(Protocol):
     """A place whose listing forgets what has ended after a while, and which keeps books besides."""
 
     def recall(self, ids: Collection[NativeId]) -> Mapping[NativeId, Sighting]:
-        """How those of these ended that the books know to have ended. One call for many; twice: there may be more. Absent
-        means: not to be known here, or not yet. Waits for the place's answer; one that it does not give is none."""
+        """How those of these ended that the books know to have ended. One call for many; twice: there may be more.
+        Absent: not to be known here, or not yet. Waits for the place's answer; one that it does not give is none."""
         ...
 
 
