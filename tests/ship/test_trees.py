@@ -65,6 +65,13 @@ def test_nothing_is_made_of_a_state_with_directories_that_are_no_more(data: Path
     assert tree(data).bases == ()
 
 
+def test_nothing_is_made_of_a_state_of_which_little_is_left(data: Path) -> None:
+    tree(data)
+    for name in ("a", "b"):
+        (data / name).write_text("another")
+    assert tree(data).bases == ()
+
+
 def test_a_file_that_changes_while_it_is_read_is_named(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trees, "_PIECE", 1)
     real, seen = os.fstat, list[int]()

@@ -110,8 +110,9 @@ def tree(path: Path) -> Tree:
 
 
 def _may_become(base: Mapping[str, Part], files: Mapping[str, Part]) -> bool:
-    """By names alone: no directory of it would be left empty, nor be in the way of a file."""
-    return bool(base) and _folders(base) <= _folders(files)
+    """Half of it at least stays as it is; and no directory of it would be left empty, nor be in the way of a file."""
+    stays = sum(name in files and files[name][:2] == part[:2] for name, part in base.items())
+    return bool(base) and 2 * stays >= len(base) and _folders(base) <= _folders(files)
 
 
 def _folders(files: Mapping[str, Part]) -> set[str]:
