@@ -258,7 +258,7 @@ def test_what_a_host_tells_of_its_machines_is_told_by_our_clock(ahead: int) -> N
         (73, "", "mkdir: cannot create directory '/home/a/.elsewhere': Read-only file system", "Read-only file system"),
         (0, "cpus 4\nroom 90000\n", "sh: 1: cannot create /home/a/try.1: Permission denied", "Permission denied"),
         (0, "cpus 4\nroom 90000\nwrites yes\n", "try.1: Permission denied", "mounted noexec"),
-        (0, "cpus 4\nroom 9000\nwrites yes\nruns yes\n", "", "only 8 MiB are free"),
+        (0, "cpus 4\nroom 9000\nwrites yes\nruns yes\n", "", "no space left: 8 MiB are free"),
         (0, "cpus 4\nroom 90000\nwrites yes\nruns yes\n", "", ""),
         (0, "cpus 4\nroom \nwrites yes\nruns yes\n", "", ""),
     ],

@@ -114,7 +114,7 @@ def test_a_setup_that_fails_is_said_in_its_own_last_lines_and_no_task_is_run(clo
     )
     ran = elsewhere(project, "run", "--name", "x", "--", "echo", "never")
     assert ran.returncode != 0
-    assert "It stopped: none of the last" in ran.stderr, ran.stderr
+    assert "elsewhere: none of the last" in ran.stderr, ran.stderr
     last = [line.strip() for line in ran.stderr.splitlines()]
     assert {"there is no compiler", "+ exit 3", "exit status 3"} <= set(last) and "never" not in ran.stdout, ran.stderr
     for machine in cloud.machines():

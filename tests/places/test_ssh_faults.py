@@ -160,7 +160,7 @@ def test_a_full_disk_of_a_host_is_said_before_anything_runs_and_pauses_what_does
         settings.write_text(settings.read_text().replace("node[1-2]", "node1"))
         fill(home)
         said = lab.run("run", lab.tasks(2), "--entry", "work:f", "--on", "lab", status=3)
-        assert "node1" in said and "No space left" in said
+        assert "node1" in said and "no space left" in said
         (home / "filler").unlink()
         running = lab.start("run", lab.tasks(200, seconds=0.05), "--entry", "work:f", "--on", "lab", "--quiet")
         until(lambda: len(lab.attempts()) > 10)

@@ -70,13 +70,13 @@ def usable(name: str, done: Ran) -> Ran:
     """What it has said, of HAS_FOR_TASKS. Refused: nothing of ours can be there."""
     text = done.out.decode("utf-8", "replace")
     room = re.search(r"^room (\d+)$", text, re.MULTILINE)
-    if done.status == _UNMADE or "writes yes" not in text:
+    if room and int(room[1]) < ROOM >> 10:
+        why = f"no space left: {int(room[1]) >> 10} MiB are free below the home directory, our files need {ROOM >> 20}"
+    elif done.status == _UNMADE or "writes yes" not in text:
         last = done.err.decode("utf-8", "replace").strip().splitlines()[-1:] or ["it was not said why"]
         why = f"nothing can be written there: {last[0]}"
     elif "runs yes" not in text:
         why = "what is written below the home directory there may not be run: it is mounted noexec"
-    elif room and int(room[1]) < ROOM >> 10:
-        why = f"only {int(room[1]) >> 10} MiB are free below the home directory there, and our files need {ROOM >> 20}"
     else:
         return done
     raise Refused(f"{name} cannot be used: {why}", hint="change that there, or name another `directory:` of the place, "
