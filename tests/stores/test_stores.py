@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -51,6 +52,23 @@ class TestHostStore(StoreConformance):
     @pytest.fixture
     def store(self, tmp_path: Path) -> HostStore:
         return HostStore(Here(), str(tmp_path / "it's here"))
+
+
+def test_a_folder_that_goes_while_something_is_made_in_it_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    shim = tmp_path / "bin" / "mktemp"  # twice somebody deletes the last object of the folder just then
+    shim.write_text(f"""#!/bin/sh
+echo >>"{tmp_path}/asked"; [ "$(wc -l <"{tmp_path}/asked")" -gt 2 ] || rmdir "${{1%/*}}"
+exec {shutil.which("mktemp")} "$@"
+""")
+    shim.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    store = HostStore(Here(), str(tmp_path / "s"))
+    assert store.create("a/b", b"x")
+    assert store.get("a/b") == b"x"
+    assert len((tmp_path / "asked").read_text().splitlines()) == 3
 
 
 def test_what_a_directory_holds_is_its_owners(tmp_path: Path) -> None:

@@ -328,8 +328,9 @@ class _Passing(threading.Thread):
 
 # A part that a cut leaves behind has a name of its own; only what has come whole takes the place of what was there.
 _PUT = """\
-umask 077; case $1 in */*) mkdir -p -- "${1%/*}" || exit;; esac
-part=$1.$$; cat >"$part" && [ "$(wc -c <"$part")" -eq "$3" ] && chmod "$2" "$part" \
+umask 077; part=$1.$$ k=0  # its directory may be removed while it is empty
+until { case $1 in */*) mkdir -p -- "${1%/*}";; esac; } && true >"$part"; do k=$((k + 1)); [ $k -lt 20 ] || exit; done
+cat >"$part" && [ "$(wc -c <"$part")" -eq "$3" ] && chmod "$2" "$part" \
 && { sync "$part" 2>/dev/null || :; } && mv -f -- "$part" "$1" && exit 0
 rm -f -- "$part"; exit 1"""
 

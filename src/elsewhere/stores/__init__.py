@@ -312,8 +312,11 @@ def _copy(source: Path, path: Path, *, sync: bool) -> None:
             os.fsync(new.fileno())
 
 
+# Deleting the last object of a folder removes it: until there is something of ours in it, it may go at any moment.
 _CREATE = """umask 077; [ -e "$1" ] && exit 17
-mkdir -p "$(dirname "$1")" && f=$(mktemp "$(dirname "$1")/.new.XXXXXX") && cat >"$f" && sync "$f" || exit 1
+dir=$(dirname "$1") k=0
+until mkdir -p "$dir" && f=$(mktemp "$dir/.new.XXXXXX"); do k=$((k + 1)); [ $k -lt 20 ] || exit 1; done
+cat >"$f" && sync "$f" || exit 1
 if ln "$f" "$1" 2>/dev/null; then rm -f "$f"; else rm -f "$f"; [ -e "$1" ] && exit 17; exit 1; fi"""
 _LIST = 'cd "$1" 2>/dev/null || exit 0; find . -type f ! -name ".*" -print'
 _DELETE = """cd "$1" 2>/dev/null || exit 0
@@ -353,5 +356,6 @@ class HostStore:
         """Its status and what it printed; Refused for another status than 0 or `also`."""
         ran = self.host.run(["sh", "-c", script, "sh", argument], data)
         if ran.status not in (0, also):
-            raise Refused(f"{self.host.name}:{argument}: {ran.err.decode(errors='replace').strip() or 'refused'}")
+            last = ran.err.decode(errors="replace").strip().splitlines()[-1:] or ["refused"]
+            raise Refused(f"{self.host.name}:{argument}: {last[0]}")
         return ran.status, ran.out
