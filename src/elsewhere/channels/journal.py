@@ -79,16 +79,18 @@ class Journal:
             self._unsynced, self._synced = 0, self._next - 1
 
     def confirm(self, number: int) -> None:
-        """Forget it. Twice: harmless. Not synced: what is confirmed and comes again does no harm."""
+        """Forget it. Twice: harmless. Not synced, nor written where there is no room: what is confirmed and comes again
+        does no harm."""
         if self.pending.pop(number, None) is None:
             return
-        self._append(number, b"")
-        if not self.pending and self._size > _KEEP:
-            # numbers go on from the last one, which the next life of the process must know too
-            self._size = 16
-            os.ftruncate(self._fd, 16)
+        with suppress(OSError):
             self._append(number, b"")
-            self._unsynced = _AHEAD  # without it on the disk numbers would begin anew
+            if not self.pending and self._size > _KEEP:
+                # numbers go on from the last one, which the next life of the process must know too
+                self._size = 16
+                os.ftruncate(self._fd, 16)
+                self._append(number, b"")
+                self._unsynced = _AHEAD  # without it on the disk numbers would begin anew
 
     def close(self) -> None:
         """Twice: harmless."""
