@@ -9,8 +9,9 @@ import contextlib
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from elsewhere.channels.outputs import unpack
 from elsewhere.controller import directory
@@ -38,6 +39,8 @@ class Kept:
     ended: float
     kept: str = ""
     """Where its log lies, if it is not over."""
+    links: Mapping[str, str] = field(default_factory=dict)
+    """What of it lies in a directory that others see, too, and stays there: where, by its name in the job's own."""
 
 
 def put(closed: Closed, jobs: Iterable[JobFiles], now: float) -> None:
@@ -56,7 +59,9 @@ def _put(closed: Closed, files: JobFiles, now: float) -> Kept:
             if path.is_file() and not path.is_symlink() and inner.parts[0] not in _NOT:
                 tar.add(path, str(inner), recursive=False)
     writer.close()
-    return Kept(files.id, name, writer.count, now, kept)
+    links = {path.name: str(path.readlink()) for path in sorted(files.directory.iterdir())
+             if path.is_symlink() and path.name not in _NOT}  # fmt: skip
+    return Kept(files.id, name, writer.count, now, kept, links)
 
 
 def head(closed: Closed) -> list[Kept] | None:
@@ -77,6 +82,9 @@ def bring(closed: Closed, found: Kept) -> JobFiles:
         reader = io.BufferedReader(_Read(lambda piece: closed.get(_key(found.job, piece)), found.pieces), PIECE)
         with tarfile.open(fileobj=reader, mode="r|gz") as tar:
             unpack(tar, draft.directory)
+        for inner, there in found.links.items():
+            if Path(there).is_dir():
+                draft.link(inner, Path(there))
         if found.kept:  # its code lies in the deposit, as it was noted
             write_new(draft.brought, found.kept.encode())
         ledger = Ledger.open(draft.ledger)
