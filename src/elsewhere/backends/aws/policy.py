@@ -12,6 +12,7 @@ from typing import Any
 from elsewhere.aws import RING
 from elsewhere.backends.aws.labels import PREFIX
 from elsewhere.backends.aws.settings import AwsSettings
+from elsewhere.backends.aws.shell import FORWARDS
 from elsewhere.errors import UsageError
 
 Statement = Mapping[str, Any]
@@ -60,7 +61,7 @@ _QUEUES = _allow("Queues", [
 ], QUEUES)  # fmt: skip
 _SHELL = _allow("OpenATerminal", ["ssm:StartSession", "ssm:TerminateSession"],
                 ["arn:aws:ec2:*:*:instance/*", "arn:aws:ssm:*:*:session/*",
-                 "arn:aws:ssm:*:*:document/SSM-SessionManagerRunShell"])  # fmt: skip
+                 *(f"arn:aws:ssm:*:*:document/{name}" for name in ("SSM-SessionManagerRunShell", FORWARDS))])  # fmt: skip
 _TERMINAL = _allow("AnswerATerminal", [
     "ssm:UpdateInstanceInformation", "ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel",
     "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel",
