@@ -59,9 +59,10 @@ _QUEUES = _allow("Queues", [
     "sqs:GetQueueUrl", "sqs:PurgeQueue", "sqs:ReceiveMessage", "sqs:SendMessage", "sqs:SetQueueAttributes",
     "sqs:TagQueue",
 ], QUEUES)  # fmt: skip
-_SHELL = _allow("OpenATerminal", ["ssm:StartSession", "ssm:TerminateSession"],
-                ["arn:aws:ec2:*:*:instance/*", "arn:aws:ssm:*:*:session/*",
-                 *(f"arn:aws:ssm:*:*:document/{name}" for name in ("SSM-SessionManagerRunShell", FORWARDS))])  # fmt: skip
+_SHELL = _allow("OpenATerminal", ["ssm:StartSession", "ssm:TerminateSession"], [
+    "arn:aws:ec2:*:*:instance/*", "arn:aws:ssm:*:*:session/*", "arn:aws:ssm:*:*:document/SSM-SessionManagerRunShell",
+    f"arn:aws:ssm:*:*:document/{FORWARDS}",
+])  # fmt: skip
 _TERMINAL = _allow("AnswerATerminal", [
     "ssm:UpdateInstanceInformation", "ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel",
     "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel",
