@@ -12,11 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from elsewhere.sandbox import catalog, gpus
+from elsewhere.sandbox import catalog, doors, gpus
 from elsewhere.sandbox.bill import Meter
 from elsewhere.sandbox.clock import Clock
 from elsewhere.sandbox.control import PATH as CONTROL
 from elsewhere.sandbox.control import Control
+from elsewhere.sandbox.doors import Doors
 from elsewhere.sandbox.ec2.limits import Limits
 from elsewhere.sandbox.ec2.service import Ec2
 from elsewhere.sandbox.fallback import Moto
@@ -74,12 +75,15 @@ class Cloud:
         self.control = Control(self)
         self.server = Server(self.answer)
         self.walls = self._walls()
-        self.fleet.ended = lambda instance: self.keys.forget(instance.id)
+        self.doors = None if self.walls is None else Doors(self.fleet, self.moto, self.walls.hold)
+        self.fleet.ended = self._forget
         self.fleet.fitted = self._fit
 
     def _services(self) -> dict[str, Service]:
+        ec2 = Ec2(self.fleet, self.market, self.limits, self.moto, self.clock)
+        ec2.regrouped = self.renew_doors
         services: dict[str, Service] = {
-            "ec2": Ec2(self.fleet, self.market, self.limits, self.moto, self.clock),
+            "ec2": ec2,
             "sts": Sts(self.keys, self.moto),
             "ssm": Parameters(self.moto),
             "pricing": Pricing(),
@@ -97,7 +101,7 @@ class Cloud:
     def start(self) -> None:
         self.server.start()
         if self.walls is not None:
-            self.walls.open(self.server.port, self.answer, self._tell_machine)
+            self.walls.open(self.server.port, self.answer, self._tell_machine, doors.text())
         self.moto.load()
         self._watch_prices()
 
@@ -144,7 +148,17 @@ class Cloud:
         home = self.directory / "machines" / id
         return Machine(id, home, f"{self.mark}-{id}", variables, place, wall, self.metadata.answer)
 
+    def renew_doors(self) -> None:
+        """Which machine hears which, after a change of either or of a rule; behind no walls each hears all."""
+        if self.doors is not None:
+            self.doors.renew()
+
+    def _forget(self, instance: Instance) -> None:
+        self.keys.forget(instance.id)
+        self.renew_doors()
+
     def _fit(self, instance: Instance) -> None:
+        self.renew_doors()
         kind = catalog.types().get(instance.order.type)
         if kind is not None and kind.gpus:
             broken = self.faults.take("machine", gpus.ACTION) is not None
