@@ -41,7 +41,8 @@ class Street:
         self.ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[words])
 
     def machines(self, count: int, *groups: str) -> list[str]:
-        made = self.cloud.run("", count, **({"SecurityGroupIds": list(groups)} if groups else {}))
+        named: dict[str, Any] = {"SecurityGroupIds": list(groups)} if groups else {}
+        made = self.cloud.run("", count, IamInstanceProfile={"Name": "elsewhere"}, **named)
         until(lambda: all(self.cloud.state(id) == "running" for id in made))
         return made
 
@@ -52,8 +53,8 @@ class Street:
         assert self.cloud.cloud.walls is not None
         return self.cloud.cloud.walls.prefix + (id or "hub")
 
-    def door(self, id: str) -> socket.socket:
-        made = walls.inside(self._in(id), lambda: socket.create_server(("0.0.0.0", 0)))
+    def door(self, id: str, address: str = "0.0.0.0") -> socket.socket:
+        made = walls.inside(self._in(id), lambda: socket.create_server((address, 0)))
         made.settimeout(PATIENCE)
         return self.open.enter_context(made)
 
@@ -137,6 +138,12 @@ class TestDoors:
         assert street.hears(c, a, named)
         assert not street.hears(c, b, named)
         assert not street.hears(c, a, another)
+
+    def test_a_session_is_led_to_its_loopback_whatever_its_groups_say(self, street: Street) -> None:
+        [closed] = street.machines(1, street.group("led"))
+        door = street.door(closed, "127.0.0.1")
+        with street.cloud.cloud.fleet.instances[closed].machine.reach(door.getsockname()[1]):
+            assert street.let_in(door)[1] == "127.0.0.1"
 
     def test_who_names_no_group_is_in_the_default_one_of_the_network_alone(self, street: Street) -> None:
         a, b = street.machines(2)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from elsewhere.sandbox import catalog, doors, gpus
+from elsewhere.sandbox import catalog, doors, gpus, standins
 from elsewhere.sandbox.bill import Meter
 from elsewhere.sandbox.clock import Clock
 from elsewhere.sandbox.control import PATH as CONTROL
@@ -33,6 +33,7 @@ from elsewhere.sandbox.parameters import Parameters
 from elsewhere.sandbox.pricing import Pricing
 from elsewhere.sandbox.quotas import ServiceQuotas
 from elsewhere.sandbox.server import Server
+from elsewhere.sandbox.sessions import Sessions
 from elsewhere.sandbox.state import Found
 from elsewhere.sandbox.sts import Sts
 from elsewhere.sandbox.walls import Walls, lacking
@@ -69,6 +70,7 @@ class Cloud:
         self.faults = Faults(self.clock.now)
         self.front = Front(self.keys, self.faults, self.meter, self._cut_off, directory / "log")
         self.front.otherwise = self.moto
+        self.sessions = Sessions(self.fleet, Parameters(self.moto))
         self.front.services = self._services()
         self.metadata = Metadata(self.fleet, self.clock, self.keys)
         self.over = threading.Event()
@@ -85,7 +87,7 @@ class Cloud:
         services: dict[str, Service] = {
             "ec2": ec2,
             "sts": Sts(self.keys, self.moto),
-            "ssm": Parameters(self.moto),
+            "ssm": self.sessions,
             "pricing": Pricing(),
             "servicequotas": ServiceQuotas(self.limits),
         }
@@ -99,6 +101,7 @@ class Cloud:
         return Walls(self.mark) if how == "netns" or (how == "auto" and not lacking()) else None
 
     def start(self) -> None:
+        standins.lay(self.directory / standins.BIN)
         self.server.start()
         if self.walls is not None:
             self.walls.open(self.server.port, self.answer, self._tell_machine, doors.text())
@@ -155,6 +158,7 @@ class Cloud:
 
     def _forget(self, instance: Instance) -> None:
         self.keys.forget(instance.id)
+        self.sessions.forget(instance.id)
         self.renew_doors()
 
     def _fit(self, instance: Instance) -> None:

@@ -26,6 +26,7 @@ _NAMED = Path("/run/netns")
 _FORWARDS = Path("/proc/sys/net/ipv4/ip_forward")
 """Of the namespace of the thread that looks."""
 _CLONE_NEWNET = 0x40000000
+_ANSWERS = 10.0
 _ELSE = "Leave out --isolation netns: machines are plain processes then."
 T = TypeVar("T")
 
@@ -112,6 +113,10 @@ class Wall:
         self._switch.start()
         return self._switch.port
 
+    def reach(self, port: int) -> socket.socket:
+        """A connection to that port of the machine's own loopback. OSError: nothing listens, or it is gone."""
+        return inside(self.name, lambda: socket.create_connection(("127.0.0.1", port), _ANSWERS))
+
     def down(self) -> None:
         """Again, or never up: harmless."""
         if self._gate is not None:
@@ -157,13 +162,18 @@ class Gate:
             near.close()
             return
         self._open |= {near, far}
-        back = threading.Thread(target=_copy, args=(far, near), daemon=True)
-        back.start()
-        _copy(near, far)
-        back.join()
+        join(near, far)
         self._open -= {near, far}
         near.close()
         far.close()
+
+
+def join(near: socket.socket, far: socket.socket) -> None:
+    """What comes of either goes to the other, until both have ended."""
+    back = threading.Thread(target=_copy, args=(far, near), daemon=True)
+    back.start()
+    _copy(near, far)
+    back.join()
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:
