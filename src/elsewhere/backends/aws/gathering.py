@@ -95,3 +95,17 @@ def fault(group: Mapping[str, Any], networks: Collection[str], region: str) -> t
             f"{admit(id, region)} makes it do so.",
         )
     return "", ""
+
+
+def note(group: Mapping[str, Any]) -> str:
+    """What is to be known of a group that a place names: a closed one is as good for jobs."""
+    found = [str(group["GroupId"])]
+    if not group.get("IpPermissions"):
+        found.append("nothing comes in")
+    elif admits_itself(group):
+        found.append("its members hear each other on every TCP port")
+    else:
+        found.append("its members do not hear each other on every TCP port, as a Dask cluster there needs")
+    if world := open_to_all(group):
+        found.append(f"the whole world may come in: {', '.join(world)}")
+    return "; ".join(found)
