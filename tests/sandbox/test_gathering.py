@@ -14,6 +14,7 @@ from elsewhere.errors import UsageError
 from sandbox.cloud import Sandbox
 
 REGION = "us-east-1"
+WHERE = f"--region {REGION}"
 OWN: dict[str, Any] = {"IpProtocol": "tcp", "FromPort": 0, "ToPort": 65535}
 _numbers = itertools.count()
 
@@ -63,7 +64,7 @@ def test_where_none_is_named_the_commands_that_make_one_are_said(shared: Sandbox
         place().gathering()
     assert "aws ec2 create-security-group" in caught.value.hint
     assert f"--vpc-id {vpc}" in caught.value.hint
-    assert gathering.admit("ID", REGION) in caught.value.hint
+    assert gathering.admit("ID", WHERE) in caught.value.hint
     with pytest.raises(UsageError, match=r"sg-00000000000000000.*InvalidGroup") as unknown:
         place("sg-00000000000000000").gathering()
     assert unknown.value.hint == caught.value.hint
@@ -76,7 +77,7 @@ def test_one_that_does_not_admit_its_members_is_refused_with_the_command_that_le
     for id in (closed, partly):
         with pytest.raises(UsageError, match=f"{id} does not admit its own members") as caught:
             place(id).gathering()
-        assert gathering.admit(id, REGION) in caught.value.hint
+        assert gathering.admit(id, WHERE) in caught.value.hint
     assert seen(place(closed)) == f"{closed}; nothing comes in"
     assert "do not hear each other" in seen(place(partly))
 
@@ -87,7 +88,11 @@ def test_one_that_lets_the_whole_world_in_is_refused_by_its_rule(shared: Sandbox
     with pytest.raises(UsageError, match=r"tcp 443 from 0.0.0.0/0; all traffic from ::/0") as caught:
         place(id).gathering()
     assert "10.0.0.0/8" not in caught.value.message
-    assert f"aws ec2 revoke-security-group-ingress --region {REGION} --group-id {id}" in caught.value.hint
+    assert caught.value.hint.startswith(
+        f"`aws ec2 revoke-security-group-ingress --region {REGION} --group-id {id} --ip-permissions "
+        "'IpProtocol=tcp,FromPort=443,ToPort=443,IpRanges=[{CidrIp=0.0.0.0/0}]' "
+        "'IpProtocol=-1,Ipv6Ranges=[{CidrIpv6=::/0}]'`"
+    )
     assert "the whole world may come in: tcp 443 from 0.0.0.0/0" in seen(place(id))
 
 
