@@ -51,7 +51,8 @@ def lodged(
     """The crew of such a job, opened."""
     spec, (host, base) = ledger.spec, lodging
     home, own = f"{base}/jobs/{spec.id}", OwnKey()
-    bounds, load, order = arranged(spec, backend, base)
+    bounds, load, order = arranged(spec, backend, base, _brought(files, ledger, host, base))
+    freight.note(ledger, load)
     charter = pack(Charter(spec, "", b"" if spec.secrets else files.seal_key(), load.roots, load.software))
     store = HostStore(host, f"{home}/store")
     spool = channels.spool_at(GatheringStore(host, f"{home}/spool"), _address(spec, base), spec.id, own, own, charter)
@@ -69,13 +70,25 @@ def lodged(
     return crew
 
 
-def arranged(spec: JobSpec, backend: Backend, base: str) -> tuple[Bounds, freight.Freight, Callable[[Ask], Launch]]:
-    """What may be asked for, what travels, and how a machine is asked for; nothing is asked."""
+def _brought(files: JobFiles, ledger: Ledger, host: Host, base: str) -> freight.Freight | None:
+    """Of a job that sat there itself: what lies there since. StateError: it does not any more."""
+    found = freight.brought(files, ledger)
+    for one in found.archives if found else ():
+        if not host.run(["test", "-e", path := f"{base}/cache/{one.key}"]).ok:
+            raise freight.gone(one, f"{host.name}:{path}")
+    return found
+
+
+def arranged(
+    spec: JobSpec, backend: Backend, base: str, lies: freight.Freight | None = None
+) -> tuple[Bounds, freight.Freight, Callable[[Ask], Launch]]:
+    """What may be asked for, what travels, and how a machine is asked for; nothing is asked. `lies`: what travels lies
+    there already."""
     from elsewhere.controller.reach import bounds_of
 
-    where, ground = freight.target(spec), cast(Lodges, backend).ground()
-    found = freight.packed(spec, where, ())
-    load, bounds = freight.described(spec, where, found), bounds_of(spec, backend)
+    where, ground, bounds = freight.target(spec), cast(Lodges, backend).ground(), bounds_of(spec, backend)
+    found = {} if lies else freight.packed(spec, where, ())
+    load = lies or freight.described(spec, where, found)
     bare = Bare(ground.name, ground.fetch, load.python, load.archives, load.bringer, whole=load.whole)
     files = {one.key: one.path for one in found.values()}
     return bounds, load, _order(spec, bounds, _address(spec, base), f"{base}/jobs/{spec.id}/agents", bare, files)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
@@ -156,6 +157,13 @@ class Sitter:
                 time.sleep(LOOK[1])
 
 
+    def sweep(self) -> None:
+        """What was put away goes from this machine's own disk, if it lay there (JobFiles.elsewhere)."""
+        for files in self.jobs():
+            if (where := files.elsewhere()) is not None and not files.is_away:
+                shutil.rmtree(where[1], ignore_errors=True)
+
+
 class Answer:
     """One ask: the command runs, what it prints goes into the corner as it comes, then its status."""
 
@@ -256,7 +264,8 @@ def main(argv: list[str]) -> int:
         try:
             why = sitter.run()
             sitter.put_away()
-            over = sitter.over
+            over = bool(words.get("apart")) or sitter.over
+            sitter.sweep()
         except SystemExit:
             why, over = "it was told to end", not sitter.jobs()
             if not over:

@@ -20,7 +20,7 @@ from elsewhere.backends.seats import Seat
 from elsewhere.backends.slurm import books, fitting, newcomer, request, text
 from elsewhere.backends.slurm.newcomer import Newcomer
 from elsewhere.backends.slurm.refusals import refusal
-from elsewhere.backends.slurm.settings import SlurmSettings
+from elsewhere.backends.slurm.settings import WITHIN, SlurmSettings
 from elsewhere.config.home import home
 from elsewhere.errors import AccessDenied, NotFound, PlaceError, QuotaExceeded, Refused, Unreachable, UsageError
 from elsewhere.hosts import Here, Host, Ran
@@ -56,7 +56,7 @@ class Slurm:
 
     def __init__(self, settings: SlurmSettings | None = None, host: Host | None = None) -> None:
         given = self.settings = settings or SlurmSettings()
-        self.host: Host = host or (OpenSsh(given.login, given.config) if given.login else Here())
+        self.host: Host = host or (OpenSsh(given.login, given.config) if given.login not in ("", WITHIN) else Here())
         self.traits = replace(Slurm.traits, max_walltime=given.length, shared_files=not given.login)
         self._asked: dict[NativeId, float] = {}
         self._keeps_books = True
@@ -248,8 +248,15 @@ class Slurm:
         if not isinstance(self.host, OpenSsh):
             raise NotFound("this machine is the login node", hint="leave out what names another")
         there = {**asdict(self.settings), "login": "", "config": "", "work_dir": self.base}
+        return Seat(self.host, self.base, self.architecture(), there)
+
+    def architecture(self) -> str:
+        """Of the login node's processors, and so of the nodes', as far as is known."""
         machine = self._said(["uname", "-m"], "say what machine it is").strip()
-        return Seat(self.host, self.base, {"aarch64": "arm64"}.get(machine, machine), there)
+        return {"aarch64": "arm64"}.get(machine, machine)
+
+    def within(self) -> Mapping[str, object]:
+        return {"login": WITHIN, "config": "", "work_dir": self.base} if self.settings.login else {}
 
     def hires(self, architecture: str) -> tuple[Slurm, timedelta]:
         from elsewhere.backends.slurm import seating
