@@ -111,7 +111,7 @@ def _given(spec: JobSpec) -> list[str]:
     """Inputs that are files here; so may be a container's image, and what is mounted in it."""
     found = [one.source for one in spec.inputs if not is_url(one.source)]
     if spec.box is not None:
-        found += [path_of(spec.box.image)] if form_of(spec.box.image) else []
+        found += [path_of(spec.box.image)] if form_of(spec.box.image) and not spec.box.there else []
         found += [mount.source for mount in spec.box.mounts if mount.sent]
     return list(dict.fromkeys(found))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import selectors
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -23,10 +24,12 @@ from elsewhere.controller.afar import Afar
 from elsewhere.controller.files import JobFiles
 from elsewhere.controller.guests import Guests
 from elsewhere.controller.printed import Printed
+from elsewhere.controller.readers import Readers
 from elsewhere.errors import AccessDenied
 from elsewhere.hosts import Host
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import JobSpec
+from elsewhere.model.orders import Orders
 from elsewhere.pool import reaper
 from elsewhere.pool.capacity import Ask, Bounds
 from elsewhere.pool.pool import Pool
@@ -60,6 +63,7 @@ def lodged(
     line = Sending(spool, store, files.store, spec.entry.kind == "call", outputs)
     crew = Lodged(ledger, cast(Any, line), Pool(backend, ledger, bounds, epoch, order), spool.order, selector, epoch)
     crew.printed, crew.host, crew.home, crew.ahead = Printed(store, files.slots, files.boots), host, home, STOCK
+    crew.readers = files.readers
     crew.pages = Printed(GatheringStore(host, f"{home}/store"), files.slots, files.boots)
     if spec.secrets:
         _make_private(host, base, home)
@@ -133,16 +137,28 @@ class Lodged(Afar):
     guests: Guests | None = None
     """Where tasks have secrets: each machine gets them in a letter that it alone can open."""
     quiet = (0.05, 1.0)
+    readers: Readers
     _brought = 0.0
+    _followed: tuple[int, ...] = ()
+
+    def open(self) -> None:
+        self._followed = self.readers.followed()  # so that the first orders tell of it
+        super().open()
 
     def turn(self, wait: float) -> None:
         if self.guests is not None and (expected := self.pool.expected):
             self.line.attempt(lambda: self._let_in(expected))
         if self.clock() - self._brought >= BRING:
             self._brought = self.clock()
+            if (followed := self.readers.followed()) != self._followed:
+                self._followed = followed
+                self._tell()
             self.line.attempt(self.printed.bring)
             self.line.attempt(self.pages.bring_pages)
         super().turn(wait)
+
+    def _word(self) -> Orders:
+        return replace(super()._word(), logs=self._followed)
 
     def _let_in(self, expected: Collection[str]) -> None:
         for why in self.guests.look(expected) if self.guests is not None else ():
