@@ -6,6 +6,7 @@ is this one under another name.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -16,12 +17,15 @@ from pathlib import Path
 import pytest
 
 from elsewhere import session
-from elsewhere.controller import directory
+from elsewhere.controller import directory, homecoming
 from elsewhere.controller import files as job_files
 from elsewhere.errors import InvalidTask, JobHeld
+from elsewhere.ledger.closed import Closed
 from elsewhere.model import ids
 from elsewhere.model.job import Entry, JobSpec
 from elsewhere.model.task import NewTask
+from elsewhere.ship.box import Box
+from elsewhere.stores import DirectoryStore
 from hosts.sshd import Hosts, running
 
 pytestmark = [
@@ -131,3 +135,21 @@ def test_the_local_directory_is_private() -> None:
         assert path.parent.stat().st_mode & 0o777 == 0o700
     finally:
         path.rmdir()
+
+
+def test_a_job_whose_seat_was_on_a_network_comes_home_with_its_ledger(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = make(["a", "b"])
+    assert files.elsewhere() is not None
+    closed = Closed(DirectoryStore(tmp_path / "corner"), box=Box(bytes(range(32)), "seat-1"))
+    homecoming.put(closed, [files], 1.0)
+    [kept] = homecoming.head(closed) or []
+    directory.remove(files)
+    for there, own_disk in ((tmp_path / "laptop", True), (home, False)):
+        monkeypatch.setenv("ELSEWHERE_HOME", str(there))
+        came = homecoming.bring(closed, kept)
+        assert (came.elsewhere() is None) is own_disk
+        with contextlib.closing(came.open()) as ledger:
+            assert ledger.count().total == 2 and ledger.spec.name == "far-home"
+        directory.remove(came)

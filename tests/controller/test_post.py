@@ -82,13 +82,27 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return made
 
 
-def answered(post: Post, base: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> threading.Thread:
+def answered(
+    post: Post, base: Path, text: str, monkeypatch: pytest.MonkeyPatch, ending: threading.Event | None = None
+) -> threading.Thread:
     monkeypatch.setenv("TEXT", text)
     number = post.ask(b"{}")
-    one = sitter.Answer(post, number, b"{}", base, base / "we.env" / "bin" / "python")
+    one = sitter.Answer(post, number, b"{}", base, base / "we.env" / "bin" / "python", ending or threading.Event())
     thread = threading.Thread(target=one.run)
     thread.start()
     return thread
+
+
+def test_what_is_ended_together_with_its_seat_has_no_status_so_that_it_is_asked_again(
+    post: Post, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, ending = "import os, signal; os.kill(os.getpid(), signal.SIGTERM)", threading.Event()
+    monkeypatch.setattr(sitter, "TOLD_TOO", 0.0)
+    answered(post, base, text, monkeypatch, ending).join(60)
+    assert list(Asked(post, 1))[-1] == (ENDED, b"143")
+    ending.set()
+    answered(post, base, text, monkeypatch, ending).join(60)
+    assert post.told(2, 1) is None
 
 
 def test_an_answer_is_what_was_printed_and_its_status(post: Post, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:

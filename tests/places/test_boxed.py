@@ -316,4 +316,4 @@ def test_an_image_and_what_is_mounted_travel_to_a_host(images: Path, tmp_path: P
         other = (project.settings + place).replace("runtime: charliecloud", "runtime: singularity")
         (project.folder / "elsewhere.yaml").write_text(other)
         said = project.run("run", "tasks.jsonl", "--entry", "work:f", *words, status=2)
-        assert "no container runtime is installed on a host of lab; looked for singularity" in said
+        assert "no container runtime is installed on a machine of lab; looked for singularity" in said

@@ -13,10 +13,12 @@ import pytest
 from elsewhere.agent.boot import Boot
 from elsewhere.agent.furnish import furnish
 from elsewhere.agent.steps import CannotFurnish
+from elsewhere.controller import freight
 from elsewhere.errors import UsageError
 from elsewhere.ledger import tables
 from elsewhere.model.job import Box, Entry, Found, JobSpec, Mount
 from elsewhere.ship import charter, containers, images
+from elsewhere.ship.runtime import own
 from elsewhere.slot import keeper
 
 DATA = Mount("/data/in", "/data", writable=False)
@@ -126,6 +128,7 @@ def test_the_first_runtime_that_is_there_is_taken(tmp_path: Path) -> None:
     [
         ("oci-archive:none.tar", {}, "", "there is no image file .*/none.tar"),
         ("none.sif", {}, "", "there is no image file .*/none.sif"),
+        ("/scratch/image", {}, "", "is a path, and does not say what kind of image"),
         ("python", {}, "dcoker", "there is no container runtime 'dcoker'"),
         ("python", {"data": "data"}, "", "must say where"),
         ("python", {"data": "/../data"}, "", "must say where"),
@@ -138,6 +141,25 @@ def test_a_box_that_cannot_be_is_answered_in_a_sentence(
 ) -> None:
     with pytest.raises(UsageError, match=said):
         containers.box_of(image, mounts.items(), runtime, (), tmp_path)
+
+
+def test_an_image_file_of_the_machines_does_not_travel_and_one_of_here_does(tmp_path: Path) -> None:
+    (tmp_path / "here.sif").touch()
+    asked: list[str] = []
+
+    def lies(path: str) -> bool:
+        asked.append(path)
+        return True
+
+    there, here = (containers.box_of(image, (), "", (), tmp_path, lies) for image in ("/far/a.sif", "here.sif"))
+    assert (there.image, there.there, asked) == ("sif:/far/a.sif", True, ["/far/a.sif"])
+    assert not here.there
+    spec = JobSpec("job-1", "", Entry("command", ""), box=there)
+    assert freight.described(spec, own(), {}).roots == {}
+    assert list(freight.described(replace(spec, box=here), own(), {}).roots) == [str(tmp_path / "here.sif")]
+    with pytest.raises(UsageError, match=r"no image file .*/hero\.sif") as error:
+        containers.box_of("hero.sif", (), "", (), tmp_path, lies)
+    assert error.value.hint == "Did you mean here.sif?"
 
 
 def test_a_relative_mount_travels_and_an_absolute_one_is_the_machines_own(tmp_path: Path) -> None:

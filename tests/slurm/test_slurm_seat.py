@@ -53,6 +53,7 @@ def ours(lab: Lab) -> list[str]:
     return found
 
 
+@pytest.mark.soak
 def test_a_controller_in_a_job_of_its_own_is_asked_from_the_login_node_and_leaves_nothing(lab: Lab) -> None:
     said = lab.run("run", lab.tasks(3), "--entry", "work:f", "--on", "hpc", "--controller", "job", "--name", "far",
                    "--detach")  # fmt: skip
@@ -107,8 +108,6 @@ def test_a_job_is_cancelled_there_and_a_seat_that_is_lost_is_said(lab: Lab) -> N
 def test_where_no_job_can_be_had_for_it_nothing_is_made(lab: Lab) -> None:
     words = (lab.tasks(1), "--entry", "work:f", "--controller", "job")
     assert "starts no job for a controller" in lab.run("run", *words, "--on", "local", status=2)
-    lab.settings(login="nowhere")
-    assert "on the login node itself" in lab.run("run", *words, "--on", "hpc", status=2)
     lab.settings(account="", slurm={"constraint": "fsat"})
     assert "Did you mean fast?" in lab.run("run", *words, "--on", "hpc", status=3)
     assert lab.cluster.queue() == []

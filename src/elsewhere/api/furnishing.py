@@ -103,6 +103,7 @@ def check_kind(made: Furnished, kind: str) -> None:
 
 def _boxed(environment: Environment, place: Place, cwd: Path, architecture: str) -> Furnished:
     """In a container: settled now where the place is this machine; of an image file it is seen here what it is for."""
+    from elsewhere.api import lying
     from elsewhere.ship import archives, containers, images
 
     software = _asked(environment, "python", "pip", "conda", "julia", "prefix", "apt", "setup", "capture")
@@ -115,10 +116,11 @@ def _boxed(environment: Environment, place: Place, cwd: Path, architecture: str)
         raise UsageError("the working directory is the root, which a container has one of its own of",
                          hint="Run this from the directory of your project.")  # fmt: skip
     mounts = dict(environment.mounts).items()
-    box = containers.box_of(environment.image, mounts, environment.runtime, environment.runtime_options, cwd)
+    box = containers.box_of(environment.image, mounts, environment.runtime, environment.runtime_options, cwd,
+                            lambda path: lying.image(place, path))  # fmt: skip
     containers.check_mounts(replace(box, mounts=tuple(one for one in box.mounts if one.sent)))
     form = images.form_of(box.image)
-    if form in ("docker-archive", "oci-archive"):
+    if form in ("docker-archive", "oci-archive") and not box.there:
         archives.check(Path(images.path_of(box.image)), form, architecture)
     if _sees_our_files(place):
         box = images.settle(box, told=sys.stderr.isatty())

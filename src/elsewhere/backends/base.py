@@ -122,6 +122,8 @@ class Ground:
     """A directory that later jobs find there again, as a word for the shell; empty: a machine is of one job."""
     now: str = "$(date +%s)"
     """The seconds since the epoch; of a place whose machines' clocks may be off: as ours are here."""
+    architecture: str = ""
+    """Of its machines' processors: x86_64 or arm64; empty: as was asked for, or as here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,9 @@ GROUP = "elsewhere.backends"
 HIRED = "ELSEWHERE_HIRED"
 """The variable that is set where a controller sits on a machine that was hired for it: settings of a backend whose
 field says `{"local": True}` are of the user's own machine, and mean nothing there."""
+SEATED = "ELSEWHERE_SEATED"
+"""The variable that names, where a controller sits at a place, that place and what of its settings is otherwise there:
+`{"name": ..., "settings": {...}}` (`Within` in backends/seats.py)."""
 _OURS = {"aws": "elsewhere.backends.aws:Aws", "dask": "elsewhere.backends.dask:Dask",
          "local": "elsewhere.backends.local:Local",
          "slurm": "elsewhere.backends.slurm:Slurm", "ssh": "elsewhere.backends.ssh:Ssh"}  # fmt: skip
@@ -74,7 +77,8 @@ def addressed(name: str) -> Place | None:
 def build(place: Place) -> Backend:
     """The backend of a place, with its settings. ConfigError names a key that it does not know, and the nearest."""
     kind = load(place.backend)
-    return kind(kind.Settings(**_checked(place.name, kind.Settings, place.settings)))  # type: ignore[no-any-return]
+    given = {**place.settings, **_within(place.name)}
+    return kind(kind.Settings(**_checked(place.name, kind.Settings, given)))  # type: ignore[no-any-return]
 
 
 def lasting(place: Place, walltime: timedelta | str | float) -> Place:
@@ -121,6 +125,15 @@ def _checked(place: str, settings: type[Any], given: Mapping[str, object]) -> di
     if faults:
         raise ConfigError("; ".join(faults), faults=tuple(faults))
     return values
+
+
+def _within(place: str) -> Mapping[str, object]:
+    if SEATED not in os.environ:
+        return {}
+    import json
+
+    seated = json.loads(os.environ[SEATED])
+    return dict(seated["settings"]) if seated["name"] == place else {}
 
 
 def _as_it_was(value: Any, kind: Any) -> Any:

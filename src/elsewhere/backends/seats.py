@@ -42,8 +42,18 @@ class Seats(Protocol):
 
 
 @runtime_checkable
+class Within(Protocol):
+    """A place that is another one to a controller which sits at it."""
+
+    def within(self) -> Mapping[str, object]:
+        """The settings that are otherwise there; none: all are as they are here. Twice: the same. PlaceError."""
+        ...
+
+
+@runtime_checkable
 class Hires(Protocol):
-    """A place that starts a machine for a controller to sit on: one that is `Distant`, and `Attests`."""
+    """A place that starts a machine for a controller to sit on: one that is `Distant`, and `Attests`. Of one that also
+    `Lodges` the deposit is reached from here through that host."""
 
     def hires(self, architecture: str) -> tuple[Backend, timedelta]:
         """The place as it launches such a machine, with processors of this kind; how long that lives.

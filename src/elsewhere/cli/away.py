@@ -37,6 +37,7 @@ def begin(asked: SimpleNamespace) -> int:
     """Run the same words there; then follow the job from here, unless that is not wanted."""
     from dataclasses import replace
 
+    from elsewhere.backends import registry
     from elsewhere.cli import places, seats
     from elsewhere.controller import away as known
     from elsewhere.controller import seat
@@ -51,7 +52,7 @@ def begin(asked: SimpleNamespace) -> int:
     found = seat.settle(place, root, named, needs, terms, seats.saying(asked))
     away = replace(found, env=tuple(env))
     words = ["run", "--detach", "--json", *without(asked.typed, "--controller")]
-    if own:
+    if own and registry.sees_our_files(place):
         env |= _interpreter()
     with seats.dismissed(away) as stays, tempfile.TemporaryFile() as out:
         status = seat.ask(away, words, out=out.fileno(), env=env, at=str(at), stays=True)

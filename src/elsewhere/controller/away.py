@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ class Away:
     """The corner in which such a machine is asked."""
     kept: str = ""
     """Where the job's log lies, if it has one."""
+    within: Mapping[str, Any] = field(default_factory=dict)
+    """What of the place's settings is otherwise where the controller sits."""
     job: str = ""
     name: str = ""
     created: float = 0.0

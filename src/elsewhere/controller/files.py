@@ -132,7 +132,7 @@ class JobFiles:
 
     @property
     def brought(self) -> Path:
-        """Says where the log lies by which the job was brought here from another machine; not there: it began here."""
+        """There if the job was brought here from another machine: says where its log lies, if it has one."""
         return self.directory / "brought"
 
     def seal_key(self) -> bytes:

@@ -111,7 +111,7 @@ def _given(spec: JobSpec) -> list[str]:
     """Inputs that are files here; so may be a container's image, and what is mounted in it."""
     found = [one.source for one in spec.inputs if not is_url(one.source)]
     if spec.box is not None:
-        found += [path_of(spec.box.image)] if form_of(spec.box.image) else []
+        found += [path_of(spec.box.image)] if form_of(spec.box.image) and not spec.box.there else []
         found += [mount.source for mount in spec.box.mounts if mount.sent]
     return list(dict.fromkeys(found))
 
@@ -128,19 +128,31 @@ def of(files: JobFiles, ledger: Ledger, store: Store, target: Target, also: tupl
 
     StateError: it is not in the deposit any more.
     """
-    noted = ledger.get("freight", None)
-    if files.brought.exists() and noted:
-        found = _read(noted)
-        for archive in found.archives:
+    if noted := brought(files, ledger):
+        for archive in noted.archives:
             if archive.key not in store.list(archive.key):
-                raise StateError(f"the {archive.folder} of the job is gone: {store.url(archive.key)}",
-                                 hint="resume it on the machine where it began")  # fmt: skip
-        return found
-    found = load(ledger.spec, store, target, also)
-    if _plain(found) != noted:
+                raise gone(archive, store.url(archive.key))
+        return noted
+    return note(ledger, load(ledger.spec, store, target, also))
+
+
+def brought(files: JobFiles, ledger: Ledger) -> Freight | None:
+    """What is noted of a job that was brought here from another machine; None: it began here, or nothing is."""
+    noted = ledger.get("freight", None)
+    return _read(noted) if files.brought.exists() and noted else None
+
+
+def note(ledger: Ledger, load: Freight) -> Freight:
+    """Written down, for whoever goes on with the job where its files are not. Twice: harmless."""
+    if _plain(load) != ledger.get("freight", None):
         with ledger.moving():
-            ledger.set("freight", _plain(found))
-    return found
+            ledger.set("freight", _plain(load))
+    return load
+
+
+def gone(archive: Archive, where: str) -> StateError:
+    return StateError(f"the {archive.folder} of the job is gone: {where}",
+                      hint="resume it on the machine where it began")  # fmt: skip
 
 
 def _plain(load: Freight) -> dict[str, object]:

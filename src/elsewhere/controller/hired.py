@@ -19,32 +19,29 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlencode
 
-from elsewhere.agent.meeting import OwnKey
 from elsewhere.backends import registry
-from elsewhere.backends.base import Attests, Backend, Condition, Deposit, Distant, Launch, NativeId, Sighting
+from elsewhere.backends.base import Backend, Deposit, Distant
 from elsewhere.backends.seats import Hires, Seats
 from elsewhere.channels import registry as channels
 from elsewhere.config.home import home
 from elsewhere.controller import away as known
-from elsewhere.controller import homecoming
+from elsewhere.controller import hiring, homecoming
+from elsewhere.controller import seat as seats
 from elsewhere.controller.away import Away
 from elsewhere.controller.files import JobFiles
 from elsewhere.controller.freight import put
-from elsewhere.controller.guests import Guests
 from elsewhere.controller.post import ENDED, Post
 from elsewhere.errors import NoCapacity, PlaceError, Refused, Unreachable, UsageError, Vacant
 from elsewhere.hosts import private_directory, write_new
 from elsewhere.model import ids
 from elsewhere.model.place import Offer, Place
 from elsewhere.model.resources import Resources
-from elsewhere.pool import reaper
 from elsewhere.ship import runtime, seal, seat
 from elsewhere.ship.bundle import Bundle
 from elsewhere.ship.letters import Contents
-from elsewhere.ship.runtime import own
+from elsewhere.ship.runtime import Target, own
 from elsewhere.ship.script import Archive, Bare, BootText, render
 from elsewhere.stores import Store
-from elsewhere.stores.objects import open_store
 
 PROJECT = "project"
 NEED = Resources(cpus=0.4, memory=2 << 30)
@@ -54,8 +51,6 @@ SHARE = Decimal("0.2")
 SHORTEST = timedelta(minutes=15)
 ASKING = timedelta(minutes=20)
 """In which a machine that was asked for must have begun."""
-COMES = timedelta(minutes=15)
-"""In which it must have introduced itself."""
 LOOK = (0.1, 1.0)
 """Seconds between two looks for the next piece of an answer: at first, and when none has come for long."""
 LINGER = 45
@@ -66,8 +61,6 @@ ASK_PLACE = 10.0
 """Seconds without a word after which it is looked whether the machine is there."""
 HEARD = 5.0
 """Seconds that what was interrupted has for its last words."""
-ALIVE = (Condition.PENDING, Condition.RUNNING)
-_TRIES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +118,7 @@ def hire(place: Place, found: Terms, project: Bundle | None, needs: Sequence[str
     private_directory(_secrets(who).parent)
     write_new(_secrets(who), json.dumps({"key": key.hex(), "pem": pem}).encode())
     url = f"{deposit.url.rstrip('/')}/seats/{who}"
-    store, target = open_store(url), own()
+    store, target = hiring.opened(hires, url), Target(own().python, ground.architecture or own().architecture)
     channel = hires.traits.channels[0]
     also = sorted({*needs, *(channels.needs(channel) if channel in channels.FAR else ())})
     parts = {"we": runtime.whole(target, also), "uv": runtime.bringer(target)}
@@ -133,11 +126,12 @@ def hire(place: Place, found: Terms, project: Bundle | None, needs: Sequence[str
     archives = [Archive(one.key, one.digest, f"{seat.HERE}/{seat.folder(sort, one.digest)}")
                 for sort, one in parts.items() if one]  # fmt: skip
     we = archives[0].folder.rpartition("/")[2]
-    away = Away("", place.name, place.backend, dict(place.settings), "", we, work, seat=who, store=url)
+    away = Away("", place.name, place.backend, dict(place.settings), "", we, work, seat=who, store=url,
+                within=seats.within(hires))  # fmt: skip
     try:
         for one in (*parts.values(), project):
             if one is not None:
-                put(open_store(deposit.url), one)
+                put(hiring.opened(hires, deposit.url), one)
         if project is not None:
             archives.append(Archive(project.key, project.digest, f"{seat.HERE}/work/{work}"))
         bare = Bare(ground.name, ground.fetch, target.python, tuple(archives), next(iter(archives[1:2]), None),
@@ -146,19 +140,18 @@ def hire(place: Place, found: Terms, project: Bundle | None, needs: Sequence[str
             facts = {"name": offer.name, "zone": offer.zone, "price": str(offer.price),
                      "term": found.term.total_seconds(), "born": time.time()}  # fmt: skip
             start_by = datetime.now(UTC) + max(ASKING, hires.traits.waits)
-            seldom = "" if hires.traits.prices else str(LOOK[1])
-            address = _address(who, url, deposit, away, archives, facts, seldom)
+            address = _address(away, deposit, archives, facts, hires)
             text = render(BootText(address, ground.directory, "", found.term, start_by, end=ground.end, bare=bare,
                                    sits=True))  # fmt: skip
             try:
-                native = _launched(hires, f"{who}-{number}", text, offer, found.term, start_by)
+                native = hiring.launched(hires, f"{who}-{number}", text, offer, found.term, start_by)
             except NoCapacity:
                 if number == len(found.offers):
                     raise
                 continue
             away = replace(away, host=native)
             told(f"controller: {offer.name} in {offer.zone} ({native}) begins")
-            _admit(hires, native, store, who, Contents(key, {"key": pem}), told)
+            hiring.admit(hires, native, store, who, Contents(key, {"key": pem}), told)
             return away
         raise AssertionError("unreachable")
     except BaseException:
@@ -166,65 +159,14 @@ def hire(place: Place, found: Terms, project: Bundle | None, needs: Sequence[str
         raise
 
 
-def _address(who: str, url: str, deposit: Deposit, away: Away, archives: Sequence[Archive], facts: Any,
-             seldom: str) -> str:  # fmt: skip
-    """No secret of it. `seldom`: the seconds between two looks for an ask, at most, where looks cost nothing."""
+def _address(away: Away, deposit: Deposit, archives: Sequence[Archive], facts: Any, hires: Backend) -> str:
+    """No secret of it. `seldom`: the seconds between two looks for an ask, at most, where looks cost nothing. `apart`:
+    who hired it does not see its files, so that what was put away is all that is wanted of them."""
     uv = next((one.folder.rpartition("/")[2] for one in archives[1:2]), "")
-    return urlencode({**deposit.channel, "seat": who, "store": url, "key": seal.public().hex(), "we": away.we, "uv": uv,
-                      "work": away.work, "linger": LINGER, "seldom": seldom, "facts": json.dumps(facts)})  # fmt: skip
-
-
-def _launched(hires: Backend, launch: str, text: str, offer: Offer, term: timedelta, start_by: datetime) -> NativeId:
-    """After a lost reply it is asked again under the same name, which is the same machine."""
-    labels = reaper.labels(launch.rpartition("-")[0], launch, reaper.me(), start_by + term)
-    order = Launch(launch, 1, text, Resources(), term, start_by, labels, offer)
-    for left in range(_TRIES - 1, -1, -1):
-        try:
-            return hires.submit(order)[0]
-        except Unreachable:
-            if not left:
-                raise
-            time.sleep(1.0)
-    raise AssertionError("unreachable")
-
-
-def _admit(
-    hires: Backend, native: NativeId, store: Store, who: str, contents: Contents, told: Callable[[str], None]
-) -> None:
-    """Wait until it has proved which machine it is, and write to it. One that waits for its turn has all the time."""
-    signer = OwnKey()
-    guests = Guests(store, cast(Attests, hires), who, signer, signer, lambda: contents)
-    end, looked, said = time.monotonic() + COMES.total_seconds(), time.monotonic(), ""
-    while time.monotonic() < end:
-        with contextlib.suppress(Unreachable):
-            if why := guests.look([native]):
-                raise Refused(f"the machine of the controller was turned away: {why[0]}")
-            with contextlib.suppress(Refused):
-                guests.of(native)
-                return
-            if time.monotonic() - looked > ASK_PLACE:
-                looked = time.monotonic()
-                seen = _seen(hires, native)
-                if seen is None:
-                    raise Refused(f"the machine of the controller, {native}, has ended before it spoke{_said(store)}")
-                if seen.condition is Condition.PENDING and hires.traits.waits:
-                    end = looked + COMES.total_seconds()
-                    if seen.reason and seen.reason != said:
-                        said = seen.reason
-                        told(f"controller: {native} waits: {said}")
-        time.sleep(LOOK[0])
-    raise Unreachable(f"the machine of the controller, {native}, has not spoken within {COMES}{_said(store)}",
-                      hint="`elsewhere places check` shows whether machines reach the deposit.")  # fmt: skip
-
-
-def _said(store: Store) -> str:
-    """The last line of its boot, if it came."""
-    with contextlib.suppress(PlaceError):
-        for key in store.list("boot/"):
-            lines = store.get(key).decode("utf-8", "replace").strip().splitlines()
-            said = [line for line in lines if not line.startswith("elsewhere: it ends")]
-            return f": {said[-1]}" if said else ""
-    return ""
+    more = {"seldom": "" if hires.traits.prices else str(LOOK[1]), "apart": "1" if away.within else ""}
+    return urlencode({**deposit.channel, "seat": away.seat, "store": away.store, "key": seal.public().hex(),
+                      "we": away.we, "uv": uv, "work": away.work, "linger": LINGER, **more,
+                      "facts": json.dumps(facts)})  # fmt: skip
 
 
 # --- asking -----------------------------------------------------------------------------------------------------------
@@ -232,7 +174,7 @@ def _said(store: Store) -> str:
 
 def begin(away: Away, words: Sequence[str], **more: Any) -> int:
     """Have these words run there, and wait for nothing; the number of the ask. `more`: as of seat.ask."""
-    return _post(away).ask(json.dumps({"words": list(words), "work": away.work, **more}).encode())
+    return _post(away).ask(seats.asked(away, words, **more))
 
 
 def ask(away: Away, words: Sequence[str], out: int = 1, err: int = 2, **more: Any) -> int:
@@ -283,7 +225,7 @@ def _sits(away: Away, post: Post) -> None:
     """Vacant: it does not, or has put all away."""
     if homecoming.head(post.closed) is not None:
         raise Vacant(f"the machine of the controller of {away.name} has ended")
-    if not _is_there(_hires(away), away.host):
+    if hiring.seen(_hires(away), away.host) is None:
         raise _lost(away)
 
 
@@ -294,19 +236,6 @@ def _lost(away: Away) -> Vacant:
                       "what runs goes on meanwhile.")  # fmt: skip
     return Vacant(f"{away.host}, on which {away.name} ran with its controller, is gone, and what it did with it",
                   hint=f"`elsewhere rm --force {away.name}` forgets it; run it again.")  # fmt: skip
-
-
-def _is_there(hires: Backend, native: NativeId) -> bool:
-    return _seen(hires, native) is not None
-
-
-def _seen(hires: Backend, native: NativeId) -> Sighting | None:
-    """The machine, if it lives, or is to."""
-    found = hires.status([native]).get(native)
-    if found is None:  # an answer may be late
-        time.sleep(max(1.0, min(hires.traits.lag.total_seconds(), 10.0)))
-        found = hires.status([native]).get(native)
-    return found if found is not None and found.condition in ALIVE else None
 
 
 # --- when it ends -----------------------------------------------------------------------------------------------------
@@ -332,24 +261,25 @@ def come_home(away: Away) -> list[JobFiles] | None:
 def succeed(away: Away, told: Callable[[str], None], budget: Decimal | None = None) -> Away:
     """Another machine in place of one that is lost, under the same key; nothing is run yet. Vacant: it was not lost,
     or nothing was written down anywhere. Else as `hire`."""
-    if not away.kept or _is_there(_hires(away), away.host):
+    if not away.kept or hiring.seen(_hires(away), away.host) is not None:
         raise _lost(away)
     place = Place(away.place, away.backend, away.settings)
     found = terms(place, budget)
     assert found is not None
     new = hire(place, found, None, (), told, pem=_kept_secrets(away)["pem"])
-    _clear(open_store(away.store))
+    _clear(hiring.opened(_hires(away), away.store))
     _secrets(away.seat).unlink(missing_ok=True)
     return replace(new, env=away.env, kept=away.kept, job=away.job, name=away.name, created=away.created)
 
 
 def dismiss(away: Away, hires: Backend | None = None) -> None:
     """End its machine, and remove what is of it at its place and here, as far as that is to be had. Twice: harmless."""
+    place = hires or _hires(away)
     with contextlib.suppress(PlaceError):
         if away.host:
-            (hires or _hires(away)).cancel([away.host])
+            place.cancel([away.host])
     with contextlib.suppress(PlaceError):
-        _clear(open_store(away.store))
+        _clear(hiring.opened(place, away.store))
     forget(away)
 
 
@@ -365,8 +295,7 @@ def _clear(store: Store) -> None:
 
 
 def _post(away: Away) -> Post:
-    _hires(away)  # whose credentials are ours
-    return Post(open_store(away.store), bytes.fromhex(_kept_secrets(away)["key"]), away.seat)
+    return Post(hiring.opened(_hires(away), away.store), bytes.fromhex(_kept_secrets(away)["key"]), away.seat)
 
 
 def _kept_secrets(away: Away) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shutil
 import tarfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -25,8 +26,9 @@ from elsewhere.ledger.views import SEAT
 KEPT = "kept/"
 HEAD = f"{KEPT}head"
 PIECE = 8 << 20
-_NOT = ("lock", "control", "pipe", "readers")
-"""Of a job's directory: what is of a controller that runs."""
+_NOT = ("lock", "control", "pipe", "readers", "where", "ledger.copy.db")
+"""Of a job's directory: what is of a controller that runs, and where on a network file system the ledger lies."""
+_LEDGER = "ledger.db"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,9 @@ def _put(closed: Closed, files: JobFiles, now: float) -> Kept:
             inner = path.relative_to(files.directory)
             if path.is_file() and not path.is_symlink() and inner.parts[0] not in _NOT:
                 tar.add(path, str(inner), recursive=False)
+        if (live := files.ledger.parent) != files.directory:  # on this machine's own disk
+            for path in live.glob(f"{_LEDGER}*"):
+                tar.add(path, path.name, recursive=False)
     writer.close()
     links = {path.name: str(path.readlink()) for path in sorted(files.directory.iterdir())
              if path.is_symlink() and path.name not in _NOT}  # fmt: skip
@@ -85,9 +90,11 @@ def bring(closed: Closed, found: Kept) -> JobFiles:
         for inner, there in found.links.items():
             if Path(there).is_dir():
                 draft.link(inner, Path(there))
-        if found.kept:  # its code lies in the deposit, as it was noted
-            write_new(draft.brought, found.kept.encode())
-        ledger = Ledger.open(draft.ledger)
+        write_new(draft.brought, found.kept.encode())  # its code lies at its place, as it was noted
+        if (live := directory.new_ledger(draft)).parent != draft.directory:
+            for path in draft.directory.glob(f"{_LEDGER}*"):
+                shutil.move(path, live.parent / path.name)
+        ledger = Ledger.open(live)
         try:
             if seat := ledger.get(SEAT, None):
                 with ledger.moving():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import selectors
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -23,10 +24,12 @@ from elsewhere.controller.afar import Afar
 from elsewhere.controller.files import JobFiles
 from elsewhere.controller.guests import Guests
 from elsewhere.controller.printed import Printed
+from elsewhere.controller.readers import Readers
 from elsewhere.errors import AccessDenied
 from elsewhere.hosts import Host
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import JobSpec
+from elsewhere.model.orders import Orders
 from elsewhere.pool import reaper
 from elsewhere.pool.capacity import Ask, Bounds
 from elsewhere.pool.pool import Pool
@@ -51,7 +54,8 @@ def lodged(
     """The crew of such a job, opened."""
     spec, (host, base) = ledger.spec, lodging
     home, own = f"{base}/jobs/{spec.id}", OwnKey()
-    bounds, load, order = arranged(spec, backend, base)
+    bounds, load, order = arranged(spec, backend, base, _brought(files, ledger, host, base))
+    freight.note(ledger, load)
     charter = pack(Charter(spec, "", b"" if spec.secrets else files.seal_key(), load.roots, load.software))
     store = HostStore(host, f"{home}/store")
     spool = channels.spool_at(GatheringStore(host, f"{home}/spool"), _address(spec, base), spec.id, own, own, charter)
@@ -59,6 +63,7 @@ def lodged(
     line = Sending(spool, store, files.store, spec.entry.kind == "call", outputs)
     crew = Lodged(ledger, cast(Any, line), Pool(backend, ledger, bounds, epoch, order), spool.order, selector, epoch)
     crew.printed, crew.host, crew.home, crew.ahead = Printed(store, files.slots, files.boots), host, home, STOCK
+    crew.readers = files.readers
     crew.pages = Printed(GatheringStore(host, f"{home}/store"), files.slots, files.boots)
     if spec.secrets:
         _make_private(host, base, home)
@@ -69,13 +74,25 @@ def lodged(
     return crew
 
 
-def arranged(spec: JobSpec, backend: Backend, base: str) -> tuple[Bounds, freight.Freight, Callable[[Ask], Launch]]:
-    """What may be asked for, what travels, and how a machine is asked for; nothing is asked."""
+def _brought(files: JobFiles, ledger: Ledger, host: Host, base: str) -> freight.Freight | None:
+    """Of a job that sat there itself: what lies there since. StateError: it does not any more."""
+    found = freight.brought(files, ledger)
+    for one in found.archives if found else ():
+        if not host.run(["test", "-e", path := f"{base}/cache/{one.key}"]).ok:
+            raise freight.gone(one, f"{host.name}:{path}")
+    return found
+
+
+def arranged(
+    spec: JobSpec, backend: Backend, base: str, lies: freight.Freight | None = None
+) -> tuple[Bounds, freight.Freight, Callable[[Ask], Launch]]:
+    """What may be asked for, what travels, and how a machine is asked for; nothing is asked. `lies`: what travels lies
+    there already."""
     from elsewhere.controller.reach import bounds_of
 
-    where, ground = freight.target(spec), cast(Lodges, backend).ground()
-    found = freight.packed(spec, where, ())
-    load, bounds = freight.described(spec, where, found), bounds_of(spec, backend)
+    where, ground, bounds = freight.target(spec), cast(Lodges, backend).ground(), bounds_of(spec, backend)
+    found = {} if lies else freight.packed(spec, where, ())
+    load = lies or freight.described(spec, where, found)
     bare = Bare(ground.name, ground.fetch, load.python, load.archives, load.bringer, whole=load.whole)
     files = {one.key: one.path for one in found.values()}
     return bounds, load, _order(spec, bounds, _address(spec, base), f"{base}/jobs/{spec.id}/agents", bare, files)
@@ -120,16 +137,28 @@ class Lodged(Afar):
     guests: Guests | None = None
     """Where tasks have secrets: each machine gets them in a letter that it alone can open."""
     quiet = (0.05, 1.0)
+    readers: Readers
     _brought = 0.0
+    _followed: tuple[int, ...] = ()
+
+    def open(self) -> None:
+        self._followed = self.readers.followed()  # so that the first orders tell of it
+        super().open()
 
     def turn(self, wait: float) -> None:
         if self.guests is not None and (expected := self.pool.expected):
             self.line.attempt(lambda: self._let_in(expected))
         if self.clock() - self._brought >= BRING:
             self._brought = self.clock()
+            if (followed := self.readers.followed()) != self._followed:
+                self._followed = followed
+                self._tell()
             self.line.attempt(self.printed.bring)
             self.line.attempt(self.pages.bring_pages)
         super().turn(wait)
+
+    def _word(self) -> Orders:
+        return replace(super()._word(), logs=self._followed)
 
     def _let_in(self, expected: Collection[str]) -> None:
         for why in self.guests.look(expected) if self.guests is not None else ():

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elsewhere.backends import registry
-from elsewhere.backends.seats import Seat, Seats
+from elsewhere.backends.seats import Seat, Seats, Within
 from elsewhere.channels import registry as channels
 from elsewhere.controller.away import Away
 from elsewhere.errors import Refused, UsageError
@@ -79,7 +79,12 @@ def take(
         raise Refused(f"{found.host.name}: no controller can sit there: {last[0] if last else done.status}",
                       hint=f"`elsewhere places check {place.name}` shows what there is.")  # fmt: skip
     return Away(found.host.name, place.name, place.backend, dict(place.settings), found.directory,
-                archives[0].folder, work)  # fmt: skip
+                archives[0].folder, work, within=within(backend))  # fmt: skip
+
+
+def within(backend: object) -> Mapping[str, Any]:
+    """What of its settings is otherwise for a controller that sits there. PlaceError."""
+    return backend.within() if isinstance(backend, Within) else {}
 
 
 def needs_of(place: Place) -> Sequence[str]:
@@ -89,6 +94,12 @@ def needs_of(place: Place) -> Sequence[str]:
 
 
 # --- asking ---------------------------------------------------------------------------------------------------------
+
+
+def asked(away: Away, words: Sequence[str], **more: Any) -> bytes:
+    """As cli/there.py reads it."""
+    seated = {"name": away.place, "settings": dict(away.within)} if away.within else None
+    return json.dumps({"words": list(words), "work": away.work, "seated": seated, **more}).encode()
 
 
 def ask(away: Away, words: Sequence[str], *, out: int = 1, err: int = 2, **more: Any) -> int:
@@ -105,5 +116,5 @@ def ask(away: Away, words: Sequence[str], *, out: int = 1, err: int = 2, **more:
     if not isinstance(backend, Seats):
         raise UsageError(f"no controller can sit at {away.place}")
     found = backend.seat(away.host)
-    request = json.dumps({"words": list(words), "work": away.work, **more}).encode() + b"\n"
+    request = asked(away, words, **more) + b"\n"
     return found.host.follow(seat.asking(away.directory, away.we), request, out, err)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
@@ -54,6 +55,8 @@ TOGETHER = 0.25
 """Seconds for which output is gathered."""
 HEED = (2.0, 20.0)
 """Seconds between two looks whether an answer is still wanted: whether it was said so, and whether nobody signed."""
+TOLD_TOO = 2.0
+"""Seconds within which we are told to end, if what runs here was."""
 LAST = 20.0
 """Seconds that controllers here have when their machine is told to end."""
 ABSENT = 90.0
@@ -82,6 +85,8 @@ class Sitter:
         self._born, self._term, self._switch, self._seldom = clock(), term, switch, seldom
         self._next, self._wait, self._active = 1, LOOK[0], clock()
         self._answers: list[threading.Thread] = []
+        self.ending = threading.Event()
+        """It was told to end by its place, as all that runs here may have been at the same moment."""
 
     def run(self) -> str:
         while True:
@@ -110,7 +115,7 @@ class Sitter:
             return False
         if request is None:
             return False
-        one = Answer(self.post, self._next, request, self.base, self.python)
+        one = Answer(self.post, self._next, request, self.base, self.python, self.ending)
         thread = threading.Thread(target=one.run, name=f"answer {self._next}", daemon=True)
         thread.start()
         self._answers.append(thread)
@@ -136,6 +141,18 @@ class Sitter:
         while self.clock() < end and any(one.holder() is not None for one in self.jobs()):
             time.sleep(0.5)
 
+    def saves(self) -> bool:
+        """Told to end by its place: what has a log stays as it is, for another machine to go on; the rest is put away,
+        in the little time that is left. Did that come about?"""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self.ending.set()
+        self.stop(LAST, TOLD)
+        with contextlib.suppress(PlaceError):
+            if not any(_has_log(one) for one in self.jobs()):
+                homecoming.put(self.post.closed, self.jobs(), time.time())
+                return True
+        return False
+
     @property
     def over(self) -> bool:
         """Is there nothing to be done of any job here?"""
@@ -155,12 +172,21 @@ class Sitter:
                 print(f"elsewhere seat: {error.message}", file=sys.stderr)  # noqa: T201
                 time.sleep(LOOK[1])
 
+    def sweep(self) -> None:
+        """What was put away goes from this machine's own disk, if it lay there (JobFiles.elsewhere)."""
+        for files in self.jobs():
+            if (where := files.elsewhere()) is not None and not files.is_away:
+                shutil.rmtree(where[1], ignore_errors=True)
+
 
 class Answer:
     """One ask: the command runs, what it prints goes into the corner as it comes, then its status."""
 
-    def __init__(self, post: Post, number: int, request: bytes, base: Path, python: Path) -> None:
+    def __init__(
+        self, post: Post, number: int, request: bytes, base: Path, python: Path, ending: threading.Event
+    ) -> None:
         self.post, self.number, self.request, self.base, self.python = post, number, request, base, python
+        self._ending = ending
         self._piece = 0
         self._signed: bytes | None = None
         self._looked = self._heard = time.monotonic()
@@ -185,6 +211,8 @@ class Answer:
         assert process.stdout and process.stderr
         process.stdout.close()
         process.stderr.close()
+        if status == -signal.SIGTERM and self._ending.wait(TOLD_TOO):
+            return  # no answer: whoever asked looks whether we are there, and asks again
         with contextlib.suppress(PlaceError):
             self._tell([(ENDED, str(status if status >= 0 else 128 - status).encode())])
 
@@ -252,16 +280,18 @@ def main(argv: list[str]) -> int:
         python = _furnish(base, words, letter)
         post, seldom = Post(store, letter.key, words["seat"]), float(words.get("seldom") or LOOK[1])
         sitter = Sitter(post, base, python, term, float(words["linger"]), switch, seldom=seldom)
+        apart = bool(words.get("apart"))
         signal.signal(signal.SIGTERM, _ends)
         try:
             why = sitter.run()
             sitter.put_away()
-            over = sitter.over
+            over = apart or sitter.over
+            sitter.sweep()
         except SystemExit:
             why, over = "it was told to end", not sitter.jobs()
-            if not over:
-                sitter.stop(LAST, TOLD)
+            if not over and (not sitter.saves() or not apart):
                 raise
+            over = True
         if over:
             write_new(directory / OVER, b"")
     except ElsewhereError as error:
@@ -271,8 +301,13 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+def _has_log(files: JobFiles) -> bool:
+    with contextlib.closing(files.open()) as ledger:
+        return bool(ledger.get("kept", ""))
+
+
 def _ends(number: int, frame: object) -> None:
-    """Told to end by its place: what is there stays, unless its job was removed."""
+    """Told to end by its place (Sitter.saves)."""
     sys.exit(128 + number)
 
 

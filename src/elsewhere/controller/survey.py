@@ -49,7 +49,7 @@ def _able(shapes: Sequence[Shape], backend: Boxes, box: Box, place: str) -> list
     has = {one.machine for one in backend.boxed() if set(one.runtimes) & set(able)}
     found = [shape for shape in shapes if shape.offer.name in has]
     if not found:
-        raise containers.none_of(able, f"on a host of {place}")
+        raise containers.none_of(able, f"on a machine of {place}")
     return found
 
 

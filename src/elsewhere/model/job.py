@@ -133,6 +133,8 @@ class Box:
     options: tuple[str, ...] = ()
     found: Found | None = None
     """None: not looked for yet."""
+    there: bool = False
+    """The image is a file of the machines, and does not travel."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ One table of kinds; what differs between them stands there and nowhere else. Ima
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -174,19 +175,36 @@ def _brings(outer: Mount, inner: Mount) -> bool:
 
 
 def box_of(
-    image: str, mounts: Iterable[tuple[str, str]], runtime: str, options: Sequence[str], cwd: Path
+    image: str, mounts: Iterable[tuple[str, str]], runtime: str, options: Sequence[str], cwd: Path,
+    lies: Callable[[str], bool] = lambda path: False,
 ) -> Box:  # fmt: skip
-    """As it was written, with paths seen from `cwd`. UsageError: what is wrong with it, as far as it can be seen."""
+    """As it was written, with paths seen from `cwd`. `lies`: whether a whole path that is not here is an image file of
+    the machines. UsageError: what is wrong with it, as far as it can be seen."""
     if runtime and runtime not in KINDS:
         raise UsageError(f"there is no container runtime {runtime!r}", hint=f"Known: {', '.join(KINDS)}.")
     from elsewhere.ship.images import form_of, path_of
 
+    there = False
+    if not form_of(image) and image.startswith(("/", "./", "../", "~")):
+        raise UsageError(f"{image} is a path, and does not say what kind of image it is",
+                         hint="Write FILE.sif, docker-archive:FILE or oci-archive:FILE.")  # fmt: skip
     if form_of(image):
-        path = cwd / Path(path_of(image)).expanduser()
-        if not path.is_file():
-            raise UsageError(f"there is no image file {path}", hint="Nothing was started.")
+        path = cwd / (given := Path(path_of(image)).expanduser())
+        there = given.is_absolute() and not path.is_file() and lies(str(path))
+        if not (there or path.is_file()):
+            like = difflib.get_close_matches(path.name, _files(path.parent), 1)
+            raise UsageError(f"there is no image file {path}",
+                             hint=f"Did you mean {like[0]}?" if like else "Nothing was started.")  # fmt: skip
         image = f"{form_of(image)}:{path}"
-    return Box(image, tuple(_mount(source, target, cwd) for source, target in mounts), runtime, tuple(options))
+    bound = tuple(_mount(source, target, cwd) for source, target in mounts)
+    return Box(image, bound, runtime, tuple(options), there=there)
+
+
+def _files(folder: Path) -> list[str]:
+    try:
+        return [one.name for one in folder.iterdir()]
+    except OSError:
+        return []
 
 
 def _mount(source: str, text: str, cwd: Path) -> Mount:

@@ -318,7 +318,8 @@ dir=$(dirname "$1") k=0
 until mkdir -p "$dir" && f=$(mktemp "$dir/.new.XXXXXX"); do k=$((k + 1)); [ $k -lt 20 ] || exit 1; done
 cat >"$f" && sync "$f" || exit 1
 if ln "$f" "$1" 2>/dev/null; then rm -f "$f"; else rm -f "$f"; [ -e "$1" ] && exit 17; exit 1; fi"""
-_LIST = 'cd "$1" 2>/dev/null || exit 0; find . -type f ! -name ".*" -print'
+_LIST = """cd "$1" 2>/dev/null || exit 0
+folder=$(cat); [ ! -d "./$folder" ] || find "./$folder" -type f ! -name ".*" -print"""
 _DELETE = """cd "$1" 2>/dev/null || exit 0
 while IFS= read -r key; do rm -f "./$key"; rmdir -p "$(dirname "./$key")" 2>/dev/null; done; :"""
 
@@ -339,9 +340,9 @@ class HostStore:
         return self._run(_CREATE, f"{self.root}/{checked(key)}", data, also=17)[0] == 0
 
     def list(self, prefix: str = "", after: str = "") -> Iterator[str]:
-        checked_prefix(prefix)
-        names = self._run(_LIST, self.root)[1].decode().splitlines()
-        keys = sorted(name[2:] for name in names)
+        folder = checked_prefix(prefix).rpartition("/")[0]
+        names = self._run(_LIST, self.root, folder.encode())[1].decode().splitlines()
+        keys = sorted(name.removeprefix("./").lstrip("/") for name in names)
         return (key for key in keys if key.startswith(prefix) and key > after)
 
     def delete(self, keys: Iterable[str]) -> None:

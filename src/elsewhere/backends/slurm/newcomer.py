@@ -122,9 +122,9 @@ class Newcomer:
         return seen(done) or Finding("nodes", True)
 
 
-def probe(settings: SlurmSettings) -> list[str]:
-    """The options of srun for it: the least that there is, and at once."""
-    return ["--quiet", "--job-name=elsewhere-probe", "--time=1", f"--immediate={PROBE}", "--chdir=/",
+def probe(settings: SlurmSettings, free: int = PROBE) -> list[str]:
+    """The options of srun for it: the least that there is, and at once, within so many seconds."""
+    return ["--quiet", "--job-name=elsewhere-probe", "--time=1", f"--immediate={free}", "--chdir=/",
             *asked(settings, Resources())]  # fmt: skip
 
 

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from elsewhere.backends.base import Finding, Ground, Launch, NativeId, Sighting, Traits
+from elsewhere.backends.boxes import RUNTIMES, Boxed
 from elsewhere.backends.newcomers import Suggestion, Threshold
 from elsewhere.backends.seats import Seat
-from elsewhere.backends.slurm import books, fitting, newcomer, request, text
+from elsewhere.backends.slurm import books, boxing, doors, fitting, newcomer, request, text
 from elsewhere.backends.slurm.newcomer import Newcomer
 from elsewhere.backends.slurm.refusals import refusal
-from elsewhere.backends.slurm.settings import SlurmSettings
+from elsewhere.backends.slurm.settings import WITHIN, SlurmSettings
 from elsewhere.config.home import home
 from elsewhere.errors import AccessDenied, NotFound, PlaceError, QuotaExceeded, Refused, Unreachable, UsageError
 from elsewhere.hosts import Here, Host, Ran
@@ -56,7 +57,7 @@ class Slurm:
 
     def __init__(self, settings: SlurmSettings | None = None, host: Host | None = None) -> None:
         given = self.settings = settings or SlurmSettings()
-        self.host: Host = host or (OpenSsh(given.login, given.config) if given.login else Here())
+        self.host: Host = host or (OpenSsh(given.login, given.config) if given.login not in ("", WITHIN) else Here())
         self.traits = replace(Slurm.traits, max_walltime=given.length, shared_files=not given.login)
         self._asked: dict[NativeId, float] = {}
         self._keeps_books = True
@@ -103,6 +104,13 @@ class Slurm:
                 raise
             self._try(shape.offer.resources, count := limit)
         return count
+
+    def boxed(self, image: str = "") -> Sequence[Boxed]:
+        """Of nodes whose files are not ours: where they are, the image is had, and its runtime found, before that."""
+        offer = self.settings.partition or self.rows()[0].partition
+        if not self.settings.login:
+            return [Boxed(offer, tuple(RUNTIMES.values()), False)]
+        return boxing.boxed(self.host, self.base, self.settings, offer)
 
     def rows(self) -> list[text.Nodes]:
         return fitting.of_partition(self._all_rows(), self.settings.partition)
@@ -248,8 +256,15 @@ class Slurm:
         if not isinstance(self.host, OpenSsh):
             raise NotFound("this machine is the login node", hint="leave out what names another")
         there = {**asdict(self.settings), "login": "", "config": "", "work_dir": self.base}
+        return Seat(self.host, self.base, self.architecture(), there)
+
+    def architecture(self) -> str:
+        """Of the login node's processors, and so of the nodes', as far as is known."""
         machine = self._said(["uname", "-m"], "say what machine it is").strip()
-        return Seat(self.host, self.base, {"aarch64": "arm64"}.get(machine, machine), there)
+        return {"aarch64": "arm64"}.get(machine, machine)
+
+    def within(self) -> Mapping[str, object]:
+        return {"login": WITHIN, "config": "", "work_dir": self.base} if self.settings.login else {}
 
     def hires(self, architecture: str) -> tuple[Slurm, timedelta]:
         from elsewhere.backends.slurm import seating
@@ -302,12 +317,7 @@ class Slurm:
     # --- for somebody who is new there
 
     def greet(self) -> None:
-        if isinstance(self.host, OpenSsh):
-            try:
-                self.host.run(["true"], timeout=LIMIT)
-            except PlaceError as error:
-                if self.host.may_ask(error):
-                    self.host.ask()
+        doors.greet(self.host)
 
     def suggest(self, key: str) -> Suggestion:
         return self._newcomer().suggest(key)
@@ -332,15 +342,11 @@ class Slurm:
         """Beside what runs there, on what its job has."""
         if not _NATIVE.fullmatch(native_id):
             raise UsageError(f"{native_id} is no job of Slurm", hint="`elsewhere machines` lists them.")
-        beside = ["srun", f"--jobid={native_id}", "--overlap", "--pty", "sh", "-l"]
-        return self.host.carried(beside, True) if isinstance(self.host, OpenSsh) else beside
+        return doors.carried(self.host, ["srun", f"--jobid={native_id}", "--overlap", "--pty", "sh", "-l"], True)
 
     def enter(self, words: Sequence[str], terminal: bool, shape: Resources | None = None) -> Sequence[str]:
-        if shape is not None:
-            words = ["srun", *["--pty"] * terminal, "--quiet", "--job-name=elsewhere-shell",
-                     f"--time={text.minutes(self.settings.length)}", *newcomer.asked(self.settings, shape),
-                     *words]  # fmt: skip
-        return self.host.carried(words, terminal) if isinstance(self.host, OpenSsh) else words
+        inner = words if shape is None else doors.entering(self.settings, words, terminal, shape)
+        return doors.carried(self.host, inner, terminal)
 
     # --- within
 

@@ -65,14 +65,15 @@ def script(settings: SlurmSettings, launch: Launch, base: str) -> str:
             f"[ -d {folder} ] || {{ echo 'this node does not see the work-dir' >&2; exit 72; }}",
             f'ln -s "$job" {begun} 2>/dev/null || [ "$(readlink {begun})" = "$job" ] || '
             "{ echo 'another job has this launch' >&2; exit 0; }",
-            *_modules(settings.modules),
+            *modules(settings.modules),
             *settings.prologue,
             launch.script.removeprefix("#!/bin/sh\n").rstrip("\n"),
         )
     )
 
 
-def _modules(asked: Sequence[str]) -> list[str]:
+def modules(asked: Sequence[str]) -> list[str]:
+    """Lines for bash that load them."""
     named = [shlex.quote(word) for line in asked for word in line.split()]
     if not named:
         return []

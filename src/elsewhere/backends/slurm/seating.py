@@ -1,12 +1,12 @@
 """A job of Slurm in which a controller sits, for login nodes that end long processes: how it is had, and asked.
 
-It sees our files, so what it is asked and what it answers lies in the work-dir, where nobody but the user may write.
+What it is asked and what it answers lies in the work-dir, where nobody but the user may write: in our own sight, or
+in that of the login node.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -18,11 +18,15 @@ from pathlib import Path
 from elsewhere.backends.base import Deposit, Ground, NativeId
 from elsewhere.backends.seats import OVER
 from elsewhere.backends.slurm.place import Slurm
-from elsewhere.errors import AccessDenied, UsageError
-from elsewhere.hosts import private_directory
+from elsewhere.errors import AccessDenied
 from elsewhere.model.place import Offer
 from elsewhere.model.resources import Resources
 
+# What it is told is believed because nobody but the user may write where it lies, nor put another directory there.
+_PRIVATE = """umask 077; mkdir -p -- "$2" || { echo "$2"; exit 73; }
+for one in "$1" "$2"; do
+  [ -O "$one" ] && [ -z "$(find "$one" -prune -perm /022)" ] || { echo "$one"; exit 66; }
+done"""
 LONGEST = timedelta(days=7)
 """Such a job lives as long as its partition allows, and no longer than this."""
 
@@ -37,22 +41,26 @@ class Seating(Slurm):
         return [Offer("a job", shape, zone=self.settings.partition or self.rows()[0].partition, price=Decimal(0))]
 
     def deposit(self) -> Deposit:
-        path = Path(self.base, "controllers")
-        private_directory(path)
-        for one in (path.parent, path):
-            if (found := one.stat()).st_uid != os.getuid() or found.st_mode & 0o022:
-                raise AccessDenied(f"no controller is started: others may write to {one}",
-                                   hint=f"chmod go-w {one}, or name a `work-dir:` of your own")  # fmt: skip
-        return Deposit(path.as_uri(), {"proof": "directory"})
+        path = f"{self.base}/controllers"
+        done = self._run(["sh", "-c", _PRIVATE, "sh", self.base, path])
+        if not done.ok:
+            where = done.out.decode("utf-8", "replace").strip() or path
+            raise AccessDenied(f"no controller is started: others may write to {where}",
+                               hint=f"chmod go-w {where}, or name a `work-dir:` of your own")  # fmt: skip
+        return Deposit(Path(path).as_uri(), {"proof": "directory"})
 
     def ground(self) -> Ground:
-        """With our own interpreter first of all, which nodes see as we do."""
-        place, ours = shlex.quote(f"{self.base}/controllers"), Path(sys.executable).resolve().parent
+        """Where nodes see our own interpreter, with that first of all."""
+        place = shlex.quote(f"{self.base}/controllers")
         fetch = f'fetch() {{ cp {place}/"$1" "$2"; }}\n'
         fetch += f'send() {{ mkdir -p "$(dirname {place}/"$2")" && cp "$1" {place}/"$2"; }}'
-        name = f': "${{ELSEWHERE_MACHINE:?}}"; PATH={shlex.quote(str(ours))}:$PATH'
+        name, architecture = ': "${ELSEWHERE_MACHINE:?}"', ""
+        if self.settings.login:
+            architecture = self.architecture()
+        else:
+            name += f"; PATH={shlex.quote(str(Path(sys.executable).resolve().parent))}:$PATH"
         end = f'[ ! -e "$HERE/{OVER}" ] || {{ cd / && rm -rf -- "$HERE"; }}'
-        return Ground(name, fetch, end, directory=f"{self.base}/controllers/nodes")
+        return Ground(name, fetch, end, directory=f"{self.base}/controllers/nodes", architecture=architecture)
 
     def identify(self, proof: bytes, claim: bytes) -> NativeId:
         """Who it is, it says itself: its hello lies where only the user writes."""
@@ -60,10 +68,7 @@ class Seating(Slurm):
 
 
 def hires(place: Slurm) -> tuple[Seating, timedelta]:
-    """UsageError: its files are not ours."""
-    if place.settings.login:
-        raise UsageError("a controller in a job of Slurm is begun on the login node itself",
-                         hint="`--controller` with this place's own name has it sit on that node.")  # fmt: skip
+    """PlaceError: Slurm does not say how long jobs may live."""
     limits = [row.longest for row in place.rows()]
     longest = min([LONGEST, *(limit for limit in limits if limit is not None)])
     own = replace(place.settings, walltime=f"{longest.total_seconds():.0f}s", slurm=dict(place.settings.slurm))

@@ -41,6 +41,9 @@ def _how(value: Any) -> str:
 
 WALLTIME = Kind("a duration", _walltime, kinds.DURATION.schema)
 
+WITHIN = "."
+"""In place of a login node, for a controller that sits at the place: Slurm's commands are here, and all else is as if
+they were not."""
 SCHEDULERS = ("", "job", "login", "here")
 
 
