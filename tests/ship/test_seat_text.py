@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
@@ -26,13 +27,15 @@ case "$*" in *venv*) ;; *) exec {sys.executable} "$@";; esac
 for him, who makes his when the first has ended."""
 
 
-def archive(folder: Path) -> Archive:
-    path = folder / "we.tar.gz"
+def archive(folder: Path, sort: str = "we", files: Mapping[str, str] = {"ours.py": "there = True"}) -> Archive:
+    path = folder / f"{sort}.tar.gz"
     with tarfile.open(path, "w:gz") as tar:
-        lies = folder / "ours.py"
-        lies.write_text("there = True")
-        tar.add(lies, "ours.py")
-    return Archive(path.name, sha256(path.read_bytes()).hexdigest(), "we-1")
+        for name, text in files.items():
+            lies = folder / "lies"
+            lies.write_text(text)
+            lies.chmod(0o700)
+            tar.add(lies, name)
+    return Archive(path.name, sha256(path.read_bytes()).hexdigest(), f"{sort}-1")
 
 
 class Both:
@@ -103,3 +106,13 @@ def test_what_a_host_that_went_down_has_left_unfinished_is_made_again(tmp_path: 
         subprocess.run(["sh", "-c", text], env=env, check=True)
     subprocess.run(seat.asking(".elsewhere", "we-1", "ours"), env=env, check=True)
     assert sorted(path.name for path in base.iterdir()) == ["we-1", "we-1.env", "work"]
+
+
+def test_uv_that_comes_later_is_found_in_what_was_there_before(tmp_path: Path) -> None:
+    uv = archive(tmp_path, "uv", {"bin/uv": "#!/bin/sh\necho it is uv"})
+    env = {"HOME": str(tmp_path), "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+    for more in ([], [uv], [uv]):
+        text = seat.text(".elsewhere", f'fetch() {{ cp "{tmp_path}/$1" "$2"; }}', [archive(tmp_path), *more], PYTHON)
+        subprocess.run(["sh", "-c", text], env=env, check=True)
+    there = tmp_path / ".elsewhere" / seat.HERE / "we-1.env" / "bin" / "uv"
+    assert subprocess.run([there], capture_output=True, text=True, check=True).stdout == "it is uv\n"

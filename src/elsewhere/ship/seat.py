@@ -34,14 +34,15 @@ def furnishing(we: str, uv: str) -> str:
     """Lines that make our environment in the present directory, which is also in `HERE`, with the interpreter that
     `python` names. `uv`: its folder, if it is there. Twice: it is there. At the same moment as others: who is second
     drops its own."""
-    link = f'ln -s "$HERE/{uv}/bin/uv" "$its/bin/uv"' if uv else ":"
+    link = f'[ -e "$its/bin/uv" ] || ln -sf "$HERE/{uv}/bin/uv" "$its/bin/uv"' if uv else ":"
     return f"""\
 unset PYTHONPATH
-[ ! -e {we}.env ] || {{ [ -e {we}.env/.whole ] && exit 0; rm -rf {we}.env; }}
-its={we}.env.$$
+its={we}.env
+[ ! -e $its ] || {{ [ -e $its/.whole ] && {{ {link}; exit; }}; rm -rf $its; }}
+its=$its.$$
 "$python" -m venv --without-pip "$its" || exit 75
 for site in "$its"/lib/python*/site-packages; do echo "$HERE/{we}" >"$site/elsewhere.pth" || exit 73; done
-{link} && : >"$its/.whole" || exit 73
+{{ {link}; }} && : >"$its/.whole" || exit 73
 [ -e {we}.env ] || mv "$its" {we}.env; rm -rf "$its" "{we}.env/$its"
 [ -e {we}.env/.whole ]
 """
