@@ -98,6 +98,8 @@ class Hold:
         self.members: list[Member] = []
         self.machines: Sequence[Offer] = ()
         """Of a place that has so many and no more: launches go where there is room. None: the place sees to that."""
+        self.absent: dict[str, str] = {}
+        """Machines of such a place that are not used just now, and why, in a sentence."""
         self.seldom = backend.traits.seldom
         """How seldom the place is looked at while nothing stirs."""
         self._owner = reaper.me()
