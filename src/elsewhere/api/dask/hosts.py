@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from elsewhere.api.dask import afar, apart, meeting, post
+from elsewhere.api.dask import afar, apart, meeting, outfit, post
 from elsewhere.api.dask.containers import Container, refused, shape_of, written_as
 from elsewhere.api.dask.late import Late
 from elsewhere.api.dask.quarters import TERM, last_line
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from elsewhere.api.dask.records import Record
     from elsewhere.backends.base import Backend, Sighting
     from elsewhere.controller.away import Away
+    from elsewhere.model.job import JobSpec
     from elsewhere.ship.bundle import Bundle
 
 QUIET = 120.0
@@ -173,7 +174,7 @@ class Hosts:
             self._shapes[name], self._seated, self._addresses = shape, seated, found
         for tag, asked in self._asked.items():
             if name not in self._settled[tag] and berth([shape.offer], (), shape_of(tag, post.asked(asked))):
-                answer = self._settled_at(name, tag, asked)
+                answer = self._settled_at(name, tag, asked, self._packed(asked, [name]))
                 if isinstance(answer, Unreachable):
                     raise answer
                 self._settled[tag][name] = answer
@@ -195,7 +196,8 @@ class Hosts:
         able = [offer.name for offer in self._hold.machines if berth([offer], (), shape)]
         if not able:
             raise refused(written, self.place, shape)
-        answers = self._each(lambda name: self._settled_at(name, written, asked), able)
+        spec = self._packed(asked, able)
+        answers = self._each(lambda name: self._settled_at(name, written, asked, spec), able)
         found = {name: answer for name, answer in answers.items() if not isinstance(answer, Unreachable)}
         if not found:
             raise answers[able[0]]
@@ -204,9 +206,21 @@ class Hosts:
         self._settled[written], self._asked[written] = found, asked
         return next(iter(found.values()))
 
-    def _settled_at(self, name: str, tag: str, asked: Mapping[str, Any]) -> Mapping[str, Any] | Unreachable:
+    def _packed(self, asked: Mapping[str, Any], names: list[str]) -> JobSpec | None:
+        """The environment that is built on these hosts; None: each has what is asked for, or makes it."""
+        found = post.asked(asked).environment
+        if isinstance(found, str) or found is None or found.image or found.prefix or found.setup:
+            return None
+        return outfit.packed(found, self.place, [self._shapes[name] for name in names])
+
+    def _settled_at(
+        self, name: str, tag: str, asked: Mapping[str, Any], spec: JobSpec | None
+    ) -> Mapping[str, Any] | Unreachable:  # fmt: skip
         """That of a host which is not reached just now is left out."""
         try:
+            if spec is not None:
+                built = outfit.build(spec, self._hold.backend, self._shapes[name], self._stay.ground().directory)
+                asked = post.plain({**asked, "environment": built})
             found: Mapping[str, Any] = self._seated[name].ask("container", tag=tag, words=asked)
         except Unreachable as error:
             return error
