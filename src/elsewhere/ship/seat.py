@@ -2,7 +2,8 @@
 
 Below the place's directory there, `controller/` holds a folder for each version of us (`we-DIGEST`, and beside it its
 environment), the state directory of all that sit there (`home`), and for each job the directory that it was run from
-(`work/WORD`). Who asks starts `python -m elsewhere.cli.there` in that environment (`asking`).
+(`work/WORD`, and in its `.we` the version that it is asked by). When a version was last used is the time of its
+environment (backends/sheds.py). Who asks starts `python -m elsewhere.cli.there` in that environment (`asking`).
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ def text(directory: str, fetch: str, archives: Sequence[Archive], python: str) -
     """The first of these archives is ours; uv, which brings Python and environments, may be among them. Twice: nothing
     is fetched again."""
     we, uv = archives[0].folder, next((one for one in archives if one.folder.startswith("uv-")), None)
+    asked = "".join(f"echo {we} >{shlex.quote(one.folder)}/.we\n" for one in archives if one.folder.startswith("work/"))
     return f"""\
 umask 077
 HERE={_home(directory)}/{HERE}; mkdir -p "$HERE/work" && cd "$HERE" || exit 73
-{fetching(fetch, archives, python, uv, "exit 74")}{furnishing(we, uv.folder if uv else "")}"""
+{fetching(fetch, archives, python, uv, "exit 74")}{asked}{furnishing(we, uv.folder if uv else "")}"""
 
 
 def furnishing(we: str, uv: str) -> str:
@@ -38,7 +40,7 @@ def furnishing(we: str, uv: str) -> str:
     return f"""\
 unset PYTHONPATH
 its={we}.env
-[ ! -e $its ] || {{ [ -e $its/.whole ] && {{ {link}; exit; }}; rm -rf $its; }}
+[ ! -e $its ] || {{ [ -e $its/.whole ] && {{ touch $its; {link}; exit; }}; rm -rf $its; }}
 its=$its.$$
 "$python" -m venv --without-pip "$its" || exit 75
 for site in "$its"/lib/python*/site-packages; do echo "$HERE/{we}" >"$site/elsewhere.pth" || exit 73; done
@@ -50,7 +52,7 @@ for site in "$its"/lib/python*/site-packages; do echo "$HERE/{we}" >"$site/elsew
 
 def asking(directory: str, we: str, module: str = "elsewhere.cli.there") -> list[str]:
     """The words that start what answers there; what is asked stands in the first line of its input."""
-    run = f'exec {_home(directory)}/{HERE}/"$1".env/bin/python -m "$2"'
+    run = f'touch -c {_home(directory)}/{HERE}/"$1".env; exec {_home(directory)}/{HERE}/"$1".env/bin/python -m "$2"'
     return ["sh", "-c", run, "sh", we, module]
 
 
