@@ -18,7 +18,7 @@ def tag(wanted: int, *workers: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 def state(*waiting: str, **tags: Any) -> dict[str, Any]:
     return {"id": "clu-1", "name": "mine", "place": "hpc", "address": "tls://n1:1", "tags": tags,
-            "waiting": list(waiting)}  # fmt: skip
+            "waiting": list(waiting), "absent": {}}  # fmt: skip
 
 
 HELD = tag(2, worker("gcam/1", "here", busy=1), worker("gcam/2", "pending", "Slurm has it wait: Resources", "18"),
@@ -34,6 +34,11 @@ def test_what_is_missing_is_told_with_what_its_place_holds_it_for() -> None:
         "calm: 1 of 1 worker asked for is here.",
         "To see them come: elsewhere cluster status mine",
     ]
+
+
+def test_a_machine_that_cannot_be_used_just_now_is_told_with_why() -> None:
+    told = clusters.story({**state(gcam=tag(1, worker("gcam/1", "here"))), "absent": {"node2": "it does not answer"}})
+    assert told[-1] == "node2 is not part of it: it does not answer. It is tried again every minute."
 
 
 def test_of_a_tag_all_workers_are_told_and_of_a_worker_only_it() -> None:

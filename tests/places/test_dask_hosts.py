@@ -25,6 +25,7 @@ from hosts import sshd
 
 pytest.importorskip("distributed")
 afar = pytest.importorskip("elsewhere.api.dask.afar")
+late = pytest.importorskip("elsewhere.api.dask.late")
 pytestmark = [
     pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.needs("sshd"),
     pytest.mark.filterwarnings("ignore:Mismatched versions found"),  # of a patch of Python, or what is only here
@@ -177,6 +178,33 @@ def test_more_than_the_hosts_have_room_for_waits_and_more_than_one_has_is_refuse
         Cluster(on="lab", scheduler="login")
     with pytest.raises(UsageError, match="workers of lab cannot reach this machine"):
         Cluster(on="lab", scheduler="here")
+
+
+@pytest.mark.soak
+def test_a_host_that_does_not_answer_at_first_is_told_of_and_taken_in_when_it_does(
+    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import work
+
+    monkeypatch.setattr(late, "AGAIN", 0.5)
+    site.hosts.stop("node2")
+    with Cluster(on="lab", name="small") as made:
+        assert "elsewhere: small goes on without node2: node2" in capsys.readouterr().err
+        made.add_container("a", cpus=os.cpu_count() or 1)
+        made.add_workers("a", 2)
+        made.wait_for_workers("a", 1, BOUND)
+        for action in (["cluster", "status"], ["explain"]):
+            words = [sys.executable, "-m", "elsewhere", *action, "small"]
+            assert "node2" in subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        site.hosts.start("node2")
+        made.wait_for_workers("a", 2, BOUND)
+        assert made.status()["absent"] == {}
+        with made.client() as client:
+            names = [row["name"] for row in made.status()["tags"]["a"]["workers"]]
+            told = [client.submit(work.where, 1, workers=[name], tag="a", pure=False).result(BOUND) for name in names]
+        assert {one[1] for one in told} == {"node1", "node2"}
+    assert "elsewhere: small" not in capsys.readouterr().err, "once is enough"
+    gone(site, made.record.id)
 
 
 SCRIPT = """

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from elsewhere.backends.base import Sighting
 from elsewhere.errors import NoCapacity, PlaceError, Refused
 from elsewhere.model.place import Offer
 from elsewhere.model.resources import Resources
@@ -149,6 +150,23 @@ def test_at_close_all_that_bears_its_label_is_ended_also_what_it_forgot(kept: Ke
     stranger.step(kept.clock())
     assert kept.hold.close() == []
     assert [seen.labels["job"] for seen in kept.place.owned() if not seen.ended] == ["clu-2"]
+
+
+def test_who_takes_its_time_to_end_is_not_pressed(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    (member,) = kept.want(1)
+    ending = kept.place.cancel
+    monkeypatch.setattr(kept.place, "cancel", lambda ids: kept.place.log.append(("asked", tuple(ids))))
+    seen: list[None] = []
+
+    def owned() -> list[Sighting]:
+        seen.append(None)
+        if len(seen) == 4:
+            ending([member.native])
+        return list(FakeBackend.owned(kept.place))
+
+    monkeypatch.setattr(kept.place, "owned", owned)
+    assert kept.hold.close() == []
+    assert kept.asked("asked") == [(member.native,)]
 
 
 def test_where_there_are_so_many_machines_launches_go_where_there_is_room_and_the_rest_waits(kept: Kept) -> None:

@@ -14,33 +14,62 @@ from pathlib import Path
 
 from elsewhere.backends.base import Kept
 
-# A job's files are there as long as it runs; its mark in the environment may outlive it.
+# A job's files are there as long as it runs, and so are those of a machine; its mark in the environment may outlive it.
 _BUSY = """\
-busy() { for job in "$base/environments/$1"/.jobs/*; do [ -d "$base/jobs/${job##*/}" ] && return 0; done; return 1; }
+busy() { for job in "$base/environments/$1"/.jobs/*; do job=${job##*/}
+  [ -d "$base/jobs/$job" ] || [ -d "$base/machines/$job" ] && return 0; done; return 1; }
+"""
+# `$1`: what of us lies there for controllers and clusters (ship/seat.py), or was made for them. It is wanted as long as
+# it runs, may be about to, or is what a job there is asked by. Where the host does not tell what runs: always.
+_WANTED = """\
+runs=$(ps -A -o args= 2>/dev/null)
+wanted() { case "$runs" in ''|*"controller/$1"*) return 0;; esac
+  grep -qsF "controller/$1" "$base"/machines/*/boot || grep -qsxF "$1" "$base"/controller/work/*/.we; }
 """
 LIST = (
     _BUSY
+    + _WANTED
     + """\
-cd "$base/environments" 2>/dev/null || exit 0
-for name in *; do
-  [ -e "$name/.whole" ] && read -r about <"$name/.about" || continue
-  size=$(du -sk "$name" 2>/dev/null | sed 's/[^0-9].*//'); age=$(stat -c %Y "$name" 2>/dev/null || stat -f %m "$name")
-  busy "$name" && in=1 || in=0
+row() {
+  size=$(du -skc "$@" 2>/dev/null | sed -n '$s/[^0-9].*//p'); age=$(stat -c %Y "$1" 2>/dev/null || stat -f %m "$1")
   printf '%s %s %s %s %s\n' "$name" "${size:-0}" "${age:-0}" $in "$about"
+}
+cd "$base/environments" 2>/dev/null && for name in *; do
+  [ -e "$name/.whole" ] && read -r about <"$name/.about" || continue
+  busy "$name" && in=1 || in=0
+  row "$name"
+done
+about='{"name": "elsewhere"}'; cd "$base/controller" 2>/dev/null || exit 0
+for one in we-*.env; do
+  [ -e "$one/.whole" ] && name=${one%.env} || continue
+  wanted "$name" && in=1 || in=0
+  row "$one" "$name"
 done"""
 )
 DISCARD = (
     _BUSY
+    + _WANTED
     + """\
-for name do busy "$name" || rm -rf -- "$base/environments/$name" "$base/environments/$name.lock"; done; exit 0"""
+for name do
+  case "$name" in we-*) wanted "$name" || rm -rf -- "$base/controller/$name" "$base/controller/$name.env";;
+  *) busy "$name" || rm -rf -- "$base/environments/$name" "$base/environments/$name.lock";; esac
+done; exit 0"""
 )
 AGE = (
     _BUSY
+    + _WANTED
     + """\
 days=$1; shift
-for job in "$base"/environments/*/.jobs/*; do [ -d "$base/jobs/${job##*/}" ] || rm -f -- "$job"; done
+old() { [ -n "$(find "$1" -prune -mtime "+$days" 2>/dev/null)" ]; }
+for job in "$base"/environments/*/.jobs/*; do
+  [ -d "$base/jobs/${job##*/}" ] || [ -d "$base/machines/${job##*/}" ] || rm -f -- "$job"
+done
 for one in "$base"/cache/*/* "$base"/environments/*; do
-  [ -n "$(find "$one" -prune -mtime "+$days" 2>/dev/null)" ] && ! busy "${one##*/}" && rm -rf -- "$one"
+  old "$one" && ! busy "${one##*/}" && rm -rf -- "$one"
+done
+for one in "$base"/controller/we-*.env "$base"/controller/home/environments/*; do
+  name=${one#"$base/controller/"}; name=${name%.env}
+  old "$one" && ! wanted "$name" && rm -rf -- "$one" "$base/controller/$name"
 done
 """
 )

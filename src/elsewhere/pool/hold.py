@@ -98,6 +98,8 @@ class Hold:
         self.members: list[Member] = []
         self.machines: Sequence[Offer] = ()
         """Of a place that has so many and no more: launches go where there is room. None: the place sees to that."""
+        self.absent: dict[str, str] = {}
+        """Machines of such a place that are not used just now, and why, in a sentence."""
         self.seldom = backend.traits.seldom
         """How seldom the place is looked at while nothing stirs."""
         self._owner = reaper.me()
@@ -179,15 +181,20 @@ class Hold:
     def close(self, patience: float = 20.0) -> list[NativeId]:
         """End all that bears our job's label; those that are not seen to have gone within so many seconds.
 
+        Each is asked again only after a while: many programs take a second word for an order to drop everything.
         A place whose answers lag has more time.
         """
         until, pause = time.monotonic() + patience + 15 * self.backend.traits.lag.total_seconds(), 0.1
+        asked: dict[NativeId, float] = {}
         while True:
-            left = [seen.native for seen in self.owned()]
-            if not left or time.monotonic() >= until:
+            left, now = [seen.native for seen in self.owned()], time.monotonic()
+            if not left or now >= until:
                 return left
+            due = [native for native in left if now - asked.get(native, -_AGAIN) >= _AGAIN]
             with contextlib.suppress(PlaceError):  # asked again
-                self.backend.cancel(left)
+                if due:
+                    self.backend.cancel(due)
+                asked.update(dict.fromkeys(due, now))
             time.sleep(min(pause, max(until - time.monotonic(), 0.0)))
             pause = min(pause * 1.5, 2.0)
 

@@ -20,7 +20,7 @@ from elsewhere.config.home import home
 from elsewhere.errors import ConfigError, UsageError
 from elsewhere.hosts import private_directory, write_whole
 from elsewhere.model.job import Environment, Julia
-from elsewhere.ship import conda, indexes, julia, logins
+from elsewhere.ship import conda, indexes, julia, logins, wheels
 from elsewhere.ship.conda import Asked
 from elsewhere.ship.runtime import Target, last_lines, own, platform_of, uv
 
@@ -208,7 +208,7 @@ def _compile(lines: list[str], file: Path | None, target: Target, cwd: Path) -> 
     pins = tuple(line.strip() for line in done.stdout.splitlines() if line.strip() and not line.startswith("#"))
     for pin in pins:
         _refuse_password(pin)
-    return pins
+    return tuple(wheels.fixed(pin, cwd) for pin in pins)
 
 
 def _refuse_password(pin: str) -> None:

@@ -244,16 +244,21 @@ def _here(text: BootText) -> str:
     return f': "${{ELSEWHERE_MACHINE:=$(hostname)}}"; HERE={shlex.quote(text.directory)}/$ELSEWHERE_MACHINE'
 
 
+# Whole or not there, whoever else unpacks it at the same moment: who is second drops its own.
 _TAKE = """\
 take() {
-  [ -e "$3/.whole" ] && return 0
-  mkdir -p "$3" || return 1
+  its=$3
+  if [ -e "$3" ]; then [ -e "$3/.whole" ] && return 0; else its=$3.$$; fi
+  mkdir -p "$its" || return 1
   for try in 1 2 3 4 5; do
-    fetch "$1" "$3.tar.gz" && [ "$(sha256sum <"$3.tar.gz")" = "$2  -" ] && break
-    [ $try -lt 5 ] || { echo "elsewhere: $1 could not be fetched" >&2; return 1; }
+    fetch "$1" "$its.tar.gz" && [ "$(sha256sum <"$its.tar.gz")" = "$2  -" ] && break
+    [ $try -lt 5 ] || { echo "elsewhere: $1 could not be fetched" >&2; rm -rf "$its" "$its.tar.gz"; return 1; }
     sleep $try
   done
-  tar -xzf "$3.tar.gz" -C "$3" && rm -f "$3.tar.gz" && : >"$3/.whole" && echo "elsewhere: $3 is here"
+  tar -xzf "$its.tar.gz" -C "$its" && : >"$its/.whole" || { rm -rf "$its" "$its.tar.gz"; return 1; }
+  rm -f "$its.tar.gz"
+  [ "$its" = "$3" ] || { [ -e "$3" ] || mv "$its" "$3"; rm -rf "$its" "$3/${its##*/}"; }
+  [ -e "$3/.whole" ] && echo "elsewhere: $3 is here"
 }"""
 
 

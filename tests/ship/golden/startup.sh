@@ -30,14 +30,18 @@ signed() {
 fetch() { signed "$1" -o "$2" || { keys=; return 1; }; }
 send() { keys=; signed "$2" -T "$1"; }
 take() {
-  [ -e "$3/.whole" ] && return 0
-  mkdir -p "$3" || return 1
+  its=$3
+  if [ -e "$3" ]; then [ -e "$3/.whole" ] && return 0; else its=$3.$$; fi
+  mkdir -p "$its" || return 1
   for try in 1 2 3 4 5; do
-    fetch "$1" "$3.tar.gz" && [ "$(sha256sum <"$3.tar.gz")" = "$2  -" ] && break
-    [ $try -lt 5 ] || { echo "elsewhere: $1 could not be fetched" >&2; return 1; }
+    fetch "$1" "$its.tar.gz" && [ "$(sha256sum <"$its.tar.gz")" = "$2  -" ] && break
+    [ $try -lt 5 ] || { echo "elsewhere: $1 could not be fetched" >&2; rm -rf "$its" "$its.tar.gz"; return 1; }
     sleep $try
   done
-  tar -xzf "$3.tar.gz" -C "$3" && rm -f "$3.tar.gz" && : >"$3/.whole" && echo "elsewhere: $3 is here"
+  tar -xzf "$its.tar.gz" -C "$its" && : >"$its/.whole" || { rm -rf "$its" "$its.tar.gz"; return 1; }
+  rm -f "$its.tar.gz"
+  [ "$its" = "$3" ] || { [ -e "$3" ] || mv "$its" "$3"; rm -rf "$its" "$3/${its##*/}"; }
+  [ -e "$3/.whole" ] && echo "elsewhere: $3 is here"
 }
 take jobs/job-1/startup.tar.gz bb startup || { [ "${status:-74}" = 0 ] || { echo 'elsewhere: it ends'; for try in 1 2 3; do grep -qs '^elsewhere: it ends' boot.log && break; sleep 1; done; send boot.log ''"$ELSEWHERE_MACHINE"; }; shutdown -h now; kill -KILL $switch; exit 74; }
 export HOME="${HOME:-/root}"

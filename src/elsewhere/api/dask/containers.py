@@ -154,16 +154,18 @@ def _interpreter(named: str) -> str:
 
 
 def _built(tag: str, shape: Resources, asked: Asked, environment: Environment, site: Site) -> Container:
-    """A virtual environment, with the same Dask as here."""
+    """A virtual environment, with the same Dask as here; one that is there is left as it is."""
     from elsewhere.api import furnishing
 
     pip = environment.pip
     if isinstance(pip, str):
         pip = tuple((site.cwd / pip).read_text().splitlines())
     ours = versions.here()
-    whole = replace(environment, pip=(*pip, f"distributed=={ours.dask}"), python=environment.python or ours.python)
-    made = furnishing.furnish(whole, site.place, site.cwd, sys.executable)
-    name = asked.environment if isinstance(asked.environment, str) else "an environment"
+    if not environment.prefix:
+        environment = replace(environment, pip=(*pip, f"distributed=={ours.dask}"),
+                              python=environment.python or ours.python)  # fmt: skip
+    made = furnishing.furnish(environment, site.place, site.cwd, sys.executable)
+    name = asked.environment if isinstance(asked.environment, str) else environment.name or "an environment"
     return Container(tag, shape, asked.threads, made.python, {**made.env, **asked.env}, name)
 
 

@@ -12,6 +12,7 @@ import contextlib
 import json
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
@@ -20,12 +21,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from elsewhere.api.dask import afar, apart, meeting, post
+from elsewhere.api.dask import afar, apart, meeting, outfit, post
 from elsewhere.api.dask.containers import Container, refused, shape_of, written_as
+from elsewhere.api.dask.late import Late
 from elsewhere.api.dask.quarters import TERM, last_line
 from elsewhere.backends.base import Fleet
 from elsewhere.backends.seats import Seats
-from elsewhere.errors import ElsewhereError, NotFound, PlaceError, Unreachable, UsageError
+from elsewhere.errors import ElsewhereError, NotFound, PlaceError, Refused, Unreachable, UsageError
 from elsewhere.hosts import private_directory
 from elsewhere.hosts.tunnel import Tunnel
 from elsewhere.model.place import Place, Shape
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from elsewhere.api.dask.records import Record
     from elsewhere.backends.base import Backend, Sighting
     from elsewhere.controller.away import Away
+    from elsewhere.model.job import JobSpec
     from elsewhere.ship.bundle import Bundle
 
 QUIET = 120.0
@@ -56,6 +59,9 @@ _LITTLE = Resources(cpus=0.01)
 
 class Stay(Fleet, Seats, Protocol):
     """What a place must be able to do for it."""
+
+    absent: Mapping[str, PlaceError]
+    """Hosts that could not be used when `shapes` asked last, and why."""
 
     def forget(self, ids: list[str]) -> None: ...
 
@@ -73,12 +79,15 @@ class Hosts:
         self._interface = interface or str(place.settings.get("interface") or "")
         self._quiet = UNATTENDED if stays else QUIET
         hold.seldom = _SELDOM
-        self._shapes: Mapping[str, Shape] = {}
-        self._seated: Mapping[str, afar.Seated] = {}
-        self._addresses: Mapping[str, str] = {}
-        self._settled: dict[str, Mapping[str, Mapping[str, Any]]] = {}
+        self._shapes: dict[str, Shape] = {}
+        self._needs: list[str] = []
+        self._seated: dict[str, afar.Seated] = {}
+        self._addresses: dict[str, str] = {}
+        self._settled: dict[str, dict[str, Mapping[str, Any]]] = {}
         self._asked: dict[str, Mapping[str, Any]] = {}
         self._tunnels: dict[str, Tunnel] = {}
+        self._late, self._one = Late(self._look), threading.Lock()
+        """The lock: tags and hosts are added one at a time."""
         self._parcels: dict[str, Bundle] = {}
         """By their keys: what each launch brings for itself alone."""
 
@@ -95,13 +104,13 @@ class Hosts:
         self._project = bundle.code({visit.PROJECT: root})
         self._shapes = {shape.offer.name: shape for shape in self._stay.shapes(_LITTLE)}
         self._hold.machines = [shape.offer for shape in self._shapes.values()]
-        needs = afar.needs()
+        self._needs = afar.needs()
         for kind in {shape.architecture for shape in self._shapes.values()}:
-            runtime.whole(Target(own().python, kind or own().architecture), needs)  # once, for all of them
-        self._seated = self._each(lambda name: afar.Seated(self._settle_in(name, needs)))
-        self._addresses = meeting.meet(
-            [meeting.Comer(one.host, _words(one.away)) for one in self._seated.values()], self._interface
-        )
+            runtime.whole(Target(own().python, kind or own().architecture), self._needs)  # once, for all of them
+        self._seated = self._each(lambda name: afar.Seated(self._settle_in(self._shapes[name])))
+        self._addresses = self._met(self._seated)
+        for name, error in self._stay.absent.items():
+            self._miss(name, error)
         first = self._hold.machines[0]
         listens = {"host": self._addresses[first.name]}
         told = apart.told(listens, certificates_there(papers), self._quiet)
@@ -110,11 +119,16 @@ class Hosts:
         way = partial(self._way, first.name)
         return apart.post(self._hold, self._record.name, text, self._said, papers, came, went, way)
 
-    def _settle_in(self, name: str, needs: list[str]) -> Away:
+    def _settle_in(self, shape: Shape) -> Away:
         from elsewhere.controller import seat as seats
 
-        there = replace(self._stay.seat(name), architecture=self._shapes[name].architecture)
-        return seats.take(self.place, self._stay, there, needs)
+        there = replace(self._stay.seat(shape.offer.name), architecture=shape.architecture)
+        return seats.take(self.place, self._stay, there, self._needs)
+
+    def _met(self, seated: Mapping[str, afar.Seated]) -> dict[str, str]:
+        """By which address each is reached by the others. Errors as of `meet`."""
+        comers = [meeting.Comer(one.host, _words(one.away)) for one in seated.values()]
+        return dict(meeting.meet(comers, self._interface))
 
     def _said(self, member: Member) -> Mapping[str, Any] | None:
         try:
@@ -128,26 +142,85 @@ class Hosts:
             self._tunnels[target] = self._seated[name].tunnel(target)
         return f"127.0.0.1:{self._tunnels[target].port}"
 
+    # --- hosts that are not there at its start
+
+    def _miss(self, name: str, error: PlaceError) -> None:
+        """It is left out, which is said once, until it answers."""
+        if name not in self._hold.absent:
+            sys.stderr.write(f"elsewhere: {self._record.name} goes on without {name}: {error.message}\n")
+        self._hold.absent[name] = error.message
+        self._late.begin()
+
+    def _look(self) -> None:
+        """Take in who can be used by now."""
+        with self._one, contextlib.suppress(PlaceError):
+            for shape in self._stay.shapes(_LITTLE) if self._hold.absent else ():
+                if (name := shape.offer.name) in self._hold.absent:
+                    try:
+                        self._take_in(name, shape)
+                        del self._hold.absent[name]
+                    except ElsewhereError as error:
+                        self._hold.absent[name] = error.message
+            self._hold.absent.update({name: error.message for name, error in self._stay.absent.items()
+                                      if name in self._hold.absent})  # fmt: skip
+
+    def _take_in(self, name: str, shape: Shape) -> None:
+        """From now on it has workers, too. Twice: harmless."""
+        if name not in self._seated:
+            seated = {**self._seated, name: afar.Seated(self._settle_in(shape))}
+            found = self._met(seated)
+            if moved := [one for one, where in self._addresses.items() if found[one] != where]:
+                raise Refused(f"{name} does not reach {moved[0]} at {self._addresses[moved[0]]}")
+            self._shapes[name], self._seated, self._addresses = shape, seated, found
+        for tag, asked in self._asked.items():
+            if name not in self._settled[tag] and berth([shape.offer], (), shape_of(tag, post.asked(asked))):
+                answer = self._settled_at(name, tag, asked, self._packed(asked, [name]))
+                if isinstance(answer, Unreachable):
+                    raise answer
+                self._settled[tag][name] = answer
+        if shape.offer not in self._hold.machines:
+            self._hold.machines = [*self._hold.machines, shape.offer]
+
     # --- workers
 
     def settle(self, tag: str, words: Mapping[str, Any]) -> Container:
         written = written_as(tag)
         asked = post.plain({**words, "environment": _environment(words["environment"], self.place)})
         shape = shape_of(written, post.asked(asked))
+        with self._one:
+            first = self._settled_on(written, asked, shape)
+        return Container(written, shape, asked["threads"], first["python"], first["env"], first["software"])
+
+    def _settled_on(self, written: str, asked: Mapping[str, Any], shape: Resources) -> Mapping[str, Any]:
+        """On all hosts that have room for it; what the first says of it."""
         able = [offer.name for offer in self._hold.machines if berth([offer], (), shape)]
         if not able:
             raise refused(written, self.place, shape)
-        answers = self._each(lambda name: self._settled_at(name, written, asked), able)
+        spec = self._packed(asked, able)
+        answers = self._each(lambda name: self._settled_at(name, written, asked, spec), able)
         found = {name: answer for name, answer in answers.items() if not isinstance(answer, Unreachable)}
         if not found:
             raise answers[able[0]]
+        for name in answers.keys() - found.keys():
+            self._miss(name, answers[name])
         self._settled[written], self._asked[written] = found, asked
-        first = next(iter(found.values()))
-        return Container(written, shape, asked["threads"], first["python"], first["env"], first["software"])
+        return next(iter(found.values()))
 
-    def _settled_at(self, name: str, tag: str, asked: Mapping[str, Any]) -> Mapping[str, Any] | Unreachable:
+    def _packed(self, asked: Mapping[str, Any], names: list[str]) -> JobSpec | None:
+        """The environment that is built on these hosts; None: each has what is asked for, or makes it."""
+        found = post.asked(asked).environment
+        if isinstance(found, str) or found is None or found.image or found.prefix or found.setup:
+            return None
+        return outfit.packed(found, self.place, [self._shapes[name] for name in names])
+
+    def _settled_at(
+        self, name: str, tag: str, asked: Mapping[str, Any], spec: JobSpec | None
+    ) -> Mapping[str, Any] | Unreachable:  # fmt: skip
         """That of a host which is not reached just now is left out."""
         try:
+            if spec is not None:
+                built = outfit.build(spec, self._hold.backend, self._shapes[name], self._stay.ground().directory)
+                asked = post.plain({**asked, "environment": built})
             found: Mapping[str, Any] = self._seated[name].ask("container", tag=tag, words=asked)
         except Unreachable as error:
             return error
@@ -168,7 +241,7 @@ class Hosts:
             return self._text(found.tag, post.__name__, papers, {**told, **own}, number, start_by, machine)
 
         return Text(render, found.shape, walltime or TERM, partial(self._freight, found.tag),
-                    only=tuple(settled))  # fmt: skip
+                    only=settled.keys())  # fmt: skip
 
     def _text(
         self, kind: str, module: str, papers: Papers, told: Mapping[str, Any], number: int, start_by: datetime,
@@ -202,6 +275,7 @@ class Hosts:
         return last_line(data.decode("utf-8", "replace"))
 
     def leave(self) -> None:
+        self._late.end()
         try:
             clear(self._hold, self._record)
         finally:

@@ -211,7 +211,7 @@ class Keeping:
         with self.lock:
             tags = {tag: self._state(container) for tag, container in self.containers.items()}
             strange = [self.waiting(tag) for tag in self.facts.waiting if tag not in tags]
-        return {"tags": tags, "waiting": strange}
+        return {"tags": tags, "waiting": strange, "absent": dict(self.hold.absent)}
 
     def _state(self, container: Container) -> dict[str, Any]:
         tag, members = container.tag, [one for one in self.hold.members if one.kind == container.tag]

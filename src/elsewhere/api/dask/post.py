@@ -21,7 +21,7 @@ from elsewhere.backends import registry
 from elsewhere.errors import ElsewhereError
 from elsewhere.model.job import Environment
 from elsewhere.model.place import Place
-from elsewhere.ship import visit
+from elsewhere.ship import kept, visit
 from elsewhere.ship.certificates import papers
 from elsewhere.ship.dask_worker import Workers, render
 
@@ -62,6 +62,9 @@ def _again(told: Mapping[str, Any], own: Path, path: tuple[str, ...]) -> Contain
     if before["boxed"]:
         return here(told["tag"], told["words"], own, path)
     shape = shape_of(told["tag"], words)
+    folder = Path(before["python"]).parent.parent
+    if folder.parent == Path(sys.prefix).parent.parent / kept.FOLDER:  # it stays as long as we do
+        kept.used(folder, os.environ["ELSEWHERE_MACHINE"])
     return Container(told["tag"], shape, words.threads, before["python"], before["env"], before["software"])
 
 

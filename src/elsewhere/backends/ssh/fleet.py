@@ -91,6 +91,8 @@ class Ssh:
             raise ConfigError(f"{given.directory!r} is no directory below a home", hint="for example .elsewhere")
         self.settings = given
         self.hosts = {mark(name): OpenSsh(name, given.config) for name in names}
+        self.absent: Mapping[str, PlaceError] = {}
+        """Those that `shapes` could not use when it asked last, by their names, and why."""
         self._known: dict[str, dict[NativeId, Sighting]] = {}
         self._open: dict[NativeId, Connection] = {}
         """To machines that were dialled as they were started, until they are asked for."""
@@ -104,6 +106,7 @@ class Ssh:
         good = {key: found for key, found in told.items() if not isinstance(found, PlaceError)}
         if not good:
             raise self._none(told)
+        self.absent = {self.hosts[key].name: one for key, one in told.items() if isinstance(one, PlaceError)}
         return [
             Shape(Offer(self.hosts[key].name, has, price=Decimal(0)), self._slots(has, need), 1, machine)
             for key, (has, machine) in good.items() if fits(has, need)

@@ -47,11 +47,14 @@ for name in *; do
   read -r labels <"$name/labels" || [ -n "$labels" ] || continue
   printf '%s %s %s %s %s %s\n' "$name" $state $status $started $stopped "$labels"
 done"""
+# Who is asked to end has ten seconds for it: then it is killed, if it is asked again.
 STOP = """\
+now=$(date +%s)
 for name do
   cd "$base/machines/$name" 2>/dev/null || continue
-  signal=TERM; [ -e cancelled ] && [ -n "$(find cancelled -mmin +0 2>/dev/null)" ] && signal=KILL
-  [ -e cancelled ] || : >cancelled
+  signal=TERM since=$now
+  [ -s cancelled ] && read -r since <cancelled || echo "$now" >cancelled
+  [ $((now - since)) -ge 10 ] || [ "$since" -gt "$now" ] && signal=KILL
   ( set -C; : >pid ) 2>/dev/null && continue
   read -r pid <pid && kill -s $signal -- "-$pid" 2>/dev/null
 done; exit 0"""
