@@ -46,7 +46,7 @@ from elsewhere.ship.script import Archive, Bare, BootText, render
 from elsewhere.stores import Store
 from elsewhere.stores.objects import open_store
 
-PROJECT = "project"
+PROJECT, SITTER = "project", "elsewhere.controller.sitter"
 NEED = Resources(cpus=0.4, memory=2 << 30)
 """Of a machine on which a controller sits, for ever: the smaller burstable types would take minutes to begin."""
 SHARE = Decimal("0.2")
@@ -149,7 +149,7 @@ def hire(place: Place, found: Terms, project: Bundle | None, needs: Sequence[str
             seldom = "" if hires.traits.prices else str(LOOK[1])
             address = _address(who, url, deposit, away, archives, facts, seldom)
             text = render(BootText(address, ground.directory, "", found.term, start_by, end=ground.end, bare=bare,
-                                   sits=True))  # fmt: skip
+                                   program=SITTER))  # fmt: skip
             try:
                 native = _launched(hires, f"{who}-{number}", text, offer, found.term, start_by)
             except NoCapacity:
@@ -193,7 +193,7 @@ def _admit(
 ) -> None:
     """Wait until it has proved which machine it is, and write to it. One that waits for its turn has all the time."""
     signer = OwnKey()
-    guests = Guests(store, cast(Attests, hires), who, signer, signer, lambda: contents)
+    guests = Guests(store, cast(Attests, hires), who, signer, signer, lambda _: contents)
     end, looked, said = time.monotonic() + COMES.total_seconds(), time.monotonic(), ""
     while time.monotonic() < end:
         with contextlib.suppress(Unreachable):
