@@ -16,6 +16,7 @@ from elsewhere import aws
 from elsewhere.backends.aws import away, catalog, ground, policy, request, shell
 from elsewhere.backends.aws import images as ami
 from elsewhere.backends.aws.clients import shared
+from elsewhere.backends.aws.forward import Forward
 from elsewhere.backends.aws.labels import PREFIX, SIGNATURE, escape, signed
 from elsewhere.backends.aws.network import Network, Subnet
 from elsewhere.backends.aws.settings import ARCHITECTURES, AwsSettings
@@ -95,6 +96,17 @@ class Aws:
 
     def shell(self, native_id: NativeId, zone: str = "") -> Sequence[str]:
         return shell.words(native_id, region_of(zone) or self.clients.region, self.settings.profile)
+
+    def gathering(self) -> str:
+        return self.network.gathering(self.clients.region)
+
+    def forwards(self) -> None:
+        shell.require("a way to a port of a machine of AWS")
+
+    def forward(self, native: NativeId, port: int, zone: str = "") -> Forward:
+        region, profile = region_of(zone) or self.clients.region, self.settings.profile
+        self.forwards()
+        return Forward(lambda here: shell.forwarding(native, port, here, region, profile), region, profile)
 
     def policy(self, who: str = "user") -> Mapping[str, Any]:
         return policy.document(self.settings, who)

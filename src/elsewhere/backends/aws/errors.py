@@ -47,6 +47,8 @@ _KINDS: dict[str, tuple[type[ElsewhereError], str]] = {
                     (NotFound, "")),
     **dict.fromkeys(("InvalidAMIID.NotFound", "InvalidAMIID.Malformed", "InvalidAMIID.Unavailable"),
                     (Refused, "Name an image of this region by `image:`, or leave it out for the newest Ubuntu LTS.")),
+    "TargetNotConnected": (Unreachable, "Its SSM agent is not up yet, or its role lacks what `elsewhere places check "
+                                        "PLACE --policy machine` prints; ask again in a minute."),
     "ParameterNotFound": (Refused, "Name another image by `image:`, or leave it out for the newest Ubuntu LTS."),
     **dict.fromkeys(("VPCIdNotSpecified", "DefaultVpcDoesNotExist", "MissingInput"),
                     (Refused, "There is no default network in this region: `aws ec2 create-default-vpc` makes one, "

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from elsewhere.backends.aws import gathering
 from elsewhere.backends.aws.clients import Clients
 from elsewhere.backends.aws.errors import code
-from elsewhere.errors import AccessDenied, Refused
+from elsewhere.errors import AccessDenied, Refused, UsageError
 
 GROUP = "elsewhere-no-ingress"
 _NONE = "`aws ec2 create-default-vpc` makes one, or name subnets by `subnets:`."
@@ -65,6 +66,30 @@ class Network:
         if (region, vpc) not in self._groups:
             self._groups[region, vpc] = self.ours(region, vpc) or self._make(region, vpc)
         return self._groups[region, vpc]
+
+    def named(self, region: str) -> Mapping[str, Any]:
+        """The group that the settings name, as the place has it. Refused if there is none of that id."""
+        named = [self.clients.settings.security_group]
+        with self.clients.talking("ec2:DescribeSecurityGroups", region):
+            found = self.clients.get("ec2", region).describe_security_groups(GroupIds=named)["SecurityGroups"]
+        return found[0]  # type: ignore[no-any-return]
+
+    def gathering(self, region: str) -> str:
+        """The id of the named group, behind which machines may listen for each other. UsageError: they may not."""
+        settings, networks = self.clients.settings, sorted({subnet.vpc for subnet in self.subnets(region)})
+        if not settings.security_group:
+            raise UsageError("no security group is named, behind which machines may listen for each other",
+                             hint=gathering.make(networks[0], region))  # fmt: skip
+        if set(settings.regions) - {region}:
+            raise UsageError(f"machines that listen for each other stand in one region, and `regions:` names others "
+                             f"besides {region}", hint="Leave `regions:` out of that place.")  # fmt: skip
+        try:
+            said, hint = gathering.fault(self.named(region), networks, region)
+        except Refused as error:
+            raise UsageError(error.message, hint=gathering.make(networks[0], region)) from error
+        if said:
+            raise UsageError(said, hint=hint)
+        return settings.security_group
 
     def groups(self, region: str, vpc: str, name: str) -> Sequence[Mapping[str, Any]]:
         filters = [{"Name": "group-name", "Values": [name]}, {"Name": "vpc-id", "Values": [vpc]}]

@@ -12,6 +12,7 @@ from typing import Any
 from elsewhere.aws import RING
 from elsewhere.backends.aws.labels import PREFIX
 from elsewhere.backends.aws.settings import AwsSettings
+from elsewhere.backends.aws.shell import FORWARDS
 from elsewhere.errors import UsageError
 
 Statement = Mapping[str, Any]
@@ -58,9 +59,10 @@ _QUEUES = _allow("Queues", [
     "sqs:GetQueueUrl", "sqs:PurgeQueue", "sqs:ReceiveMessage", "sqs:SendMessage", "sqs:SetQueueAttributes",
     "sqs:TagQueue",
 ], QUEUES)  # fmt: skip
-_SHELL = _allow("OpenATerminal", ["ssm:StartSession", "ssm:TerminateSession"],
-                ["arn:aws:ec2:*:*:instance/*", "arn:aws:ssm:*:*:session/*",
-                 "arn:aws:ssm:*:*:document/SSM-SessionManagerRunShell"])  # fmt: skip
+_SHELL = _allow("OpenATerminal", ["ssm:StartSession", "ssm:TerminateSession"], [
+    "arn:aws:ec2:*:*:instance/*", "arn:aws:ssm:*:*:session/*", "arn:aws:ssm:*:*:document/SSM-SessionManagerRunShell",
+    f"arn:aws:ssm:*:*:document/{FORWARDS}",
+])  # fmt: skip
 _TERMINAL = _allow("AnswerATerminal", [
     "ssm:UpdateInstanceInformation", "ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel",
     "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel",
