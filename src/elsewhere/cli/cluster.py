@@ -80,9 +80,9 @@ def log_of(reference: str) -> tuple[Path, Record]:
 
         path.write_bytes(afar.log(record, tag.lower(), number)[0])
     elif record.distant and not record.ended:
-        from elsewhere.api.dask import hosts
+        from elsewhere.api.dask import quarters
 
-        hosts.fetch_log(record, tag.lower(), number)
+        quarters.fetch_log(record, tag.lower(), number)
     if not path.is_file():
         known = sorted(each.stem.replace("-", "/", 1) for each in path.parent.glob("*.log"))
         raise UsageError(f"the cluster {record.name} has no output of a worker {tag}/{number}",

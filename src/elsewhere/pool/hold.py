@@ -17,7 +17,7 @@ from pathlib import Path
 from elsewhere.backends import registry
 from elsewhere.backends.base import Backend, Condition, Launch, NativeId, Sighting
 from elsewhere.errors import ElsewhereError, NoCapacity, PlaceError, QuotaExceeded, Unreachable
-from elsewhere.model.place import Offer, Place
+from elsewhere.model.place import Limits, Offer, Place
 from elsewhere.model.resources import Resources
 from elsewhere.pool import reaper
 from elsewhere.pool.berths import berth
@@ -110,6 +110,8 @@ class Hold:
         """Of a place that has so many and no more: launches go where there is room. None: the place sees to that."""
         self.seldom = backend.traits.seldom
         """How seldom the place is looked at while nothing stirs."""
+        self.limits = Limits()
+        """Of the place: no more than this is asked for."""
         self._owner = reaper.me()
         self._kinds: dict[str, _Kind] = {}
         self._pause, self._next_look = 0.0, 0.0
@@ -268,10 +270,22 @@ class Hold:
                 full = "there is no room for more on its machines"
                 kind.note, kind.not_before = full if able else kind.note, now + _FULL
                 return
+            if limit := self._limit(machine):
+                kind.note, kind.not_before = limit, now + _FULL
+                return
             kind.numbers += 1
             member = Member(name, kind.numbers, self._launch(name, kind, machine))
             self.members.append(member)
             self._ask(member, kind, now, raising)
+
+    def _limit(self, machine: Offer | None) -> str:
+        """What keeps this from being asked for besides; empty: nothing."""
+        most, dearest = self.limits.machines, self.limits.price_per_hour
+        if most is not None and len(self.members) >= most:
+            return f"the place allows {most} machines, and so many are there"
+        if dearest is not None and machine is not None and self.price + machine.price > dearest:
+            return f"the place allows ${dearest:f} an hour, and another ${machine.price:f} would be more"
+        return ""
 
     def _able(self, text: Text, now: float) -> list[Offer]:
         return [one for one in text.offers or self.machines if now >= self._shunned.get(_mark(text, one), now)
