@@ -225,8 +225,8 @@ def _refuse(tag: str, words: Mapping[str, Any]) -> None:
     """UsageError: it asks for files of a machine that has none yet."""
     if words["mounts"]:
         source = next(iter(words["mounts"]))
-        raise UsageError(f"{tag}: a machine that is started for a worker has no {source} to mount",
-                         hint="Your project is there, in the present directory; fetch other files from a bucket.")  # fmt: skip
+        raise UsageError(f"{tag}: a machine that is started for it has no {source} to mount",
+                         hint="Your project is there, in the present directory; fetch others.")  # fmt: skip
 
 
 def _is_reached(target: str, papers: Papers) -> bool:
