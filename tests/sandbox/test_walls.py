@@ -1,6 +1,6 @@
 """Machines in network namespaces of their own: addresses, metadata at 169.254.169.254, and a wire that can be cut.
 
-Left out only where namespaces cannot be made: without root or iproute2.
+Left out only where namespaces cannot be made: without root, iproute2 or nftables.
 """
 
 from __future__ import annotations

@@ -186,11 +186,18 @@ def _tail(path: Path) -> str:
 
 
 def _env(asked: SimpleNamespace) -> int:
-    variables = _found().variables()
+    """PATH is the reader's own with the sandbox's programs before it, once."""
+    import os
+
+    from elsewhere.sandbox import standins, state
+
+    variables, programs = _found().variables(), str(state.directory() / standins.BIN)
     if asked.json:
-        say_json(variables)
+        path = [part for part in os.environ.get("PATH", os.defpath).split(os.pathsep) if part != programs]
+        say_json({**variables, "PATH": os.pathsep.join([programs, *path])})
     else:
         say(*(f"export {name}={shlex.quote(value)}" for name, value in variables.items()))
+        say(f'export PATH={shlex.quote(programs)}:"$PATH"')
     return 0
 
 

@@ -12,11 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from elsewhere.sandbox import catalog, gpus
+from elsewhere.sandbox import catalog, doors, gpus, standins
 from elsewhere.sandbox.bill import Meter
 from elsewhere.sandbox.clock import Clock
 from elsewhere.sandbox.control import PATH as CONTROL
 from elsewhere.sandbox.control import Control
+from elsewhere.sandbox.doors import Doors
 from elsewhere.sandbox.ec2.limits import Limits
 from elsewhere.sandbox.ec2.service import Ec2
 from elsewhere.sandbox.fallback import Moto
@@ -32,6 +33,7 @@ from elsewhere.sandbox.parameters import Parameters
 from elsewhere.sandbox.pricing import Pricing
 from elsewhere.sandbox.quotas import ServiceQuotas
 from elsewhere.sandbox.server import Server
+from elsewhere.sandbox.sessions import Sessions
 from elsewhere.sandbox.state import Found
 from elsewhere.sandbox.sts import Sts
 from elsewhere.sandbox.walls import Walls, lacking
@@ -68,20 +70,24 @@ class Cloud:
         self.faults = Faults(self.clock.now)
         self.front = Front(self.keys, self.faults, self.meter, self._cut_off, directory / "log")
         self.front.otherwise = self.moto
+        self.sessions = Sessions(self.fleet, Parameters(self.moto))
         self.front.services = self._services()
         self.metadata = Metadata(self.fleet, self.clock, self.keys)
         self.over = threading.Event()
         self.control = Control(self)
         self.server = Server(self.answer)
         self.walls = self._walls()
-        self.fleet.ended = lambda instance: self.keys.forget(instance.id)
+        self.doors = None if self.walls is None else Doors(self.fleet, self.moto, self.walls.hold)
+        self.fleet.ended = self._forget
         self.fleet.fitted = self._fit
 
     def _services(self) -> dict[str, Service]:
+        ec2 = Ec2(self.fleet, self.market, self.limits, self.moto, self.clock)
+        ec2.regrouped = self.renew_doors
         services: dict[str, Service] = {
-            "ec2": Ec2(self.fleet, self.market, self.limits, self.moto, self.clock),
+            "ec2": ec2,
             "sts": Sts(self.keys, self.moto),
-            "ssm": Parameters(self.moto),
+            "ssm": self.sessions,
             "pricing": Pricing(),
             "servicequotas": ServiceQuotas(self.limits),
         }
@@ -95,9 +101,10 @@ class Cloud:
         return Walls(self.mark) if how == "netns" or (how == "auto" and not lacking()) else None
 
     def start(self) -> None:
+        standins.lay(self.directory / standins.BIN)
         self.server.start()
         if self.walls is not None:
-            self.walls.open(self.server.port, self.answer, self._tell_machine)
+            self.walls.open(self.server.port, self.answer, self._tell_machine, doors.text())
         self.moto.load()
         self._watch_prices()
 
@@ -144,7 +151,18 @@ class Cloud:
         home = self.directory / "machines" / id
         return Machine(id, home, f"{self.mark}-{id}", variables, place, wall, self.metadata.answer)
 
+    def renew_doors(self) -> None:
+        """Which machine hears which, after a change of either or of a rule; behind no walls each hears all."""
+        if self.doors is not None:
+            self.doors.renew()
+
+    def _forget(self, instance: Instance) -> None:
+        self.keys.forget(instance.id)
+        self.sessions.forget(instance.id)
+        self.renew_doors()
+
     def _fit(self, instance: Instance) -> None:
+        self.renew_doors()
         kind = catalog.types().get(instance.order.type)
         if kind is not None and kind.gpus:
             broken = self.faults.take("machine", gpus.ACTION) is not None

@@ -37,8 +37,8 @@ class Control:
             "kill": lambda words: self._each(words, lambda i: cloud.fleet.end([i.id], DIED)),
             "freeze": lambda words: self._each(words, lambda i: i.machine.freeze()),
             "thaw": lambda words: self._each(words, lambda i: i.machine.thaw()),
-            "partition": lambda words: self._each(words, lambda i: _cut(i, True)),
-            "heal": lambda words: self._each(words, lambda i: _cut(i, False)),
+            "partition": lambda words: self._cut(words, True),
+            "heal": lambda words: self._cut(words, False),
             "stock": self._stock,
             "quota": self._quota,
             "price": self._price,
@@ -128,6 +128,11 @@ class Control:
                 raise UsageError(f"{id} is no spot machine: the cloud does not take it back", hint="Use `kill`.")
         return self._each(words, lambda instance: self.cloud.fleet.preempt(instance.id, notice))
 
+    def _cut(self, words: Words, off: bool) -> Words:
+        done = self._each(words, lambda instance: setattr(instance, "partitioned", off))
+        self.cloud.renew_doors()
+        return done
+
     def _stock(self, words: Words) -> Words:
         self.cloud.limits.keep_stock(words["type"], words.get("zone", ""), int(words["count"]))
         return {"stock": self.cloud.limits.stock()}
@@ -198,12 +203,6 @@ def ask(found: Found, verb: str, **words: Any) -> Words:
 
 def _json(status: int, value: object) -> Response:
     return Response(status, json.dumps(value).encode(), {"content-type": "application/json"})
-
-
-def _cut(instance: Instance, off: bool) -> None:
-    instance.partitioned = off
-    if instance.machine.wall is not None:
-        instance.machine.wall.cut(off)
 
 
 def _money(amount: Decimal) -> str:

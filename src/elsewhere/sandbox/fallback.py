@@ -27,6 +27,25 @@ class Subnet:
     cidr: str
 
 
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a security group lets in: from a network (IPv4), or from the members of a group."""
+
+    protocol: str
+    """tcp, udp, icmp, a number, or -1: all."""
+    first: int = 0
+    last: int = 65535
+    cidr: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    id: str
+    vpc: str
+    rules: tuple[Rule, ...] = ()
+
+
 PROFILES = ("elsewhere", "elsewhere-controller")
 
 
@@ -36,6 +55,8 @@ class Moto:
     def __init__(self) -> None:
         self._loaded = threading.Event()
         self._conditional = threading.Lock()
+        self._defaults: set[str] = set()
+        self._defaults_lock = threading.Lock()
         self._app: Any = None
         self._error: BaseException | None = None
 
@@ -98,11 +119,27 @@ class Moto:
         found = sorted(found, key=lambda subnet: not subnet.default_for_az)
         return [Subnet(s.id, s.vpc_id, s.availability_zone, s.cidr_block) for s in found]
 
-    def lacks_groups(self, region: str, ids: list[str]) -> list[str]:
-        """Those of these security groups that do not exist."""
+    def groups(self, region: str) -> dict[str, Group]:
+        """All security groups there, by id."""
         self.wait()
-        known = {group.id for groups in self._backends[ACCOUNT][region].groups.values() for group in groups.values()}
-        return [id for id in ids if id not in known]
+        known = [one for some in list(self._backends[ACCOUNT][region].groups.values()) for one in list(some.values())]
+        return {one.id: Group(one.id, str(one.vpc_id), tuple(map(_rule, list(one.ingress_rules)))) for one in known}
+
+    def default_group(self, region: str, vpc: str) -> str:
+        """That of the network, in which a machine is when nothing else is asked for; as EC2 makes it, it admits its
+        own members."""
+        self.wait()
+        backend: Any = self._backends[ACCOUNT][region]
+        found = backend.get_default_security_group(vpc)
+        if found is None:  # somebody has deleted it, which EC2 would have refused
+            return ""
+        with self._defaults_lock:
+            if found.id not in self._defaults and not found.ingress_rules:
+                backend.authorize_security_group_ingress(
+                    found.id, "-1", None, None, [], source_groups=[{"GroupId": found.id}]
+                )
+            self._defaults.add(found.id)
+        return str(found.id)
 
     def role(self, profile: str) -> str | None:
         """The role of an instance profile, by the profile's name; None: there is no such profile, or it has none."""
@@ -113,6 +150,14 @@ class Moto:
             if found.name == profile and found.roles:
                 return str(found.roles[0].name)
         return None
+
+
+def _rule(rule: Any) -> Rule:
+    first = 0 if rule.from_port is None else int(rule.from_port)
+    last = 65535 if rule.to_port is None else int(rule.to_port)
+    return Rule(
+        str(rule.ip_protocol), first, last, str(rule.cidr_ipv4 or ""), str(rule.source_group.get("GroupId", ""))
+    )
 
 
 def _give_profile() -> None:

@@ -11,6 +11,7 @@ import os
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -134,6 +135,12 @@ class Machine:
             **self._variables,
             MARK: self.mark,
         }
+
+    def reach(self, port: int) -> socket.socket:
+        """A connection to what listens at that port of its loopback. OSError: nothing does."""
+        found = self.wall.reach(port) if self.wall is not None else socket.create_connection(("127.0.0.1", port), 10)
+        found.settimeout(None)
+        return found
 
     def console(self) -> bytes:
         with contextlib.suppress(OSError):

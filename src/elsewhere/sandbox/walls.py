@@ -1,7 +1,8 @@
 """Network namespaces for the sandbox's machines: each has an address and a wire of its own, which can be cut for real.
 
-A hub namespace holds the bridge, the API's port and 169.254.169.254; nothing of this computer's own network is touched.
-Needs root and iproute2. Every namespace bears the sandbox's mark, and none without it is removed.
+A hub namespace is the router between them, and holds the API's port and 169.254.169.254; nothing of this computer's own
+network is touched. What passes from one to another is as nft's rules there say (doors.py). Needs root, iproute2 and
+nftables. Every namespace bears the sandbox's mark, and none without it is removed.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ from elsewhere.sandbox.server import Answer, Server
 
 HUB, METADATA = "172.31.0.1", "169.254.169.254"
 _NAMED = Path("/run/netns")
+_FORWARDS = Path("/proc/sys/net/ipv4/ip_forward")
+"""Of the namespace of the thread that looks."""
 _CLONE_NEWNET = 0x40000000
+_ANSWERS = 10.0
 _ELSE = "Leave out --isolation netns: machines are plain processes then."
 T = TypeVar("T")
 
@@ -31,8 +35,10 @@ def lacking() -> str:
     """Why there can be no such namespaces here; empty: there can."""
     if os.geteuid() != 0:
         return "network namespaces are made by root"
-    missing = [name for name in ("ip", "nsenter") if shutil.which(name) is None]
-    return f"{' and '.join(missing)} is not installed" if missing else ""
+    packages = {"ip": "iproute2", "nsenter": "util-linux", "nft": "nftables"}
+    missing = {name: package for name, package in packages.items() if shutil.which(name) is None}
+    said = f"{' and '.join(missing)} is not installed (apt install {' '.join(missing.values())})"
+    return said if missing else ""
 
 
 class Walls:
@@ -42,16 +48,20 @@ class Walls:
         self.prefix = f"elsewhere-{mark}-"
         self._servers: list[Server] = []
 
-    def open(self, port: int, answer: Answer, metadata: Answer) -> None:
-        """The hub: there the API answers on `port`. UsageError: this kernel, or its owner, does not let us."""
+    def open(self, port: int, answer: Answer, metadata: Answer, doors: str) -> None:
+        """The hub: there the API answers on `port`, and `doors` hold.
+
+        UsageError: this kernel, or its owner, does not let us.
+        """
         if why := lacking():
             raise UsageError(why, hint=_ELSE)
         hub = self.prefix + "hub"
         try:
             _ip("netns", "add", hub)
-            _ip("-n", hub, "-b", "-", text=f"link set lo up\nlink add name hub0 type bridge\n"
-                f"addr add {HUB}/16 dev hub0\n"
-                f"addr add {METADATA}/32 dev hub0\nlink set hub0 up\n")  # fmt: skip
+            _ip("-n", hub, "-b", "-", text="link set lo up\n"
+                f"addr add {HUB}/32 dev lo\naddr add {METADATA}/32 dev lo\n")  # fmt: skip
+            inside(hub, lambda: _FORWARDS.write_text("1"))
+            self.hold(doors)
             made = [(HUB, port, answer), (METADATA, 80, metadata)]
             self._servers = [inside(hub, lambda one=one: Server(one[2], one[:2])) for one in made]  # type: ignore[misc]
         except OSError as error:
@@ -59,6 +69,13 @@ class Walls:
             raise UsageError(f"no network namespace can be made here: {error}", hint=_ELSE) from error
         for server in self._servers:
             server.start()
+
+    def hold(self, doors: str) -> None:
+        """What nft is told holds from now on, in one move. OSError: it does not."""
+        words = ["nsenter", f"--net={_NAMED / (self.prefix + 'hub')}", "--", "nft", "-f", "-"]
+        done = subprocess.run(words, input=doors, text=True, capture_output=True, check=False)
+        if done.returncode:
+            raise OSError(f"nft: {done.stderr.strip()}")
 
     def wall(self, id: str, address: str, port: int) -> Wall:
         return Wall(self.prefix, id, address, port)
@@ -88,17 +105,17 @@ class Wall:
         """OSError: it could not be made. The port of its loopback where `power` answers, also when it is cut off."""
         _ip("netns", "add", self.name)
         _ip("-n", self._hub, "-b", "-", text=f"link add name {self._wire} type veth peer name eth0 netns {self.name}\n"
-            f"link set {self._wire} master hub0 up\n")  # fmt: skip
-        _ip("-n", self.name, "-b", "-", text=f"link set lo up\naddr add {self.address}/16 dev eth0\n"
-            f"link set eth0 up\nroute add default via {HUB}\n")  # fmt: skip
+            f"link set {self._wire} up\nroute add {self.address}/32 dev {self._wire}\n")  # fmt: skip
+        _ip("-n", self.name, "-b", "-", text=f"link set lo up\naddr add {self.address}/32 dev eth0\n"
+            f"link set eth0 up\nroute add {HUB}/32 dev eth0\nroute add default via {HUB}\n")  # fmt: skip
         self._gate = Gate(self.name, self._port)
         self._switch = inside(self.name, lambda: Server(power))
         self._switch.start()
         return self._switch.port
 
-    def cut(self, off: bool) -> None:
-        """Neither RST nor FIN passes a wire that is down: both ends hear nothing any more."""
-        _ip("-n", self._hub, "link", "set", self._wire, "down" if off else "up")
+    def reach(self, port: int) -> socket.socket:
+        """A connection to that port of the machine's own loopback. OSError: nothing listens, or it is gone."""
+        return inside(self.name, lambda: socket.create_connection(("127.0.0.1", port), _ANSWERS))
 
     def down(self) -> None:
         """Again, or never up: harmless."""
@@ -145,13 +162,18 @@ class Gate:
             near.close()
             return
         self._open |= {near, far}
-        back = threading.Thread(target=_copy, args=(far, near), daemon=True)
-        back.start()
-        _copy(near, far)
-        back.join()
+        join(near, far)
         self._open -= {near, far}
         near.close()
         far.close()
+
+
+def join(near: socket.socket, far: socket.socket) -> None:
+    """What comes of either goes to the other, until both have ended."""
+    back = threading.Thread(target=_copy, args=(far, near), daemon=True)
+    back.start()
+    _copy(near, far)
+    back.join()
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:

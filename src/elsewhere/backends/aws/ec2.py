@@ -104,8 +104,8 @@ class Aws:
         shell.require("a way to a port of a machine of AWS")
 
     def forward(self, native: NativeId, port: int, zone: str = "") -> Forward:
-        region, profile = region_of(zone) or self.clients.region, self.settings.profile
         self.forwards()
+        region, profile = region_of(zone) or self.clients.region, self.settings.profile
         return Forward(lambda here: shell.forwarding(native, port, here, region, profile), region, profile)
 
     def policy(self, who: str = "user") -> Mapping[str, Any]:

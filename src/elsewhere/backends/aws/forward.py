@@ -28,11 +28,12 @@ _REFUSED = re.compile(r"An error occurred \((\w+)\) when calling the \w+ operati
 class Forward:
     """`words`: of the command, by the port here; 0: one that is free. Open once it is made, until it is closed.
 
-    Unreachable: it did not open; AccessDenied, NotFound and their like: SSM refused.
+    As `words` raises; Unreachable: it did not open; AccessDenied, NotFound and their like: SSM refused.
     """
 
     def __init__(self, words: Callable[[int], Sequence[str]], region: str, profile: str) -> None:
         self.port = 0
+        words(self.port)  # what cannot be is said before anything starts
         self._words, self._about = words, {"region": region, "profile": profile}
         self._said: list[str] = []
         self._lock, self._settled, self._closed = threading.Lock(), threading.Event(), threading.Event()

@@ -84,7 +84,7 @@ class Runs:
             role=role,
             disk_gb=_disk(asked),
             public=_public(asked),
-            groups=self._groups(asked, region),
+            groups=self._groups(asked, region, subnet),
             token=str(asked.get("ClientToken", "")),
             stop_on_shutdown=asked.get("InstanceInitiatedShutdownBehavior", "stop") == "stop",
             quota=kind.quota,
@@ -162,14 +162,23 @@ class Runs:
             )
         return name, role
 
-    def _groups(self, asked: Mapping[str, Any], region: str) -> tuple[str, ...]:
+    def _groups(self, asked: Mapping[str, Any], region: str, subnet: Subnet) -> tuple[str, ...]:
         interfaces = wire.listed(asked.get("NetworkInterface"))
         ids = wire.listed(asked.get("SecurityGroupId"))
         ids += wire.listed(interfaces[0].get("SecurityGroupId")) if interfaces else []
-        lacking = self.moto.lacks_groups(region, ids) if ids else []
-        if lacking:
-            raise Refusal("InvalidGroup.NotFound", f"The security group '{lacking[0]}' does not exist")
-        return tuple(ids)
+        return self.checked_groups(ids, region, subnet.vpc, subnet.id)
+
+    def checked_groups(self, ids: list[str], region: str, vpc: str, subnet: str) -> tuple[str, ...]:
+        """Those of a machine in that network; none: its default one."""
+        known = self.moto.groups(region)
+        for id in ids:
+            if id not in known:
+                raise Refusal("InvalidGroup.NotFound", f"The security group '{id}' does not exist")
+            if known[id].vpc != vpc:
+                raise Refusal(
+                    "InvalidParameter", f"Security group {id} and subnet {subnet} belong to different networks."
+                )
+        return tuple(ids) or tuple(filter(None, [self.moto.default_group(region, vpc)]))
 
 
 def _counts(asked: Mapping[str, Any]) -> tuple[int, int]:

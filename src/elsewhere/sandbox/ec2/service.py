@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any
@@ -33,6 +34,8 @@ class Ec2:
     def __init__(self, fleet: Fleet, market: Market, limits: Limits, moto: Moto, clock: Clock) -> None:
         self.fleet, self.market, self.limits, self.moto, self.clock = fleet, market, limits, moto, clock
         self.runs = Runs(fleet, market, limits, moto)
+        self.regrouped: Callable[[], None] = lambda: None
+        """Called when security groups, or their members, have changed."""
         self._actions: dict[str, Callable[[Asked, str], Mapping[str, Any]]] = {
             "RunInstances": self._run,
             "DescribeInstances": self._describe,
@@ -42,6 +45,7 @@ class Ec2:
             "DescribeSpotInstanceRequests": self._spot_requests,
             "DescribeInstanceTypeOfferings": self._offerings,
             "DescribeInstanceAttribute": self._attribute,
+            "ModifyInstanceAttribute": self._modify,
             "GetConsoleOutput": self._console,
             "CreateTags": self._create_tags,
             "DeleteTags": self._delete_tags,
@@ -61,7 +65,10 @@ class Ec2:
                 raise Refusal("UnsupportedOperation", f"The sandbox has no {action}: it has RunInstances.")
             act = self._actions.get(action)
             if act is None or self._is_moto_s(asked):
-                return self.moto.answer(request)
+                response = self.moto.answer(request)
+                if "SecurityGroup" in action and not action.startswith("Describe"):
+                    self.regrouped()
+                return response
             return wire.answer(action, act(asked, region))
         except Refusal as refusal:
             return wire.refused(refusal.code, refusal.message)
@@ -204,9 +211,23 @@ class Ec2:
             "instanceInitiatedShutdownBehavior": "stop" if instance.order.stop_on_shutdown else "terminate",
             "disableApiTermination": "false",
         }
+        if name == "groupSet":
+            return {"instanceId": instance.id, "groupSet": [{"groupId": id} for id in instance.order.groups]}
         if name not in values:
             raise Refusal("UnsupportedOperation", f"The sandbox does not keep the attribute {name}.")
         return {"instanceId": instance.id, name: {"value": values[name]}}
+
+    def _modify(self, asked: Asked, region: str) -> Mapping[str, Any]:
+        """Of its groups: the machine is in these from now on, and in no others."""
+        instance, ids = self._one(asked, region), wire.listed(asked.get("GroupId"))
+        if not ids:
+            raise Refusal("UnsupportedOperation", "Of an instance, the sandbox changes the security groups alone.")
+        order = instance.order
+        groups = self.runs.checked_groups(ids, region, order.vpc, order.subnet)
+        with self.fleet.lock:
+            instance.order = replace(order, groups=groups)
+        self.regrouped()
+        return {"return": True}
 
     def _console(self, asked: Asked, region: str) -> Mapping[str, Any]:
         instance = self._one(asked, region)
