@@ -194,11 +194,23 @@ def _down(asked: SimpleNamespace) -> None:
         return
     if record.alive:
         Attached(record.id).down()
-        say(f"The cluster {record.name} has ended.")
+        say(f"The cluster {record.name} has ended." + _came_to(records.find(record.id)))
         return
     left = detached.sweep(record)
     say(f"The cluster {record.name} had ended; {left or 'nothing'} of it was left at {record.place}"
         + (", and is ended now." if left else "."))  # fmt: skip
+
+
+def _came_to(record: Record) -> str:
+    return f" Its machines came to {_money(record.spent)}." if record.spent else ""
+
+
+def _money(dollars: float) -> str:
+    from decimal import Decimal
+
+    from elsewhere.observe.cost import money
+
+    return money(Decimal(str(dollars)))
 
 
 def _show(reference: str, asked: SimpleNamespace) -> None:
@@ -212,6 +224,8 @@ def _show(reference: str, asked: SimpleNamespace) -> None:
 
     say(f"{state['name']} on {state['place']}, process {state['pid']}", f"scheduler {state['address']}",
         f"dashboard {state['dashboard'] or 'none: it wants the package bokeh'}")  # fmt: skip
+    if state["price"]:
+        say(f"{_money(state['price'])} an hour for its machines now, {_money(state['spent'])} so far")
     rows = [_row(tag, found) for tag, found in state["tags"].items()]
     if rows:
         head, *lines = table(("tag", "workers", "cpus", "memory", "tasks", "software"), rows)
