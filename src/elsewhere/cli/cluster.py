@@ -224,7 +224,7 @@ def _show(reference: str, asked: SimpleNamespace) -> None:
 
     say(f"{state['name']} on {state['place']}, process {state['pid']}", f"scheduler {state['address']}",
         f"dashboard {state['dashboard'] or 'none: it wants the package bokeh'}")  # fmt: skip
-    if state["price"]:
+    if state.get("price"):
         say(f"{_money(state['price'])} an hour for its machines now, {_money(state['spent'])} so far")
     rows = [_row(tag, found) for tag, found in state["tags"].items()]
     if rows:

@@ -12,8 +12,8 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
-from datetime import datetime, timedelta
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -101,15 +101,11 @@ class Clouds:
         for one in (*parts.values(), project):
             if one is not None:
                 put(store, one)
-        brought = {sort: Archive(one.key, one.digest, f"{seat.HERE}/{seat.folder(sort, one.digest)}")
-                   for sort, one in parts.items() if one is not None}  # fmt: skip
-        ground = cast(Distant, self._backend).ground()
-        archives = (*brought.values(), Archive(project.key, project.digest, visit.CODE))
-        boots = f"{letterbox.folder(self._record.id)}/{letterbox.BOOTS}"
-        self._bare = Bare(ground.name, ground.fetch, self._target.python, archives, brought.get("uv"), boots)
-        names = {sort: one.folder.rpartition("/")[2] for sort, one in brought.items()}
-        self._address = urlencode({**deposit.channel, "cluster": self._record.id, "store": self._letters.url,
-                                   "key": seal.public().hex(), "uv": "", **names})  # fmt: skip
+        self._brought = {sort: Archive(one.key, one.digest, f"{seat.HERE}/{seat.folder(sort, one.digest)}")
+                         for sort, one in parts.items() if one is not None}  # fmt: skip
+        self._project = Archive(project.key, project.digest, visit.CODE)
+        self._corner = {**deposit.channel, "cluster": self._record.id, "store": self._letters.url,
+                        "key": seal.public().hex()}  # fmt: skip
         self._say(f"its scheduler runs on {sold.said}")
         told = apart.told({}, travel.certificates(papers), self._quiet, f"../../{guest.STANDS}", inward=True)
         text = self._text(apart.KIND, apart.__name__, papers, told, SHAPE, TERM, sold)
@@ -156,23 +152,33 @@ class Clouds:
         term = walltime or TERM
         told = {"cluster": self._record.name, "tag": found.tag, "scheduler": address, "words": self._asked[found.tag],
                 "path": travel.path(), "lifetime": life(term).total_seconds()}  # fmt: skip
-        return self._text(found.tag, post.__name__, papers, told, found.shape, term, self._sold[found.tag])
+        builds = bool(self._asked[found.tag]["environment"])
+        return self._text(found.tag, post.__name__, papers, told, found.shape, term, self._sold[found.tag], builds)
 
     def _text(
         self, kind: str, module: str, papers: Papers, told: Mapping[str, Any], shape: Resources, term: timedelta,
-        sold: market.Sold,
+        sold: market.Sold, builds: bool = False,
     ) -> Text:  # fmt: skip
-        ground = cast(Distant, self._backend).ground()
+        machine = self._machine(builds)
         secret = {Path(path).name: Path(path).read_text() for path in asdict(papers).values()}
 
         def rendered(number: int, start_by: datetime, _machine: str) -> str:
             own = {"module": module, "kind": kind, "number": number, "start_by": start_by.isoformat(),
                    "interface": self._interface}  # fmt: skip
             self._told[kind, number] = {**secret, guest.TOLD: json.dumps({**told, **own})}
-            return render(BootText(self._address, ground.directory, "", term, start_by, end=ground.end,
-                                   bare=self._bare, program=guest.__name__))  # fmt: skip
+            return render(replace(machine, term=term, start_by=start_by))
 
         return Text(rendered, shape, term, offers=sold.offers, starts=BEGINS)
+
+    def _machine(self, builds: bool) -> BootText:
+        """All that boot texts have in common; those of machines that build an environment bring uv along."""
+        ground, uv = cast(Distant, self._backend).ground(), self._brought.get("uv")
+        brought = [self._brought["we"], *([uv] if uv and builds else [])]
+        names = dict(zip(("we", "uv"), (one.folder.rpartition("/")[2] for one in brought), strict=False))
+        boots = f"{letterbox.folder(self._record.id)}/{letterbox.BOOTS}"
+        bare = Bare(ground.name, ground.fetch, self._target.python, (*brought, self._project), uv, boots)
+        return BootText(urlencode({**self._corner, **names}), ground.directory, "", TERM, datetime.now(UTC),
+                        end=ground.end, bare=bare, program=guest.__name__)  # fmt: skip
 
     # --- those who come
 
