@@ -1,4 +1,4 @@
-"""A Dask cluster on machines that are started for it, behind walls: each with its own address, in a group that holds."""
+"""A Dask cluster on machines that are started for it, behind walls: each with its address, in a group that holds."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ def test_a_machine_that_is_taken_back_is_replaced_and_what_ran_there_runs_again(
         until(lambda: len(list(site.marks.iterdir())) == 2, "it runs again", BOUND)
         (site.marks / "go").touch()
         assert future.result(BOUND) != row["name"]
-    assert len(names(cluster, "other")) == 1
+    until(lambda: len(names(cluster, "other")) == 1, "another is there in its place", BOUND)
 
 
 @pytest.mark.parametrize(("place", "words", "why"), [

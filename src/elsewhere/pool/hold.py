@@ -110,6 +110,8 @@ class Hold:
         """Of a place that has so many and no more: launches go where there is room. None: the place sees to that."""
         self.seldom = backend.traits.seldom
         """How seldom the place is looked at while nothing stirs."""
+        self.grace = 0.0
+        """Seconds that its launches have at close, to end by themselves, before their end is asked for."""
         self.limits = Limits()
         """Of the place: no more than this is asked for."""
         self._owner = reaper.me()
@@ -194,13 +196,15 @@ class Hold:
 
         A place whose answers lag has more time.
         """
-        until, pause = time.monotonic() + patience + 15 * self.backend.traits.lag.total_seconds(), 0.1
+        asks = time.monotonic() + self.grace
+        until, pause = time.monotonic() + patience + self.grace + 15 * self.backend.traits.lag.total_seconds(), 0.1
         while True:
             left = [seen.native for seen in self.owned()]
             if not left or time.monotonic() >= until:
                 return left
-            with contextlib.suppress(PlaceError):  # asked again
-                self.backend.cancel(left)
+            if time.monotonic() >= asks:
+                with contextlib.suppress(PlaceError):  # asked again
+                    self.backend.cancel(left)
             time.sleep(min(pause, max(until - time.monotonic(), 0.0)))
             pause = min(pause * 1.5, 2.0)
 

@@ -52,6 +52,8 @@ QUIET, UNATTENDED = 120.0, 12 * 3600.0
 """Seconds without a word from the cluster's process, after which its scheduler leaves; of one that is to stay."""
 _SELDOM = timedelta(seconds=10)
 _LOOK, _CONNECT = 0.5, 2.0
+_GRACE = 8.0
+"""Seconds in which a worker that its scheduler sends home says its last, and its machine ends by itself."""
 
 
 def is_for(backend: Backend) -> bool:
@@ -109,8 +111,10 @@ class Clouds:
         self._say(f"its scheduler runs on {sold.said}")
         told = apart.told({}, travel.certificates(papers), self._quiet, f"../../{guest.STANDS}", inward=True)
         text = self._text(apart.KIND, apart.__name__, papers, told, SHAPE, TERM, sold)
-        return apart.post(self._hold, self._record.name, text, self._said, papers, came, went,
+        made = apart.post(self._hold, self._record.name, text, self._said, papers, came, went,
                           partial(self._way, papers))  # fmt: skip
+        self._hold.grace = _GRACE
+        return made
 
     def _said(self, member: Member) -> Mapping[str, Any] | None:
         self.turn()

@@ -100,13 +100,13 @@ class Program:
         return self._process.poll()
 
     def stands(self) -> Mapping[str, Any] | None:
-        """What it says of itself, once."""
+        """What it says of itself; None: nothing new."""
         path = self._directory / STANDS
-        if not path.exists():
-            return None
-        found: Mapping[str, Any] = json.loads(path.read_bytes())
-        path.unlink()
-        return found
+        return json.loads(path.read_bytes()) if path.exists() else None
+
+    def heard(self) -> None:
+        """That was passed on."""
+        (self._directory / STANDS).unlink()
 
     def leave(self, why: str, left: timedelta) -> None:
         """The place takes the machine back: a worker hands on what it keeps."""
@@ -154,8 +154,10 @@ def main(argv: list[str]) -> int:
     sending = Sending(directory / LOG, store, f"{letterbox.LOGS}{program.told['kind']}-{program.told['number']}")
     while program.poll() is None:
         switch(min(seated.STEP, term - (time.monotonic() - born)))
-        if (said := program.stands()) is not None:
-            letterbox.say(store, keys, words["cluster"], machine, said)
+        with contextlib.suppress(PlaceError):  # it is said later
+            if (said := program.stands()) is not None:
+                letterbox.say(store, keys, words["cluster"], machine, said)
+                program.heard()
         sending.turn(time.monotonic())
         time.sleep(LOOK)
     sending.last()

@@ -218,7 +218,8 @@ class Own:
 
     def _look(self, now: float) -> None:
         """Between two turns of the keeping."""
-        self._quarters.turn()
+        with self.keeping.lock:
+            self._quarters.turn()
         if self._quiet and now - self._heard > self._quiet:
             self._heard = now
             threading.Thread(target=self.close, name="elsewhere cluster unheard").start()
