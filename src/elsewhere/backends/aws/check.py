@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from elsewhere.backends.aws import policy, prices
+from elsewhere.backends.aws import gathering, policy, prices
 from elsewhere.backends.aws.errors import DENIED, code
 from elsewhere.backends.aws.quotas import quotas
 from elsewhere.backends.base import Finding, Launch
@@ -138,7 +138,7 @@ def _group(place: Aws, region: str) -> str:
     from elsewhere.backends.aws.network import GROUP
 
     if place.settings.security_group:
-        return place.settings.security_group
+        return gathering.note(place.network.named(region))
     vpc = place.network.subnet(region, "").vpc
     found = place.network.ours(region, vpc)
     return f"{found} ({GROUP})" if found else f"{GROUP} will be made, into which nothing may come"

@@ -5,6 +5,7 @@ The group is made once for each network, by name; nobody's group is changed.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -77,16 +78,17 @@ class Network:
     def gathering(self, region: str) -> str:
         """The id of the named group, behind which machines may listen for each other. UsageError: they may not."""
         settings, networks = self.clients.settings, sorted({subnet.vpc for subnet in self.subnets(region)})
+        where = f"--region {region}" + (f" --profile {shlex.quote(settings.profile)}" if settings.profile else "")
         if not settings.security_group:
             raise UsageError("no security group is named, behind which machines may listen for each other",
-                             hint=gathering.make(networks[0], region))  # fmt: skip
+                             hint=gathering.make(networks[0], where))  # fmt: skip
         if set(settings.regions) - {region}:
             raise UsageError(f"machines that listen for each other stand in one region, and `regions:` names others "
                              f"besides {region}", hint="Leave `regions:` out of that place.")  # fmt: skip
         try:
-            said, hint = gathering.fault(self.named(region), networks, region)
+            said, hint = gathering.fault(self.named(region), networks, where)
         except Refused as error:
-            raise UsageError(error.message, hint=gathering.make(networks[0], region)) from error
+            raise UsageError(error.message, hint=gathering.make(networks[0], where)) from error
         if said:
             raise UsageError(said, hint=hint)
         return settings.security_group
