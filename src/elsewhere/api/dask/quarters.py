@@ -1,4 +1,5 @@
-"""Where what belongs to a cluster runs, and how it gets there: on machines that see our files, or (hosts.py) do not."""
+"""Where what belongs to a cluster runs, and how it gets there: on machines that see our files, or do not: those that
+are there (hosts.py), or are started for it (clouds.py)."""
 
 from __future__ import annotations
 
