@@ -125,9 +125,13 @@ def test_a_cluster_is_found_by_its_name_and_one_that_is_not_there_is_not() -> No
     assert caught.value.hint == "Did you mean mine?"
 
 
-def test_a_place_that_starts_machines_is_refused_with_the_reason_and_where_to_go() -> None:
+def test_a_place_that_cannot_say_whose_machines_listen_is_refused_with_the_reason_and_where_to_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     pytest.importorskip("distributed")
-    pytest.importorskip("boto3")
+    pytest.importorskip("botocore")
+    clouds = pytest.importorskip("elsewhere.api.dask.clouds")
+    monkeypatch.setattr(clouds, "is_for", lambda _: False)
     with pytest.raises(UsageError, match="no Dask cluster can stand at aws: its processes must listen") as caught:
         Cluster(on="aws")
     assert "a place of hosts that you reach by SSH" in str(caught.value.hint)

@@ -59,7 +59,7 @@ def place() -> Vouching:
 def desk(store: MemoryStore, place: Vouching, clock: Callable[[], float] | None = None) -> Guests:
     """By its clock a minute passes between two looks, unless another is given."""
     own = OwnKey()
-    return Guests(store, place, JOB, own, own, lambda: CONTENTS, clock or itertools.count(0.0, 60.0).__next__)
+    return Guests(store, place, JOB, own, own, lambda _: CONTENTS, clock or itertools.count(0.0, 60.0).__next__)
 
 
 def believed(guests: Guests, agent: str, data: bytes, signature: bytes) -> bool:

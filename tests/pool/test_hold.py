@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
 from elsewhere.backends.base import Sighting
 from elsewhere.errors import NoCapacity, PlaceError, Refused
-from elsewhere.model.place import Offer
+from elsewhere.model.place import Limits, Offer
 from elsewhere.model.resources import Resources
 from elsewhere.pool.hold import TRIES, Hold, Member, Text
 from elsewhere.testing.fake import FakeBackend, FakeClock
@@ -210,3 +212,83 @@ def test_a_kind_that_can_be_on_some_machines_only_is_launched_on_these(kept: Kep
     (member,) = kept.want(2)
     assert member.launch.offer == kept.hold.machines[1]
     assert kept.hold.note("a") == "there is no room for more on its machines"
+
+
+CHEAP, DEAR = Offer("small", Resources(cpus=2), "a", Decimal(1)), Offer("large", Resources(cpus=2), "a", Decimal(3))
+
+
+def sold(kept: Kept) -> None:
+    text = Text(kept.render, Resources(cpus=2), timedelta(hours=1), offers=(CHEAP, DEAR), starts=timedelta(minutes=20))
+    kept.hold.declare("a", text)
+
+
+def test_of_what_is_sold_the_next_is_asked_for_where_there_is_none_left_and_the_first_again_later(kept: Kept) -> None:
+    sold(kept)
+    kept.place.refuse_next(NoCapacity("small is sold out"))
+    (member,) = kept.want(1)
+    assert (member.launch.offer, kept.hold.note("a")) == (DEAR, "")
+    kept.want(2)
+    assert kept.hold.staying("a")[-1].launch.offer == DEAR
+    kept.step(LONG)
+    kept.want(3)
+    assert kept.hold.staying("a")[-1].launch.offer == CHEAP
+
+
+def test_where_all_that_is_sold_is_sold_out_it_waits_with_the_words_of_the_place(kept: Kept) -> None:
+    sold(kept)
+    for _ in range(2):
+        kept.place.refuse_next(NoCapacity("sold out"))
+    assert kept.want(1) == []
+    assert (kept.hold.note("a"), kept.hold.trouble("a"), len(kept.asked("submit"))) == ("sold out", "", 2)
+    kept.step(10)
+    assert len(kept.asked("submit")) == 2
+    kept.step(LONG)
+    assert len(kept.hold.staying("a")) == 1
+
+
+def test_what_is_sold_is_asked_for_again_under_its_name_after_a_lost_reply(kept: Kept) -> None:
+    sold(kept)
+    kept.place.lose_reply_next()
+    kept.want(1)
+    kept.step(LONG)
+    assert kept.asked("submit") == ["clu-1-a-1", "clu-1-a-1"]
+
+
+def test_what_launches_have_cost_is_known_while_they_live_and_after(kept: Kept) -> None:
+    sold(kept)
+    (member,) = kept.want(1)
+    kept.hold.arrive(member.name)
+    kept.step(1800 - 1)
+    assert (kept.hold.price, round(kept.hold.spent(kept.clock()), 3)) == (Decimal(1), Decimal("0.5"))
+    kept.hold.want("a", 0)
+    kept.place.crash(member.native)
+    kept.step()
+    assert (kept.hold.price, round(kept.hold.spent(kept.clock() + LONG), 2)) == (Decimal(0), Decimal("0.5"))
+
+
+@pytest.mark.parametrize(("limits", "why"), [
+    (Limits(machines=1), "the place allows 1 machines"),
+    (Limits(price_per_hour=Decimal("1.5")), r"the place allows \$1.5 an hour, and another \$1 would be more"),
+])  # fmt: skip
+def test_no_more_is_asked_for_than_the_place_allows(kept: Kept, limits: Limits, why: str) -> None:
+    sold(kept)
+    kept.hold.limits = limits
+    assert len(kept.want(2)) == 1
+    assert re.match(why, kept.hold.note("a"))
+    kept.hold.limits = Limits()
+    kept.step(LONG)
+    assert len(kept.hold.staying("a")) == 2
+
+
+def test_at_close_launches_may_end_by_themselves_for_a_while_before_they_are_ended(kept: Kept) -> None:
+    (member,) = kept.want(1)
+    kept.hold.grace = 30.0
+    kept.place.crash(member.native)
+    assert kept.hold.close() == []
+    assert kept.asked("cancel") == []
+    kept.hold.grace = 0.2
+    kept.step()
+    kept.step(LONG)
+    assert len(kept.hold.staying("a")) == 1
+    assert kept.hold.close() == []
+    assert len(kept.asked("cancel")) >= 1

@@ -37,7 +37,8 @@ class Cluster:
             client = cluster.client()
             client.submit(f, 1, tag="model").result()
 
-    on            the place where workers run; they see our files, or those of a login node that we reach
+    on            the place where workers run: this machine, a Slurm cluster, hosts behind SSH, or machines that are
+                  started for it in a security group which the place names
     name          what `elsewhere cluster status` calls it
     walltime      how long each worker may live, as in 2h or 02:00:00; may be set later, for later workers
     interface     the network interface over which the cluster talks, as in ib0; by default the place's own

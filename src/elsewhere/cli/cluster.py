@@ -80,9 +80,9 @@ def log_of(reference: str) -> tuple[Path, Record]:
 
         path.write_bytes(afar.log(record, tag.lower(), number)[0])
     elif record.distant and not record.ended:
-        from elsewhere.api.dask import hosts
+        from elsewhere.api.dask import quarters
 
-        hosts.fetch_log(record, tag.lower(), number)
+        quarters.fetch_log(record, tag.lower(), number)
     if not path.is_file():
         known = sorted(each.stem.replace("-", "/", 1) for each in path.parent.glob("*.log"))
         raise UsageError(f"the cluster {record.name} has no output of a worker {tag}/{number}",
@@ -194,11 +194,23 @@ def _down(asked: SimpleNamespace) -> None:
         return
     if record.alive:
         Attached(record.id).down()
-        say(f"The cluster {record.name} has ended.")
+        say(f"The cluster {record.name} has ended." + _came_to(records.find(record.id)))
         return
     left = detached.sweep(record)
     say(f"The cluster {record.name} had ended; {left or 'nothing'} of it was left at {record.place}"
         + (", and is ended now." if left else "."))  # fmt: skip
+
+
+def _came_to(record: Record) -> str:
+    return f" Its machines came to {_money(record.spent)}." if record.spent else ""
+
+
+def _money(dollars: float) -> str:
+    from decimal import Decimal
+
+    from elsewhere.observe.cost import money
+
+    return money(Decimal(str(dollars)))
 
 
 def _show(reference: str, asked: SimpleNamespace) -> None:
@@ -212,6 +224,8 @@ def _show(reference: str, asked: SimpleNamespace) -> None:
 
     say(f"{state['name']} on {state['place']}, process {state['pid']}", f"scheduler {state['address']}",
         f"dashboard {state['dashboard'] or 'none: it wants the package bokeh'}")  # fmt: skip
+    if state.get("price"):
+        say(f"{_money(state['price'])} an hour for its machines now, {_money(state['spent'])} so far")
     rows = [_row(tag, found) for tag, found in state["tags"].items()]
     if rows:
         head, *lines = table(("tag", "workers", "cpus", "memory", "tasks", "software"), rows)

@@ -79,7 +79,7 @@ def distant(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.Bas
     load = freight.of(files, ledger, open_store(deposit.url), freight.target(spec), channels.needs(kind))
     signer = OwnKey()
     guests = Guests(
-        store, place, spec.id, signer, signer, lambda: Contents(files.seal_key(), secret.revealed(spec.secrets))
+        store, place, spec.id, signer, signer, lambda _: Contents(files.seal_key(), secret.revealed(spec.secrets))
     )
     charter = pack(Charter(replace(spec, startup=""), "", b"", load.roots, load.software))
     terms = channels.Terms(spec.id, own_url, deposit.channel, signer, guests.of, charter, seal.public(),

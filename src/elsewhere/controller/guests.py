@@ -22,7 +22,7 @@ EVERY = (0.25, 5.0)
 
 
 class Guests:
-    """Knows machines by the keys of their letters, and says who may speak for whom."""
+    """Knows machines by the keys of their letters, and says who may speak for whom. `contents`: what each is told."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class Guests:
         job: str,
         signer: Signs,
         verifier: Verifies,
-        contents: Callable[[], letters.Contents],
+        contents: Callable[[NativeId], letters.Contents],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.store, self.place, self.job = store, place, job
@@ -86,7 +86,7 @@ class Guests:
             claim = letters.claim(self.job, hello)
             if hello.agent != name or self.place.identify(hello.proof, claim) != name:
                 raise Refused(f"a hello says that it is {name}, and is not")
-            letter = letters.answer(self.job, hello, self._contents())
+            letter = letters.answer(self.job, hello, self._contents(name))
         except Refused as error:
             self._answered.add(mark)
             return error.message

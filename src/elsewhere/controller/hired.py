@@ -43,7 +43,7 @@ from elsewhere.ship.runtime import Target, own
 from elsewhere.ship.script import Archive, Bare, BootText, render
 from elsewhere.stores import Store
 
-PROJECT = "project"
+PROJECT, SITTER = "project", "elsewhere.controller.sitter"
 NEED = Resources(cpus=0.4, memory=2 << 30)
 """Of a machine on which a controller sits, for ever: the smaller burstable types would take minutes to begin."""
 SHARE = Decimal("0.2")
@@ -142,7 +142,7 @@ def hire(place: Place, found: Terms, project: Bundle | None, needs: Sequence[str
             start_by = datetime.now(UTC) + max(ASKING, hires.traits.waits)
             address = _address(away, deposit, archives, facts, hires)
             text = render(BootText(address, ground.directory, "", found.term, start_by, end=ground.end, bare=bare,
-                                   sits=True))  # fmt: skip
+                                   program=SITTER))  # fmt: skip
             try:
                 native = hiring.launched(hires, f"{who}-{number}", text, offer, found.term, start_by)
             except NoCapacity:

@@ -55,7 +55,7 @@ def admit(
 ) -> None:
     """Wait until it has proved which machine it is, and write to it. One that waits for its turn has all the time."""
     signer = OwnKey()
-    guests = Guests(store, cast(Attests, hires), who, signer, signer, lambda: contents)
+    guests = Guests(store, cast(Attests, hires), who, signer, signer, lambda _: contents)
     end, looked, said = time.monotonic() + COMES.total_seconds(), time.monotonic(), ""
     while time.monotonic() < end:
         with contextlib.suppress(Unreachable):

@@ -68,7 +68,7 @@ def lodged(
     if spec.secrets:
         _make_private(host, base, home)
         crew.guests = Guests(store, Named(), spec.id, own, own,
-                             lambda: Contents(files.seal_key(), secret.revealed(spec.secrets)))  # fmt: skip
+                             lambda _: Contents(files.seal_key(), secret.revealed(spec.secrets)))  # fmt: skip
         crew.guests.open()
     crew.open()
     return crew

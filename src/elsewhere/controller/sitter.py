@@ -17,12 +17,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 from urllib.parse import parse_qsl
 
-from elsewhere.agent import arrival
+from elsewhere.agent import arrival, seated
 from elsewhere.agent.meeting import JobKey
 from elsewhere.backends.registry import HIRED
 from elsewhere.backends.seats import OVER
@@ -31,11 +30,9 @@ from elsewhere.controller import control, homecoming
 from elsewhere.controller.files import JobFiles
 from elsewhere.controller.post import ENDED, Post
 from elsewhere.errors import ElsewhereError, PlaceError
-from elsewhere.hosts import private_directory, write_new, write_whole
+from elsewhere.hosts import private_directory, write_new
 from elsewhere.ledger.views import SEAT
 from elsewhere.ship import letters, seat
-from elsewhere.ship.script import SWITCH
-from elsewhere.stores import Store
 from elsewhere.stores.objects import open_store
 
 LOOK = (0.5, 5.0)
@@ -47,8 +44,6 @@ CLOSING = 300.0
 """Seconds before the end of its term at which it stops what goes on; at most a fifth of the term."""
 TERM = "the term of the machine on which its controller sits is nearly over"
 TOLD = "the machine on which its controller sits was told to end"
-STEP = 1200.0
-"""Seconds by which the dead man's switch is moved ahead."""
 PIECE = 4 << 20
 """Bytes of an answer that travel together at most."""
 TOGETHER = 0.25
@@ -61,15 +56,6 @@ LAST = 20.0
 """Seconds that controllers here have when their machine is told to end."""
 ABSENT = 90.0
 """Seconds without a sign after which whoever asked is gone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Corner:
-    """The seat's own corner of the deposit, as one meets there (agent/arrival.py)."""
-
-    store: Store
-    words: Mapping[str, str]
-    verifier: Verifies | None
 
 
 class Sitter:
@@ -90,7 +76,7 @@ class Sitter:
 
     def run(self) -> str:
         while True:
-            self._switch(min(STEP, self.left))
+            self._switch(min(seated.STEP, self.left))
             if self._take():
                 continue
             if why := self._ends():
@@ -165,7 +151,7 @@ class Sitter:
     def put_away(self) -> None:
         """What came of the job goes into the corner; tried until the term is over."""
         while self.left > 0:
-            self._switch(min(STEP, self.left))
+            self._switch(min(seated.STEP, self.left))
             try:
                 return homecoming.put(self.post.closed, self.jobs(), time.time())
             except PlaceError as error:
@@ -266,15 +252,9 @@ def main(argv: list[str]) -> int:
     words = dict(parse_qsl(address))
     os.environ.setdefault("HOME", str(directory.parent))
     os.environ[HIRED] = "1"
-    store, serial = open_store(words["store"], words.get("region", "")), [0]
-
-    def switch(left: float) -> None:
-        serial[0] += 1
-        with contextlib.suppress(OSError):
-            write_whole(directory / SWITCH, f"{max(0, int(left))} {serial[0]}\n".encode())
-
+    store, switch = open_store(words["store"], words.get("region", "")), seated.switch(directory)
     try:
-        meets = Corner(store, words, cast(Verifies, JobKey(bytes.fromhex(words["key"]))))
+        meets = seated.Corner(store, words, cast(Verifies, JobKey(bytes.fromhex(words["key"]))))
         letter = arrival.met(meets, letters.Keys(), words["seat"], machine)
         base = directory / seat.HERE
         python = _furnish(base, words, letter)
@@ -318,11 +298,7 @@ def _furnish(base: Path, words: Mapping[str, str], letter: letters.Contents) -> 
         private_directory(folder)
     write_new(home / "key", letter.secrets["key"].encode())
     write_new(home / SEAT, words["facts"].encode())
-    text = seat.furnishing(words["we"], words.get("uv", ""))
-    env = {**os.environ, "HERE": str(base), "python": sys.executable}
-    subprocess.run(["sh", "-c", text], cwd=base, env=env, check=True)
-    os.environ.pop("PYTHONPATH", None)
-    return base / f"{words['we']}.env" / "bin" / "python"
+    return seated.environment(base, words["we"], words.get("uv", ""))
 
 
 if __name__ == "__main__":

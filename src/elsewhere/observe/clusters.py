@@ -4,8 +4,10 @@ itself goes in (`Cluster.status()`), sentences come out."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
+from elsewhere.observe.cost import money
 from elsewhere.observe.safe import one_line
 from elsewhere.observe.wording import plural
 
@@ -23,6 +25,10 @@ def story(state: Mapping[str, Any], tag: str = "", worker: str = "") -> list[str
         if not tag or name == tag:
             lines += _of_tag(name, found, state["place"], not tag)
     if not tag:
+        if state.get("price"):
+            lines.append(
+                f"Its machines cost {_money(state['price'])} an hour now, and {_money(state['spent'])} so far."
+            )
         lines += [] if state["tags"] else ["It has no container yet, so no worker: add_container(...) adds one."]
         lines += [f"{one_line(line, 300)}." for line in state["waiting"]]
         lines += [f"{one_line(name, 80)} is not part of it: {one_line(why, 300)}. It is tried again every minute."
@@ -65,6 +71,10 @@ def _of_worker(one: Mapping[str, Any], place: str) -> str:
     if not native:
         return f"{name} is not accepted by {place} yet{why}."
     return f"{name} waits at {place} as {native}{why or ', which does not say why'}."
+
+
+def _money(dollars: float) -> str:
+    return money(Decimal(str(dollars)))
 
 
 def _here(found: Mapping[str, Any]) -> int:

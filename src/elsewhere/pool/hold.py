@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 from elsewhere.backends import registry
 from elsewhere.backends.base import Backend, Condition, Launch, NativeId, Sighting
-from elsewhere.errors import ElsewhereError, NoCapacity, PlaceError, Unreachable
-from elsewhere.model.place import Offer, Place
+from elsewhere.errors import ElsewhereError, NoCapacity, PlaceError, QuotaExceeded, Unreachable
+from elsewhere.model.place import Limits, Offer, Place
 from elsewhere.model.resources import Resources
 from elsewhere.pool import reaper
 from elsewhere.pool.berths import berth
@@ -32,6 +33,9 @@ _FULL = 2.0
 """Seconds after which room is looked for again."""
 _SHUN = 30.0
 """Seconds for which nothing is launched on a machine that could not be reached, where there are others."""
+_SOLD_OUT = 120.0
+"""Seconds for which an offer is not asked for of which the place has none left."""
+_HOUR = 3600
 _LIVES = (Condition.PENDING, Condition.RUNNING)
 
 
@@ -49,6 +53,10 @@ class Text:
     """The one on which they are launched, beside what has its share of it; None: where there is room."""
     only: Collection[str] = ()
     """Machines on which they can be launched, by name; none: on all."""
+    offers: Sequence[Offer] = ()
+    """Of a place that sells machines: each launch is one of these, the first of which the place has some left."""
+    starts: timedelta = START_BY
+    """In which each must have begun; else it ends at once."""
 
 
 @dataclass(slots=True)
@@ -64,6 +72,8 @@ class Member:
     arrived: bool = False
     leaves: float | None = None
     unseen: float | None = None
+    since: float | None = None
+    """When the place took it."""
 
     @property
     def name(self) -> str:
@@ -102,10 +112,15 @@ class Hold:
         """Machines of such a place that are not used just now, and why, in a sentence."""
         self.seldom = backend.traits.seldom
         """How seldom the place is looked at while nothing stirs."""
+        self.grace = 0.0
+        """Seconds that its launches have at close, to end by themselves, before their end is asked for."""
+        self.limits = Limits()
+        """Of the place: no more than this is asked for."""
         self._owner = reaper.me()
         self._kinds: dict[str, _Kind] = {}
         self._pause, self._next_look = 0.0, 0.0
         self._shunned: dict[str, float] = {}
+        self._spent = Decimal(0)
 
     # --- what is wanted
 
@@ -184,13 +199,14 @@ class Hold:
         Each is asked again only after a while: many programs take a second word for an order to drop everything.
         A place whose answers lag has more time.
         """
-        until, pause = time.monotonic() + patience + 15 * self.backend.traits.lag.total_seconds(), 0.1
+        asks = time.monotonic() + self.grace
+        until, pause = time.monotonic() + patience + self.grace + 15 * self.backend.traits.lag.total_seconds(), 0.1
         asked: dict[NativeId, float] = {}
         while True:
             left, now = [seen.native for seen in self.owned()], time.monotonic()
             if not left or now >= until:
                 return left
-            due = [native for native in left if now - asked.get(native, -_AGAIN) >= _AGAIN]
+            due = [native for native in left if now >= asks and now - asked.get(native, -_AGAIN) >= _AGAIN]
             with contextlib.suppress(PlaceError):  # asked again
                 if due:
                     self.backend.cancel(due)
@@ -203,6 +219,15 @@ class Hold:
         return [
             seen for seen in self.backend.owned() if seen.labels.get("job") == self.job and seen.condition in _LIVES
         ]
+
+    def spent(self, now: float) -> Decimal:
+        """Dollars that its launches have cost so far: their prices for as long as we knew them to be there."""
+        return self._spent + sum((_cost(member, now) for member in self.members), Decimal(0))
+
+    @property
+    def price(self) -> Decimal:
+        """Dollars an hour of those that are there."""
+        return sum((offer.price for one in self.members if one.native and (offer := one.launch.offer)), Decimal(0))
 
     def _look(self, now: float) -> None:
         asked = {member.native: member for member in self.members if member.native}
@@ -229,7 +254,7 @@ class Hold:
             self._ended(member, "it has vanished", now)
 
     def _ended(self, member: Member, reason: str, now: float) -> None:
-        self.members.remove(member)
+        self._forget(member, now)
         kind, words = self._kinds[member.kind], self.last_words(member)
         if member.arrived or member.leaves is not None:
             return
@@ -239,22 +264,42 @@ class Hold:
         if kind.failures >= TRIES:
             kind.trouble = kind.note
 
+    def _forget(self, member: Member, now: float) -> None:
+        self._spent += _cost(member, now)
+        self.members.remove(member)
+
     def _fill(self, name: str, kind: _Kind, now: float, raising: bool) -> None:
         for member in [one for one in self.staying(name) if not one.native]:
             if now >= kind.not_before:
                 self._ask(member, kind, now, raising)
         while not kind.trouble and now >= kind.not_before and len(self.staying(name)) < kind.wanted:
-            able = [one for one in self.machines if now >= self._shunned.get(one.name, now)
-                    and (not kind.text.only or one.name in kind.text.only)]  # fmt: skip
-            machine = kind.text.machine or berth(able, self._held(), kind.text.shape)
-            if machine is None and self.machines:
+            able = self._able(kind.text, now)
+            room = next(iter(able), None) if kind.text.offers else berth(able, self._held(), kind.text.shape)
+            machine = kind.text.machine or room
+            if machine is None and (self.machines or kind.text.offers):
                 full = "there is no room for more on its machines"
                 kind.note, kind.not_before = full if able else kind.note, now + _FULL
+                return
+            if limit := self._limit(machine):
+                kind.note, kind.not_before = limit, now + _FULL
                 return
             kind.numbers += 1
             member = Member(name, kind.numbers, self._launch(name, kind, machine))
             self.members.append(member)
             self._ask(member, kind, now, raising)
+
+    def _limit(self, machine: Offer | None) -> str:
+        """What keeps this from being asked for besides; empty: nothing."""
+        most, dearest = self.limits.machines, self.limits.price_per_hour
+        if most is not None and len(self.members) >= most:
+            return f"the place allows {most} machines, and so many are there"
+        if dearest is not None and machine is not None and self.price + machine.price > dearest:
+            return f"the place allows ${dearest:f} an hour, and another ${machine.price:f} would be more"
+        return ""
+
+    def _able(self, text: Text, now: float) -> list[Offer]:
+        return [one for one in text.offers or self.machines if now >= self._shunned.get(_mark(text, one), now)
+                and (not text.only or one.name in text.only)]  # fmt: skip
 
     def _held(self) -> list[tuple[str, Resources]]:
         """What has its share of a machine."""
@@ -263,7 +308,7 @@ class Hold:
 
     def _launch(self, name: str, kind: _Kind, machine: Offer | None) -> Launch:
         number, text = kind.numbers, kind.text
-        launch, start_by = f"{self.job}-{name}-{number}", datetime.now(UTC) + START_BY
+        launch, start_by = f"{self.job}-{name}-{number}", datetime.now(UTC) + text.starts
         labels = reaper.labels(self.job, launch, self._owner, start_by + text.term)
         script = text.render(number, start_by, machine.name if machine else "")
         return Launch(launch, 1, script, text.shape, text.term, start_by, labels, machine, text.freight(number))
@@ -275,7 +320,7 @@ class Hold:
                 raise NoCapacity("the place has none left just now")
         except Unreachable as error:
             kind.note = error.notice
-            if (machine := member.launch.offer) is None or kind.text.machine is not None:
+            if (machine := member.launch.offer) is None or kind.text.machine is not None or kind.text.offers:
                 kind.not_before = now + _AGAIN  # the same launch is asked for again
             else:
                 self._shunned[machine.name] = now + _SHUN
@@ -283,18 +328,34 @@ class Hold:
         except ElsewhereError as error:
             self.members.remove(member)
             kind.note, kind.not_before = error.message, now + _AGAIN
-            if not getattr(error, "transient", False):
+            if kind.text.offers and isinstance(error, NoCapacity | QuotaExceeded):
+                assert member.launch.offer is not None
+                self._shunned[_mark(kind.text, member.launch.offer)] = now + _SOLD_OUT
+                kind.not_before = now  # the next of them
+            elif not getattr(error, "transient", False):
                 kind.trouble = error.message
                 if raising:
                     raise
         else:
-            member.native, kind.note = natives[0], ""
+            member.native, member.since, kind.note = natives[0], now, ""
 
     def _end(self, members: Collection[Member], now: float) -> None:
         for member in members:
             member.leaves = now + _AGAIN
             if not member.native:
-                self.members.remove(member)  # if it was launched after all, its labels tell at close
+                self._forget(member, now)  # if it was launched after all, its labels tell at close
         if natives := [member.native for member in members if member.native]:
             with contextlib.suppress(PlaceError):  # asked again
                 self.backend.cancel(natives)
+
+
+def _mark(text: Text, offer: Offer) -> str:
+    """What is shunned: a machine by its name, of what is sold each offer."""
+    return offer.key if text.offers else offer.name
+
+
+def _cost(member: Member, now: float) -> Decimal:
+    offer = member.launch.offer
+    if offer is None or member.since is None:
+        return Decimal(0)
+    return offer.price * Decimal(max(now - member.since, 0.0)) / _HOUR

@@ -97,8 +97,9 @@ class BootText:
     """The term will not grow: what would not end within it is not begun."""
     builds: bool = False
     """Only on a bare machine: it is furnished as a job's would be, and that is all (agent/furnish.py)."""
-    sits: bool = False
-    """Only on a bare machine: a controller sits there (controller/sitter.py), asked at this address."""
+    program: str = ""
+    """Only on a bare machine: a module of ours that runs there in place of an agent, such as controller/sitter.py. It
+    is told the address, its directory, its machine and the seconds of the term."""
     startup: Startup | None = None
     """Only on a bare machine."""
     now: str = "$(date +%s)"
@@ -175,9 +176,9 @@ def _agent(text: BootText, python: str) -> str:
     """It does not look at packages that are installed there where it is told where its own are."""
     if text.builds:
         return f'{python} -m elsewhere.agent.furnish "$HERE"\nstatus=$?\n'
-    if text.sits:
+    if text.program:
         where = f'"$HERE" "$ELSEWHERE_MACHINE" {_seconds(text.term)}'
-        return f"{python} -m elsewhere.controller.sitter {shlex.quote(text.address)} {where}\nstatus=$?\n"
+        return f"{python} -m {text.program} {shlex.quote(text.address)} {where}\nstatus=$?\n"
     told = f"PYTHONPATH={shlex.quote(':'.join(text.path))} " if text.path else ""
     alone = " -S" if text.bare is not None or text.path else ""
     return f"{told}{python}{alone} -m elsewhere.agent {shlex.quote(text.address)} {_options(text)}\nstatus=$?\n"

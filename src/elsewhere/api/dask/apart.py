@@ -57,10 +57,13 @@ class Where:
     file: str
 
 
-def told(network: Mapping[str, str], papers: Papers, quiet: float, file: str = "") -> dict[str, Any]:
-    """What it is told. `quiet`: seconds without a word from its owner, after which it leaves; 0: it stays. `file`:
-    where it says its address; empty: in a line of its output."""
-    return {"network": dict(network), "papers": asdict(papers), "file": file, "quiet": quiet}
+def told(
+    network: Mapping[str, str], papers: Papers, quiet: float, file: str = "", inward: bool = False
+) -> dict[str, Any]:  # fmt: skip
+    """What it is told. `network`: empty: it is told an address besides, as `host`. `quiet`: seconds without a word from
+    its owner, after which it leaves; 0: it stays. `file`: where it says its address; empty: in a line of its output.
+    `inward`: it is also reached at its machine's loopback, by the same ports: what leads there comes out there."""
+    return {"network": dict(network), "papers": asdict(papers), "file": file, "quiet": quiet, "inward": inward}
 
 
 def render(where: Where, number: int, start_by: datetime) -> str:
@@ -219,6 +222,7 @@ class Office:
         self.scheduling.handle("elsewhere_turn_away", self._turn_away)
         self.scheduling.handle("elsewhere_close", self._close)
         self.door = self.scheduling.run(self._opened(papers)) if self.scheduling.dashboard else None
+        self._relays: list[asyncio.Server] = []
 
     async def _opened(self, papers: Papers) -> tuple[str, int]:
         """Where the dashboard is passed on to whoever has the cluster's certificate."""
@@ -226,6 +230,12 @@ class Office:
         trust = security(papers).get_listen_args("scheduler")["ssl_context"]
         self._relay, port = await relay(host, ("127.0.0.1", int(urlsplit(self.scheduling.dashboard).port or 0)), trust)
         return host, port
+
+    def open_inward(self) -> None:
+        """What listens is reached at loopback, too."""
+        address = urlsplit(self.scheduling.address)
+        doors = [(str(address.hostname), int(address.port or 0)), *([self.door] if self.door else [])]
+        self._relays += [self.scheduling.run(relay("127.0.0.1", one, port=one[1]))[0] for one in doors]
 
     def _came(self, name: str, told: Mapping[str, Any]) -> None:
         self._arrivals.append((name, dict(told)))
@@ -246,7 +256,10 @@ class Office:
 def main(argv: list[str]) -> int:
     """Up until it is told to end, or nobody has asked for a while; then 0."""
     told = json.loads(argv[0] if argv else sys.stdin.read())
-    office, quiet = Office(told["network"], Papers(**told["papers"])), told["quiet"]
+    network = told["network"] or {"host": told["host"]}
+    office, quiet = Office(network, Papers(**told["papers"])), told["quiet"]
+    if told["inward"]:
+        office.open_inward()
     answer = {"address": office.scheduling.address, "dashboard": office.door}
     if told["file"]:
         write_whole(Path(told["file"]), json.dumps(answer).encode())

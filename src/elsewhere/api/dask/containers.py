@@ -147,6 +147,24 @@ def _environment(asked: Asked) -> Environment | None:
     return replace(found, mounts=mounts, runtime=asked.runtime or found.runtime, runtime_options=options)
 
 
+def looked_at(asked: Asked, place: Place) -> str:
+    """The software that is asked for of a place whose machines are not there yet, for people; empty: none is.
+    UsageError: it cannot be had there, as far as that is known here."""
+    from elsewhere.api import furnishing
+    from elsewhere.ship import images
+
+    found = _environment(asked)
+    if found is None:
+        return asked.python
+    if not found.image:
+        return found.name or "an environment"
+    if images.form_of(found.image):
+        raise UsageError(f"the image {found.image} is a file of this machine, which a machine that is started has not",
+                         hint="Put it into a registry, and name it there.")  # fmt: skip
+    furnishing.furnish(found, place, Path.cwd(), sys.executable)
+    return found.image
+
+
 def _interpreter(named: str) -> str:
     from elsewhere.ship.environment import interpreter
 

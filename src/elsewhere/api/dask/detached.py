@@ -56,9 +56,9 @@ def sweep(record: records.Record) -> int:
     left = len(hold.owned())
     hold.close()
     if record.distant:
-        from elsewhere.api.dask import hosts
+        from elsewhere.api.dask import quarters
 
-        hosts.clear(hold, record)
+        quarters.clear(hold, record)
     if not record.ended:
         replace(record, ended=time.time()).write()
     return left

@@ -21,22 +21,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from elsewhere.api.dask import afar, apart, meeting, outfit, post
+from elsewhere.api.dask import afar, apart, meeting, outfit, post, travel
 from elsewhere.api.dask.containers import Container, refused, shape_of, written_as
 from elsewhere.api.dask.late import Late
 from elsewhere.api.dask.quarters import TERM, last_line
 from elsewhere.backends.base import Fleet
 from elsewhere.backends.seats import Seats
-from elsewhere.errors import ElsewhereError, NotFound, PlaceError, Refused, Unreachable, UsageError
-from elsewhere.hosts import private_directory
+from elsewhere.errors import ElsewhereError, NotFound, PlaceError, Refused, Unreachable
 from elsewhere.hosts.tunnel import Tunnel
 from elsewhere.model.place import Place, Shape
 from elsewhere.model.resources import Resources
 from elsewhere.pool.berths import berth
 from elsewhere.pool.hold import Hold, Member, Text
-from elsewhere.ship import bundle, codec, runtime, seat, visit
+from elsewhere.ship import bundle, runtime, seat, visit
 from elsewhere.ship.certificates import Papers
-from elsewhere.ship.dask_worker import log_of
 from elsewhere.ship.runtime import Target, own
 from elsewhere.ship.script import Archive
 
@@ -98,10 +96,7 @@ class Hosts:
     # --- the scheduler, and what must be there before it
 
     def scheduler(self, where: str, papers: Papers, came: Came, went: Callable[[], None]) -> apart.Apart:
-        root = Path.cwd()
-        if root in (Path("/"), Path.home()):
-            raise UsageError(f"all of {root} would travel to the hosts", hint="Run this from your project.")
-        self._project = bundle.code({visit.PROJECT: root})
+        self._project = travel.project()
         self._shapes = {shape.offer.name: shape for shape in self._stay.shapes(_LITTLE)}
         self._hold.machines = [shape.offer for shape in self._shapes.values()]
         self._needs = afar.needs()
@@ -113,7 +108,7 @@ class Hosts:
             self._miss(name, error)
         first = self._hold.machines[0]
         listens = {"host": self._addresses[first.name]}
-        told = apart.told(listens, certificates_there(papers), self._quiet)
+        told = apart.told(listens, travel.certificates(papers), self._quiet)
         text = Text(partial(self._text, apart.KIND, apart.__name__, papers, told), _LITTLE, TERM,
                     partial(self._freight, apart.KIND), first)  # fmt: skip
         way = partial(self._way, first.name)
@@ -185,7 +180,7 @@ class Hosts:
 
     def settle(self, tag: str, words: Mapping[str, Any]) -> Container:
         written = written_as(tag)
-        asked = post.plain({**words, "environment": _environment(words["environment"], self.place)})
+        asked = post.plain({**words, "environment": travel.environment(words["environment"], self.place)})
         shape = shape_of(written, post.asked(asked))
         with self._one:
             first = self._settled_on(written, asked, shape)
@@ -231,7 +226,7 @@ class Hosts:
     def text(self, found: Container, papers: Papers, address: str, walltime: timedelta | None) -> Text:
         asked, settled = self._asked[found.tag], self._settled[found.tag]
         told = {
-            "cluster": self._record.name, "tag": found.tag, "scheduler": address, "words": asked, "path": _path(),
+            "cluster": self._record.name, "tag": found.tag, "scheduler": address, "words": asked, "path": travel.path(),
             "lifetime": walltime.total_seconds() if walltime else 0.0,
         }  # fmt: skip
 
@@ -250,7 +245,7 @@ class Hosts:
         ground, away = self._stay.ground(), self._seated[machine].away
         project = Archive(self._project.key, self._project.digest, visit.CODE)
         there = visit.Visit(self._record.name, ground.fetch, ground.cache, ground.now, away.directory, away.we, project,
-                            _path())  # fmt: skip
+                            travel.path())  # fmt: skip
         key = self._key(kind, number)
         self._parcels[key] = packed = _packed(papers, told)
         return visit.render(there, f"{kind}/{number}", Archive(key, packed.digest, visit.PAPERS), module, start_by)
@@ -271,8 +266,11 @@ class Hosts:
             data = self._hold.backend.logs(member.native)
         except PlaceError:
             return ""
-        _keep(self._record, f"{member.kind}-{member.number}", data)
+        travel.keep(self._record, f"{member.kind}-{member.number}", data)
         return last_line(data.decode("utf-8", "replace"))
+
+    def turn(self) -> None:
+        """Nothing."""
 
     def leave(self) -> None:
         self._late.end()
@@ -299,11 +297,6 @@ def _packed(papers: Papers, told: Mapping[str, Any]) -> Bundle:
         return bundle.pack({word.name: word, **{Path(path).name: Path(path) for path in asdict(papers).values()}})
 
 
-def certificates_there(papers: Papers) -> Papers:
-    """As they are found from the project there."""
-    return Papers(*(f"../../{visit.PAPERS}/{Path(path).name}" for path in asdict(papers).values()))
-
-
 def clear(hold: Hold, record: Record) -> None:
     """What a cluster that is over has said comes here, and is removed there. Twice: harmless. Unreachable: a host does
     not answer, and something of it stays there."""
@@ -311,19 +304,16 @@ def clear(hold: Hold, record: Record) -> None:
     seen = [one for one in hold.backend.owned() if one.labels.get("job") == hold.job]
     for one in seen:
         with contextlib.suppress(PlaceError):
-            _keep(record, _name(one, record), hold.backend.logs(one.native))
+            travel.keep(record, _name(one, record), hold.backend.logs(one.native))
     if seen:
         stay.forget([one.native for one in seen])
 
 
-def fetch_log(record: Record, tag: str, number: str) -> None:
-    """What a worker there has said until now, into the file where it will be. It is of none: nothing is done."""
-    from elsewhere.backends import registry
-
-    backend = registry.build(Place(record.place, record.backend, record.settings))
+def fetch_log(backend: Backend, record: Record, tag: str, number: str) -> None:
+    """As of quarters."""
     for one in backend.owned():
         if one.labels.get("job") == record.id and _name(one, record) == f"{tag}-{number}":
-            _keep(record, f"{tag}-{number}", backend.logs(one.native))
+            travel.keep(record, f"{tag}-{number}", backend.logs(one.native))
 
 
 def _name(seen: Sighting, record: Record) -> str:
@@ -331,37 +321,5 @@ def _name(seen: Sighting, record: Record) -> str:
     return seen.labels.get("launch", "").removeprefix(f"{record.id}-")
 
 
-def _keep(record: Record, name: str, data: bytes) -> None:
-    tag, _, number = name.rpartition("-")
-    path = log_of(record.directory, tag, number)
-    private_directory(path.parent)
-    path.write_bytes(data)
-
-
 def _words(away: Away) -> list[str]:
     return seat.asking(away.directory, away.we, meeting.__name__)
-
-
-def _environment(named: Any, place: Place) -> Any:
-    """As it is in the settings of here, its software resolved here: each host builds the same. UsageError, ConfigError:
-    it cannot be."""
-    from elsewhere.api import furnishing
-    from elsewhere.api.dask import versions
-
-    if isinstance(named, str) and named:
-        from elsewhere.config import load
-
-        named = load.current().environment(named)
-    if not named or named.image or named.prefix:
-        return named
-    pip = tuple(Path(named.pip).read_text().splitlines()) if isinstance(named.pip, str) else named.pip
-    ours = versions.here()
-    whole = replace(named, pip=(*pip, f"distributed=={ours.dask}"), python=named.python or ours.python)
-    found, _ = furnishing.resolved(whole, place, Path.cwd(), sys.executable)
-    return replace(whole, pip=found.pins, conda=found.conda, channels=(), capture=False)
-
-
-def _path() -> list[str]:
-    """Those directories of our path that travel, as they are seen from the project."""
-    root = Path.cwd().resolve()
-    return [str(Path(one).relative_to(root)) for one in codec.import_path() if Path(one).is_relative_to(root)]

@@ -226,5 +226,7 @@ class Keeping:
 
     def _row(self, member: Member) -> dict[str, Any]:
         word = "leaving" if member.leaves is not None else "here" if member.arrived else member.condition.value
+        offer = member.launch.offer
         return {"name": member.name, "machine": member.native, "is": word, "reason": member.reason,
-                "busy": self.facts.busy.get(member.name, 0)}  # fmt: skip
+                "busy": self.facts.busy.get(member.name, 0),
+                "type": offer.key if offer is not None and offer.price else ""}  # fmt: skip

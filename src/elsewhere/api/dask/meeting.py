@@ -148,10 +148,26 @@ def addresses(interface: str, name: str) -> list[str]:
     with contextlib.suppress(OSError):
         named = sorted({str(one[4][0]) for one in socket.getaddrinfo(name, None, socket.AF_INET)})
     outward = [one for one in named if one == name or not one.startswith("127.")]
+    return list(dict.fromkeys([*outward, *_way_out(), *named]))
+
+
+def own_address(interface: str) -> str:
+    """That at which the others of a network reach this machine, which stands in one: of that interface, else of its way
+    out. UsageError: it has none."""
+    try:
+        found = addresses(interface, "") if interface else _way_out()
+    except LookupError as error:
+        raise UsageError(str(error)) from None
+    if not found:
+        raise UsageError("this machine has no network address at which others could reach it")
+    return found[0]
+
+
+def _way_out() -> list[str]:
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
         way.connect(("192.0.2.1", 9))  # for documentation alone (RFC 5737); nothing is sent
-        outward.append(str(way.getsockname()[0]))
-    return list(dict.fromkeys([*outward, *named]))
+        return [str(way.getsockname()[0])]
+    return []
 
 
 def lacking(others: Sequence[tuple[str, str, int, str]]) -> list[tuple[str, str, str]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from elsewhere.api.dask import quarters, records, scheduling
@@ -16,6 +18,7 @@ from elsewhere.api.dask.engine import count, unknown
 from elsewhere.api.dask.keeping import Following, Keeping
 from elsewhere.errors import PlaceError, StateError, UsageError
 from elsewhere.model.place import Place
+from elsewhere.observe.cost import money
 
 
 class Own:
@@ -151,7 +154,12 @@ class Own:
         return known
 
     def status(self) -> dict[str, Any]:
-        return {**records.shown(self.record), **self.keeping.state()}
+        return {**records.shown(self.record), **self.keeping.state(), **self._money()}
+
+    def _money(self) -> dict[str, Any]:
+        """Dollars an hour, and so far."""
+        spent = self._hold.spent(time.monotonic())
+        return {"price": float(self._hold.price), "spent": round(float(spent), 6)}
 
     # --- its end
 
@@ -169,8 +177,11 @@ class Own:
                 self._quarters.leave()
             finally:
                 self._control.close()
-                self.record = replace(self.record, ended=time.time())
+                self.record = replace(self.record, ended=time.time(), spent=self._money()["spent"])
                 self.record.write()
+                if self.record.spent:
+                    came_to = money(Decimal(str(self.record.spent)))
+                    sys.stderr.write(f"elsewhere: {self.record.name}: its machines came to {came_to}\n")
                 scheduling.quiet(self.level)
         if left:
             hint = f"Look again: elsewhere reap --on {self.record.place} --job {self.record.id}"
@@ -207,6 +218,8 @@ class Own:
 
     def _look(self, now: float) -> None:
         """Between two turns of the keeping."""
+        with self.keeping.lock:
+            self._quarters.turn()
         if self._quiet and now - self._heard > self._quiet:
             self._heard = now
             threading.Thread(target=self.close, name="elsewhere cluster unheard").start()

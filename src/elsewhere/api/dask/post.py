@@ -57,9 +57,9 @@ def settled(found: Container) -> dict[str, Any]:
 
 
 def _again(told: Mapping[str, Any], own: Path, path: tuple[str, ...]) -> Container:
-    """As it was settled before; a container is again, since our directory is mounted in it."""
-    before, words = told["settled"], asked(told["words"])
-    if before["boxed"]:
+    """As it was settled before; a container is again, since our directory is mounted in it, and what never was."""
+    before, words = told.get("settled"), asked(told["words"])
+    if before is None or before["boxed"]:
         return here(told["tag"], told["words"], own, path)
     shape = shape_of(told["tag"], words)
     folder = Path(before["python"]).parent.parent

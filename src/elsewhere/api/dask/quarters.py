@@ -1,4 +1,5 @@
-"""Where what belongs to a cluster runs, and how it gets there: on machines that see our files, or (hosts.py) do not."""
+"""Where what belongs to a cluster runs, and how it gets there: on machines that see our files, or do not: those that
+are there (hosts.py), or are started for it (clouds.py)."""
 
 from __future__ import annotations
 
@@ -58,6 +59,10 @@ class Quarters(Protocol):
         """What one that has ended has said last; all of it is kept here. Empty: nothing is known of it."""
         ...
 
+    def turn(self) -> None:
+        """What is to be done every second or so."""
+        ...
+
     def leave(self) -> None:
         """Nothing of the cluster runs any more: what it has there is removed, and its output brought here. Twice:
         harmless."""
@@ -66,31 +71,55 @@ class Quarters(Protocol):
 
 def of(place: Place, hold: Hold, record: Record, interface: str, stays: bool) -> Quarters:
     """UsageError: no cluster can stand at this place."""
-    from elsewhere.api.dask import hosts
+    from elsewhere.api.dask import clouds, hosts
 
     if hold.backend.traits.shared_files:
         return Shared(place, hold, record, interface, stays)
-    return hosts.Hosts(place, hold, record, interface, stays)
+    kind = hosts.Hosts if hosts.is_for(hold.backend) else clouds.Clouds
+    return kind(place, hold, record, interface, stays)
 
 
 def check(place: Place, scheduler: str) -> None:
     """UsageError: no cluster can stand there, or its scheduler not where it was asked for; why, and what is to be done.
-    Asks nobody."""
-    from elsewhere.api.dask import hosts
+    A place whose machines are started is asked for their door; nothing is made."""
+    from elsewhere.api.dask import clouds, hosts
     from elsewhere.backends import registry
 
     backend = registry.build(place)
-    if not backend.traits.shared_files and not hosts.is_for(backend):
+    if backend.traits.shared_files:
+        return
+    if not hosts.is_for(backend) and not clouds.is_for(backend):
         raise UsageError(
             f"no Dask cluster can stand at {place.name}: its processes must listen for each other on a network, and "
             "nothing of ours listens on machines that are started there",
             hint="Name a place of hosts that you reach by SSH, a Slurm cluster, or local; task lists, commands and "
             f"@remote run at {place.name} as they are.",
         )
-    if hosts.is_for(backend) and scheduler not in ("", "job"):
+    if scheduler not in ("", "job"):
         here = f"workers of {place.name} cannot reach this machine, so its scheduler cannot run here"
+        on = "on the first host" if hosts.is_for(backend) else "on a machine of its own"
         raise UsageError(here if scheduler == "here" else f"{place.name} has no login node for a scheduler",
-                         hint="Write scheduler: job, the default there: it runs on the first host.")  # fmt: skip
+                         hint=f"Write scheduler: job, the default there: it runs {on}.")  # fmt: skip
+    if clouds.is_for(backend):
+        clouds.check(backend)
+
+
+def clear(hold: Hold, record: Record) -> None:
+    """What a cluster that is over has left at a place that does not see our files goes; its output comes here. Twice:
+    harmless."""
+    from elsewhere.api.dask import clouds, hosts
+
+    (hosts.clear if hosts.is_for(hold.backend) else clouds.clear)(hold, record)
+
+
+def fetch_log(record: Record, tag: str, number: str) -> None:
+    """What a worker of such a place has said until now, into the file where it will be. It is of none: nothing is
+    done."""
+    from elsewhere.api.dask import clouds, hosts
+    from elsewhere.backends import registry
+
+    backend = registry.build(Place(record.place, record.backend, record.settings))
+    (hosts.fetch_log if hosts.is_for(backend) else clouds.fetch_log)(backend, record, tag, number)
 
 
 def last_line(text: str) -> str:
@@ -142,6 +171,9 @@ class Shared:
 
         path = log_of(self._record.directory, member.kind, member.number)
         return last_line(path.read_text("utf-8", "replace")) if path.is_file() else ""
+
+    def turn(self) -> None:
+        """Nothing."""
 
     def leave(self) -> None:
         """All of it lies here."""

@@ -43,6 +43,8 @@ class Record:
     """By which clients on this machine reach its scheduler, as long as its process is there."""
     distant: bool = False
     """Its workers' output lies on their machines until they have ended."""
+    spent: float = 0.0
+    """Dollars that its machines came to, once it has ended."""
     seat: dict[str, Any] = field(default_factory=dict)
     """Of one that sits on a host of its place: how it is asked there (controller/away.py)."""
 

@@ -10,9 +10,14 @@ _CHUNK = 1 << 16
 
 
 async def relay(
-    host: str, target: tuple[str, int], listens: SSLContext | None = None, connects: SSLContext | None = None
+    host: str,
+    target: tuple[str, int],
+    listens: SSLContext | None = None,
+    connects: SSLContext | None = None,
+    port: int = 0,
 ) -> tuple[asyncio.Server, int]:
-    """A server at `host`, whose connections go on to `target`; and its port. With TLS at the end that has a context."""
+    """A server at `host`, at that port (0: any), whose connections go on to `target`; and its port. With TLS at the end
+    that has a context."""
 
     async def passed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -22,7 +27,7 @@ async def relay(
             return
         await asyncio.gather(_copied(reader, there[1]), _copied(there[0], writer))
 
-    server = await asyncio.start_server(passed, host, 0, ssl=listens)
+    server = await asyncio.start_server(passed, host, port, ssl=listens)
     return server, int(server.sockets[0].getsockname()[1])
 
 
