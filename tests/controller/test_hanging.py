@@ -15,6 +15,7 @@ import pytest
 
 from elsewhere import session
 from elsewhere.backends.local import Local
+from elsewhere.controller import pace
 from elsewhere.controller.files import JobFiles
 from elsewhere.model import ids
 from elsewhere.model.job import Entry, JobSpec
@@ -112,6 +113,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_while_the_place_does_not_say_what_there_is_tasks_end_and_people_are_answered(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pace, "TIMES", 1)  # the next look is soon
     owned = Hanging(Local.owned)
     monkeypatch.setattr(Local, "owned", lambda self: owned(self))
     job = Job(place, {"a": "now", "b": "now", "c": "", "d": "never", "e": "last"})

@@ -215,7 +215,9 @@ class Seat:
         ledger = self._ledger(Journal(shelf, self.rest))
         self.epoch = self._take_over(ledger, Journal(shelf, self.rest))
         calls = Aside(self) if world.aside else None
-        pool = Pool(Desk(world, self), ledger, world.bounds, self.epoch, self._order, self.instant, world.dice(), calls)
+        desk = Desk(world, self)
+        pool = Pool(desk, ledger, world.bounds, self.epoch, self._order, self.instant, world.dice(), calls)
+        desk.void = lambda: pool._slept
         crew = Afar(ledger, Post(world, self), pool, self._publish(shelf), Nap(self), self.epoch,
                     self.seconds, self.rest)  # fmt: skip
         crew.open()
