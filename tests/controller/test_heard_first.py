@@ -116,10 +116,10 @@ def test_while_there_is_news_to_record_the_place_is_not_looked_at(scene: Scene) 
 
 def test_reports_that_wait_are_no_hindrance_unless_a_machine_is_gone(scene: Scene) -> None:
     scene.turn()
-    scene.pool.look(unheard=True)
+    scene.pool.look(unheard=lambda: True)
     assert scene.held == 1 and not scene.pool.urgent
     scene.place.gone = True
-    scene.pool.look(unheard=True)
+    scene.pool.look(unheard=lambda: True)
     assert scene.held == 1 and scene.pool.urgent
     scene.pool.need(0)
     scene.pool.look()

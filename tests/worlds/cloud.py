@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
@@ -82,6 +82,8 @@ class Desk:
         self.world, self.seat, self.cloud = world, seat, world.cloud
         self.to_stop: set[str] = set()
         """What the last answer showed that must not live on."""
+        self.void: Callable[[], bool] = lambda: False
+        """Did it come so late that it was not acted upon?"""
         self.rests: dict[str, tuple[int, frozenset[str]]] = {}
         """Offer -> when it was refused, and the launches that were decided by then; "": the whole place was."""
 
@@ -137,7 +139,7 @@ class Desk:
                 machine.hidden = world.now + LAG
         found = [m for m in self.cloud.machines.values()
                  if m.hidden < world.now and (m.alive or world.now - m.ended < 30)]  # fmt: skip
-        world.judge.stopped(self.to_stop)
+        world.judge.stopped(set() if self.void() else self.to_stop)
         doomed = {m.native for m in found if m.alive and world.judge.dooms(m.native, m.launch)}
         self.to_stop = doomed if world.judge.heads(self.seat) else set()  # else that was decided without us
         answer = [self._sighting(m) for m in found]

@@ -251,7 +251,7 @@ class Judge:
             raise Broken("money within the budget", f"{self.spent} of {world.budget}")
         minded = self.minded()
         self.unlooked = self.unlooked + 1 if minded else 0
-        if self.unlooked > LOOKS:
+        if self.unlooked > LOOKS * world.patience:
             raise Broken("the place is looked at")
         for m in alive:
             self._bounds(m)
@@ -261,7 +261,7 @@ class Judge:
             mute = minded and m.unarmed and world.now - max(m.started, self._since) > SILENCE and m.hidden < world.now
             mute = mute and not self._stopping(m)
             self._mute[m.native] = self._mute[m.native] + 1 if mute else 0
-            if self._mute[m.native] > PACE:
+            if self._mute[m.native] > PACE * world.patience:
                 raise Broken("what never speaks is stopped", m.native)
         self._whereabouts(minded)
         self._blame(minded)
@@ -273,7 +273,7 @@ class Judge:
         waiting = {a.launch for a in open_ if not a.native and a.reason != DOUBT and a.until and a.until > soon}
         self._unasked = Counter({launch: self._unasked[launch] + 1 for launch in waiting})
         for launch, since in self._unasked.items():
-            if since > 2 * LOOKS:  # a look may fail
+            if since > 2 * LOOKS * self.world.patience:  # a look may fail
                 raise Broken("what has no answer is asked for again", launch)
 
     def _stopping(self, m: Machine) -> bool:
@@ -291,7 +291,7 @@ class Judge:
             )
             wrong = minded and bool(blamed) and state not in FINAL
             self._wronged[pair] = self._wronged[pair] + 1 if wrong else 0
-            if self._wronged[pair] > SOON:
+            if self._wronged[pair] > SOON * self.world.patience:
                 raise Broken("nobody is blamed for what was given up or ended", f"task {pair[0]} attempt {pair[1]}")
 
     def _whereabouts(self, minded: bool) -> None:
@@ -306,12 +306,12 @@ class Judge:
         for n, state, attempt in [(n, *self.truth._current(n)[:2]) for n in world.kinds]:
             lost = state is TaskState.HANDED_OUT and (n, attempt) not in about
             self._nowhere[n, attempt] = self._nowhere[n, attempt] + 1 if lost else 0
-            if self._nowhere[n, attempt] > SOON:
+            if self._nowhere[n, attempt] > SOON * world.patience:
                 raise Broken("what is handed out is somewhere", f"task {n} attempt {attempt}")
 
     def _count(self, ticks: Counter[str], m: Machine, so: bool, what: str) -> None:
         ticks[m.native] = ticks[m.native] + 1 if so else 0
-        if ticks[m.native] > SOON:
+        if ticks[m.native] > SOON * self.world.patience:
             raise Broken(what, m.native)
 
     def _allocations(self) -> list[Allocation]:
@@ -345,7 +345,7 @@ class Judge:
         world = self.world
         self.attended += self.minded()
         mild = world.evil == 0.3 and world.rough < 2 and world.budget == 1500 and world.violent == 1
-        if mild and not world.barren and self.attended > ENOUGH and len(self.shown) < len(world.kinds):
+        if mild and not world.barren and self.attended > ENOUGH * world.patience and len(self.shown) < len(world.kinds):
             raise Broken("progress in mild, rich worlds", f"{len(self.shown)} of {len(world.kinds)}")
         if world.kind and world.now > 150 and not world.closed:
             raise Broken("progress in kind worlds")

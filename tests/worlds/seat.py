@@ -3,8 +3,10 @@ Journal, Pool and reactor, all as they are; only what they call (store, cloud, c
 
 from __future__ import annotations
 
+import random
 import selectors
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,6 +24,7 @@ from elsewhere.ledger import bases
 from elsewhere.ledger.journal import Journal
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.orders import Orders
+from elsewhere.pool.calls import make
 from elsewhere.pool.capacity import Ask
 from elsewhere.pool.pool import Pool
 from elsewhere.stores import Store
@@ -32,6 +35,10 @@ from worlds.post import Post
 
 if TYPE_CHECKING:
     from worlds.world import World
+
+
+DELAYS = (0, 0, 0, 0, 0, 1, 1, 2, 6)
+"""Ticks that a call waits to be made, and its answer to be heard, where somebody else makes it."""
 
 
 class Keys(Stop):
@@ -103,6 +110,49 @@ class Shelf:
         return key
 
 
+class Aside:
+    """Makes the calls of a seat to the cloud while its controller goes on: each some time after it was asked for, and
+    what it answered is heard some time after that."""
+
+    watch = None
+
+    def __init__(self, seat: Seat) -> None:
+        self.seat, self.chance = seat, random.Random(f"aside {seat.world.seed} {seat.epoch}")
+        self._call: Callable[[], Any] | None = None
+        self._made: Future[Any] = Future()
+        self._answer: Future[Any] | None = None
+        self._due = 0
+
+    def ask(self, call: Callable[[], Any]) -> Future[Any]:
+        assert self._answer is None, "one at a time"
+        self._call, self._made, self._answer = call, Future(), Future()
+        self._due = self._later()
+        return self._answer
+
+    def _later(self) -> int:
+        world = self.seat.world
+        return world.now + (0 if world.kind else self.chance.choice(DELAYS))
+
+    def turn(self) -> None:
+        """What is due by now."""
+        if self._call is not None and self.seat.world.now >= self._due:
+            call, self._call = self._call, None
+            make(call, self._made)
+            self._due = self._later()
+        if self._call is None and self._answer is not None and self.seat.world.now >= self._due:
+            made, answer, self._answer = self._made, self._answer, None
+            make(made.result, answer)
+
+    def wait(self, answer: Future[Any], seconds: float) -> None:
+        while not answer.done():
+            self.turn()
+            self.seat.rest()
+
+    def heard(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Seat:
     """One of possibly several. `gone`: stolen, or overtaken and left alone."""
 
@@ -164,7 +214,10 @@ class Seat:
         self.fiber, self.stop = fiber, Keys()
         ledger = self._ledger(Journal(shelf, self.rest))
         self.epoch = self._take_over(ledger, Journal(shelf, self.rest))
-        pool = Pool(Desk(world, self), ledger, world.bounds, self.epoch, self._order, self.instant, world.dice())
+        calls = Aside(self) if world.aside else None
+        desk = Desk(world, self)
+        pool = Pool(desk, ledger, world.bounds, self.epoch, self._order, self.instant, world.dice(), calls)
+        desk.void = lambda: pool._slept
         crew = Afar(ledger, Post(world, self), pool, self._publish(shelf), Nap(self), self.epoch,
                     self.seconds, self.rest)  # fmt: skip
         crew.open()
@@ -172,6 +225,8 @@ class Seat:
         self._wishes(controller)
         copying = self._copies(ledger, Journal(shelf, self.rest))
         while controller.turn():
+            if calls is not None:
+                calls.turn()
             world.judge.show(ledger)
             self._wishes(controller)
             next(copying)

@@ -21,11 +21,11 @@ Found = dict[str, list[tuple[int, str]]]
 """Invariant -> (seed, story) of the worlds in which it broke."""
 
 
-def broken(seed: int, rules: Sequence[str] = ()) -> tuple[str, str] | None:
+def broken(seed: int, rules: Sequence[str] = (), aside: bool = False) -> tuple[str, str] | None:
     """What breaks in that world without these rules, with its story; None: nothing does."""
     try:
         with without(rules):
-            World(seed).play()
+            World(seed, aside).play()
     except Broken as error:
         return error.what, str(error.args[1])
     except Exception as error:

@@ -15,6 +15,8 @@ from worlds.world import World
 BUNCH = 25
 BUNCHES, MANY = 12, 400
 """Of 25 worlds: so many in each run, and with `-m soak`."""
+ASIDE = 3
+"""Of those in which a call to the cloud takes its time, in each run."""
 FEW = 150
 """Worlds that are looked at before it is said that nobody misses a rule."""
 UNSEEN = {
@@ -30,15 +32,28 @@ UNSEEN = {
 DOCUMENT = Path(__file__).parents[2] / "docs" / "worlds.md"
 
 
-def play(bunch: int) -> None:
+def play(bunch: int, aside: bool = False) -> None:
     for seed in range(bunch * BUNCH, (bunch + 1) * BUNCH):
-        found = broken(seed)
+        found = broken(seed, aside=aside)
         assert found is None, f"world {seed}: {found}"
 
 
 @pytest.mark.parametrize("bunch", range(BUNCHES))
 def test_every_invariant_holds_while_every_rule_does(bunch: int) -> None:
     play(bunch)
+
+
+@pytest.mark.parametrize("bunch", range(ASIDE))
+def test_every_invariant_holds_where_controllers_go_on_while_the_cloud_is_asked(bunch: int) -> None:
+    play(bunch, aside=True)
+
+
+@pytest.mark.soak
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("bunch", range(ASIDE, BUNCHES))
+def test_every_invariant_holds_in_many_worlds_where_controllers_go_on_while_the_cloud_is_asked(bunch: int) -> None:
+    play(bunch, aside=True)
 
 
 @pytest.mark.soak

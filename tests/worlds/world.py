@@ -15,6 +15,7 @@ from elsewhere.backends.base import Launch
 from elsewhere.controller import afar as afar_module
 from elsewhere.controller import controller as controller_module
 from elsewhere.controller import ending
+from elsewhere.controller import looks as looks_module
 from elsewhere.controller import pace as pace_module
 from elsewhere.controller import stuck as stuck_module
 from elsewhere.ledger import bases
@@ -62,9 +63,12 @@ class World:
 
     job = "job-1"
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, aside: bool = False) -> None:
         rng = self.rng = random.Random(seed)
-        self.seed, self.now = seed, 0
+        self.seed, self.now, self.aside = seed, 0, aside
+        """`aside`: controllers go on while the cloud is asked, and it may take long to answer."""
+        self.patience = 4 if aside else 1
+        """So much longer may last there what waits for answers."""
         self.kind = seed % 5 == 0
         """No faults at all."""
         self.barren = seed % 40 == 17
@@ -197,13 +201,14 @@ class World:
     def play(self) -> World:
         """From the first tick to the last. Broken: an invariant does not hold."""
         clock = Clock(self)
-        heard = mock.patch.multiple(afar_module, OVERDUE=5 * TICK, HEARING=8 * TICK)
+        heard = mock.patch.object(afar_module, "HEARING", 8 * TICK)
+        busy = mock.patch.object(looks_module, "OVERDUE", 5 * TICK)
         patient = mock.patch.object(ending, "PATIENCE", 1e9)
         seldom = mock.patch.object(pace_module, "SELDOM", 5 * TICK)
         stuck = mock.patch.object(stuck_module, "STUCK", 10 * TICK)
         late = mock.patch.object(pool_module, "LATE", SLOW)
         small = mock.patch.multiple(bases, PART=16 << 10, INLINE=0, LEAST=COPY, SEGMENT=1 << 20)
-        with mock.patch.object(controller_module, "time", clock), heard, patient, seldom, stuck, late, small:
+        with mock.patch.object(controller_module, "time", clock), heard, busy, patient, seldom, stuck, late, small:
             try:
                 while self.now < LIMIT and not (self.closed and self.judge.still()):
                     self._tick()

@@ -13,8 +13,8 @@ from datetime import timedelta
 from decimal import Decimal
 
 from elsewhere.channels.base import Channel, Receipt
-from elsewhere.controller.ending import Ending
 from elsewhere.controller.line import Line
+from elsewhere.controller.looks import TELL, Looks
 from elsewhere.controller.muster import Muster
 from elsewhere.controller.pace import Pace
 from elsewhere.controller.rate import Rate
@@ -39,10 +39,6 @@ AGAIN = 2.0
 HEARING = 45.0
 """Seconds that agents get to hear that they shall take nothing more, and to say what they have, before what seems to be
 in nobody's hands is taken back. They look at their orders each half minute at the least."""
-OVERDUE = 30.0
-"""Seconds for which a look that is due is put off while reports keep coming in."""
-TELL = 10.0
-"""Seconds after which orders are published again though nothing changed."""
 COMPANY = 0.010
 """Seconds that reports wait for company: a commit costs much the same for 1 or 500."""
 JUDGE = 1.0
@@ -51,7 +47,7 @@ QUIET = (0.005, 0.2)
 """Seconds between two looks at a channel that does not call: at first, and when nothing has come for long."""
 
 
-class Afar(Ending):
+class Afar(Looks):
     """What a controller sees of them. One thread; `open` it once before the first turn."""
 
     sync = True
@@ -75,8 +71,6 @@ class Afar(Ending):
         self._publish, self._told, self._orders = publish, float("-inf"), Orders("", -1)
         self._looked = self._judged = float("-inf")
         self._pace = Pace()
-        self._put_off: float | None = None
-        """Since when a look is due."""
         self._muster = Muster()
         self._rate = Rate(clock)
         self._quiet = self.quiet[0]
@@ -107,6 +101,8 @@ class Afar(Ending):
         self._orphans = {d[:2] for page in self.pool.holdings.unclaimed() for d in page}
         if self.line.watch is not None:
             self.selector.register(self.line.watch, selectors.EVENT_READ, _nothing)
+        if (calls := self.pool.calls).watch is not None:
+            self.selector.register(calls.watch, selectors.EVENT_READ, calls.heard)
 
     # --- what a controller sees -----------------------------------------------------------------------------------
 
@@ -159,7 +155,7 @@ class Afar(Ending):
             self._quiet = self.quiet[0] if self._is_busy() else min(self._quiet * 1.5, self.quiet[1])
             wait = min(wait, self._quiet)
         self.line.news = self.line.fresh = False
-        due = self._looked + self.pace
+        due = float("inf") if self.pool.looking else self._looked + self.pace
         for key, _ in self.selector.select(max(0.0, min(wait, due - self.clock()))):
             key.data()
 
@@ -222,11 +218,6 @@ class Afar(Ending):
     def size(self) -> int:
         return self.pool.slots
 
-    @property
-    def pace(self) -> float:
-        """Seconds between two looks."""
-        return self._pace.seconds(self.pool.state, self.pool.took)
-
     def _have_said(self, waited: float) -> bool:
         """Have agents had the time to say what they have of what was handed out before us?"""
         return waited >= AGAIN
@@ -255,47 +246,19 @@ class Afar(Ending):
 
     # --- what it does between -------------------------------------------------------------------------------------
 
-    def _tend(self) -> None:
-        """Now and then: what is needed, what the place says, and what agents are told of it.
+    def _need(self) -> None:
+        counts = self.ledger.counts
+        todo = counts.handed_out if self.draining else counts.total - counts.ended
+        self.pool.need(todo, draining=self.draining, idle=self._idle())
+        self._note_failures()
 
-        What agents have said is heard before what became of them: else what they have reported would be done again. So
-        who has just come, or has slept, listens first.
-        """
-        now, counts = self.clock(), self.ledger.counts
-        todo = counts.total - counts.ended
-        self._pace.needs(todo)
-        if now - self._looked < self.pace and not self._begins():
-            return
-        if not counts.complete and self._pace.comes_in(self.pool.state, todo, now):
-            return
-        if self._has_nothing():
-            self._looked = now
-            return
-        if self._put_off is None or self.line.since() > OVERDUE:
-            self._put_off = now
-        if self._is_quiet or now - self._put_off >= OVERDUE:
-            self._put_off = None
-            todo = counts.handed_out if self.draining else todo
-            self.pool.need(todo, draining=self.draining, idle=self._idle())
-            self._note_failures()
-            self._look()
-            self._muster.keep(self._slots())
-            self._judge()
-            if self._word() != self._orders or now - self._told >= TELL:
-                self._tell()
-            self._money = self._paid()
-            self._pace.looked(self.pool.state)
-            self._looked = self.clock()
-
-    def _has_nothing(self) -> bool:
-        """A job that has just been made and waits for its first task: nothing is at its place."""
-        state, counts = self.pool.state, self.ledger.counts
-        return self.epoch == 1 and not (state.looked or state.allocations or counts.total or self.over)
-
-    def _begins(self) -> bool:
-        """Is there work, where there was none, and no machine for it? Whoever asked for it waits."""
-        state, counts = self.pool.state, self.ledger.counts
-        return not (state.todo or state.allocations or self.draining) and counts.ended < counts.total
+    def _seen(self) -> None:
+        self._muster.keep(self._slots())
+        self._judge()
+        if self._word() != self._orders or self.clock() - self._told >= TELL:
+            self._tell()
+        self._money = self._paid()
+        super()._seen()
 
     def _note_failures(self) -> None:
         """Where machines are kept on failure: which those are. Who has cancelled the whole job wants none of them."""
@@ -303,18 +266,6 @@ class Afar(Ending):
             self.pool.failed(self._failures.machines(), self.stayed)
         if self.over and any(event.kind == "cancelled" and not event.about for event in self.ledger.events()):
             self.pool.release()
-
-    @property
-    def _is_quiet(self) -> bool:
-        """Has everything been heard that was said until a moment ago?"""
-        return not self._is_busy() and self.line.since() <= OVERDUE
-
-    def _is_busy(self) -> bool:
-        """Is there more to hear at once?"""
-        return self.line.news
-
-    def _look(self) -> None:
-        self.pool.look()
 
     def _judge(self) -> None:
         """What nobody has begun, and nobody is known to have: not with each look alone, which may be far between."""

@@ -22,6 +22,8 @@ from elsewhere.channels.streams import Stream
 from elsewhere.config import secret
 from elsewhere.controller import freight
 from elsewhere.controller.afar import HEARING, Afar
+from elsewhere.controller.aside import Aside
+from elsewhere.controller.ending import ANSWER
 from elsewhere.controller.files import JobFiles
 from elsewhere.controller.printed import Printed
 from elsewhere.errors import PlaceError, UsageError
@@ -69,7 +71,8 @@ def dialled(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.Bas
     told = replace(spec, env={**spec.env, **secret.revealed(spec.secrets)}, hidden=tuple(spec.secrets), secrets={})
     pipe = Pipe(charter=pack(Charter(told, "", files.seal_key(), load.roots, load.software)), store=store)
     bounds = _bounds(spec, backend)
-    pool = Pool(backend, ledger, bounds, epoch, _order(spec, bounds, cast(Dialled, backend), load, found, trees))
+    order = _order(spec, bounds, cast(Dialled, backend), load, found, trees)
+    pool = Pool(backend, ledger, bounds, epoch, order, calls=Aside())
     outputs = Outputs(store, files.outputs) if spec.outputs else None
     line = Sending(cast(Any, pipe), store, files.store, spec.entry.kind == "call", outputs)
     crew = Dialling(ledger, cast(Any, line), pool, pipe.order, selector, epoch)
@@ -122,6 +125,9 @@ class Dialling(Afar):
             self.pool.begins()  # the hosts were asked for what they have a moment ago: one round trip is enough
         else:
             super()._look()
+
+    def _seen(self) -> None:
+        super()._seen()
         self._connect()  # whoever was just had is dialled while it boots
 
     def _unconnected(self) -> frozenset[NativeId]:
@@ -186,11 +192,12 @@ class Dialling(Afar):
         while (left := end - self.clock()) > 0 and (self.pipe.connected() or not some):
             self._connect()
             self.line.collect(self.line.unrecorded + 1)  # else the first word here would be the last that is heard
-            self.selector.select(min(left, 0.05))
+            for key, _ in self.selector.select(min(left, 0.05)):
+                key.data()
 
     def _are_there(self, natives: list[NativeId]) -> bool:
         try:
-            seen = self.pool.backend.status(natives)
+            seen = self.pool.status(natives, ANSWER)
         except PlaceError:
             return True
         return any(one.condition in (Condition.PENDING, Condition.RUNNING) for one in seen.values())

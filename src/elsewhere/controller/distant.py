@@ -26,10 +26,11 @@ from elsewhere.channels.outputs import Outputs
 from elsewhere.config import secret
 from elsewhere.controller import freight, keeping
 from elsewhere.controller.afar import COMPANY, Afar
+from elsewhere.controller.aside import Aside
 from elsewhere.controller.bell import Bell
 from elsewhere.controller.compaction import Compaction
 from elsewhere.controller.corner import Corner, earlier, kind_of, sweep
-from elsewhere.controller.ending import INSIST, TURN
+from elsewhere.controller.ending import ANSWER, INSIST, TURN
 from elsewhere.controller.files import JobFiles
 from elsewhere.controller.guests import Guests
 from elsewhere.controller.printed import Printed
@@ -91,10 +92,11 @@ def distant(files: JobFiles, ledger: Ledger, epoch: int, selector: selectors.Bas
     if bounds.budget is not None:  # its controller's own machine is paid from it, too
         bounds = replace(bounds, budget=max(Decimal(0), bounds.budget - set_aside(ledger.get(SEAT, None))))
     order = _order(spec, bounds, home.address, _bare(place, load, f"jobs/{spec.id}/{BOOTS}"))
-    crew = Crowd(ledger, cast(Any, line), Pool(backend, ledger, bounds, epoch, order), home.order, selector, epoch)
+    pool = Pool(backend, ledger, bounds, epoch, order, calls=Aside())
+    crew = Crowd(ledger, cast(Any, line), pool, home.order, selector, epoch)
     printed = Printed(store, files.slots, files.boots)
     crew.guests, crew.printed, crew.readers = guests, printed, files.readers
-    crew.bell = Bell(getattr(backend, "ring", None))
+    crew.bell = Bell(getattr(backend, "ring", None), calls=pool.calls)
     crew.pool.said = printed.boot
     crew.journal, crew.values, crew.home, crew.sending = corner.journal, files.store, home, line
     crew.compaction = Compaction(ledger, corner.journal)
@@ -208,7 +210,7 @@ class Crowd(Afar):
     def _look(self) -> None:
         if self.pool.state.bounds.keep:
             self._look_for_kept()
-        self.pool.look(unheard=self.line.unrecorded > 0)
+        self.pool.look(unheard=lambda: self.line.unrecorded > 0)
 
     def _look_for_kept(self) -> None:
         """A machine that is kept does not end, as others do, when its boot has failed or its agent has left: of those
@@ -284,7 +286,7 @@ class Crowd(Afar):
                    if a.native and not ((a.kept or a.native in state.failed) and self._holds(a.native))]  # fmt: skip
         natives = [a.native for a in working]
         seen: list[Sighting] = []
-        self.line.attempt(lambda: seen.extend(self.pool.backend.status(natives).values()))
+        self.line.attempt(lambda: seen.extend(self.pool.status(natives, ANSWER).values()))
         return any(one.condition in (Condition.PENDING, Condition.RUNNING) for one in seen)
 
     def fetch(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 
 from elsewhere.controller.line import Line
 from elsewhere.controller.pace import Pace
@@ -14,6 +15,8 @@ from elsewhere.pool.pool import Pool
 
 PATIENCE = 1200.0
 """Seconds that are waited for machines to be seen gone, after their stop was asked for; their terms end them anyway."""
+ANSWER = timedelta(seconds=60)
+"""So long it is waited for what the place says of machines that leave."""
 INSIST = 60.0
 """Seconds for which what a job leaves at its place is removed: a busy place is no reason to leave it there."""
 PUT_AWAY, TURN = "put away", "turn"
@@ -59,6 +62,7 @@ class Ending:
         try:
             self._end()
         finally:
+            self.pool.calls.close()
             self.line.close()
 
     def _end(self) -> None:
@@ -68,18 +72,20 @@ class Ending:
         self.pool.need(0, over=True)
         self._note_failures()
         self._tell()
+        self.pool.finish(timedelta(seconds=PATIENCE))  # what was asked for by then is heard of, and stopped
         wait = 0.1
-        while self.clock() < deadline:
+        while (left := deadline - self.clock()) > 0:
             self.pool.look()
+            self.pool.finish(timedelta(seconds=left))
             if self.pool.settled or self.pool.rests or self.pool.barred:
                 break
             self.pause(wait)
             wait = self._pace.end(self.pool.state, wait)
         self.fetch()
-        left = 0 if self.pool.settled else max(len(self.pool.state.allocations), len(self.pool.state.alive))
+        there = 0 if self.pool.settled else max(len(self.pool.state.allocations), len(self.pool.state.alive))
         with self.ledger.moving():
-            self.ledger.note("settled" if self.pool.settled else "left running", machines=left)
-        if not left and (self.ledger.counts.over or not self.pool.ever):
+            self.ledger.note("settled" if self.pool.settled else "left running", machines=there)
+        if not there and (self.ledger.counts.over or not self.pool.ever):
             self._tidy()
 
     def fetch(self) -> None:

@@ -21,6 +21,7 @@ from elsewhere.channels.outputs import Outputs
 from elsewhere.config import secret
 from elsewhere.controller import freight
 from elsewhere.controller.afar import Afar
+from elsewhere.controller.aside import Aside
 from elsewhere.controller.files import JobFiles
 from elsewhere.controller.guests import Guests
 from elsewhere.controller.printed import Printed
@@ -61,7 +62,8 @@ def lodged(
     spool = channels.spool_at(GatheringStore(host, f"{home}/spool"), _address(spec, base), spec.id, own, own, charter)
     outputs = Outputs(store, files.outputs) if spec.outputs else None
     line = Sending(spool, store, files.store, spec.entry.kind == "call", outputs)
-    crew = Lodged(ledger, cast(Any, line), Pool(backend, ledger, bounds, epoch, order), spool.order, selector, epoch)
+    pool = Pool(backend, ledger, bounds, epoch, order, calls=Aside())
+    crew = Lodged(ledger, cast(Any, line), pool, spool.order, selector, epoch)
     crew.printed, crew.host, crew.home, crew.ahead = Printed(store, files.slots, files.boots), host, home, STOCK
     crew.readers = files.readers
     crew.pages = Printed(GatheringStore(host, f"{home}/store"), files.slots, files.boots)

@@ -20,6 +20,7 @@ from elsewhere.backends.base import Backend, Launch, Lodges, Renders, Shares
 from elsewhere.channels import registry as channels
 from elsewhere.channels.base import Channel
 from elsewhere.controller.afar import Afar
+from elsewhere.controller.aside import Aside
 from elsewhere.controller.files import JobFiles
 from elsewhere.errors import UsageError
 from elsewhere.hosts import private_directory
@@ -95,7 +96,8 @@ def afar(
     charter = pack(Charter(spec, str(directory), files.seal_key()))
     channel = CHANNELS[_channel(spec)](directory, spec, charter)
     bounds = bounds_of(spec, backend)
-    pool = Pool(backend, ledger, bounds, epoch, _order(directory, bounds, channel.address, spec))
+    order = _order(directory, bounds, channel.address, spec)
+    pool = Pool(backend, ledger, bounds, epoch, order, calls=Aside())
     crew = Afar(ledger, channel, pool, channel.order, selector, epoch)
     if backend.traits.outlives_client:
         crew.ahead = STOCK
