@@ -48,6 +48,8 @@ def test_code_travels_and_everything_comes_home_through_the_login_node(lab: Lab)
 
 @pytest.mark.soak
 def test_a_command_has_its_exit_status_and_its_output_here(lab: Lab) -> None:
+    said = lab.run("run", "--on", "hpc", "--", "nosuchprogram", status=127)
+    assert "'nosuchprogram' cannot be started: No such file or directory" in said and "in its PATH" in said
     said = lab.run("run", "--on", "hpc", "--", "sh", "-c", "echo on $SLURMD_NODENAME; ls; exit 3", status=3)
     assert "on n" in said and "work.py" in said
     until(lambda: lab.cluster.queue() == [], "nothing is left")
