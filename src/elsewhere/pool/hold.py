@@ -223,6 +223,7 @@ class Hold:
 
     def _ended(self, member: Member, reason: str, now: float) -> None:
         self.members.remove(member)
+        member.reason = reason
         kind, words = self._kinds[member.kind], self.last_words(member)
         if member.arrived or member.leaves is not None:
             return
