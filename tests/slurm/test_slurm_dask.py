@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from elsewhere import Cluster as Dask
-from elsewhere.errors import PlaceError, UsageError
+from elsewhere.errors import UsageError
 from elsewhere.model.place import Place
 from slurm.cluster import PROGRAMS, Cluster, until
 
@@ -71,7 +71,7 @@ def explained(made: Dask, tag: str = "", status: int = 0) -> str:
 
 
 def test_what_slurm_would_not_take_is_refused_with_its_words(cluster: Cluster) -> None:
-    with Dask(on=place(partition="mian")) as made, pytest.raises(PlaceError, match="mian"):
+    with Dask(on=place(partition="mian")) as made, pytest.raises(UsageError, match="mian"):
         made.add_container("gcam")
     with Dask(on=place(), walltime="20m") as made:
         with pytest.raises(UsageError, match="no machine of hpc has what gcam asks for: 64 CPUs"):

@@ -48,6 +48,8 @@ def test_code_travels_and_everything_comes_home_through_the_login_node(lab: Lab)
 
 @pytest.mark.soak
 def test_a_command_has_its_exit_status_and_its_output_here(lab: Lab) -> None:
+    said = lab.run("run", "--on", "hpc", "--", "nosuchprogram", status=127)
+    assert "'nosuchprogram' cannot be started: No such file or directory" in said and "in its PATH" in said
     said = lab.run("run", "--on", "hpc", "--", "sh", "-c", "echo on $SLURMD_NODENAME; ls; exit 3", status=3)
     assert "on n" in said and "work.py" in said
     until(lambda: lab.cluster.queue() == [], "nothing is left")
@@ -97,7 +99,6 @@ def seat(lab: Lab) -> str:
 
 def goes_on_here_with_the_code_that_it_began_with(lab: Lab) -> None:
     """What began there has its output; nothing is done a third time."""
-    assert "2 to do" in (said := lab.run("status", "far")) and "stopped" in said
     Path(f"{lab.ran}.go").touch()
     (lab.folder / "work.py").write_text("def f(n): return 'another'")
     lab.run("resume", "far")
@@ -124,7 +125,7 @@ def test_a_controller_in_a_job_is_asked_from_a_laptop_and_what_it_had_comes_home
     follows.communicate()
     lab.cluster.run("scancel", seat(lab))
     until(lambda: lab.cluster.queue() == [], "its machines were told to end")
-    assert "the job is here now" in lab.run("status", "far")
+    assert "the job is here now" in (said := lab.run("status", "far")) and "2 to do" in said
     goes_on_here_with_the_code_that_it_began_with(lab)
 
 
@@ -135,7 +136,8 @@ def test_at_the_end_of_its_walltime_a_controller_puts_its_job_away(lab: Lab) -> 
     begun(lab)
     follows = lab.start("watch", "far")
     until(lambda: lab.cluster.queue() == [], "its walltime is nearly over")
-    assert "the job is here now" in follows.communicate(timeout=60)[1]
+    assert "elsewhere resume far" in follows.communicate(timeout=60)[1]
+    assert "the job is here now" in lab.run("status", "far")
     assert [*(below(lab) / "controllers" / "nodes").iterdir()] == []
     goes_on_here_with_the_code_that_it_began_with(lab)
 

@@ -69,7 +69,7 @@ def desk(tmp_path: Path, cluster: Cluster) -> Iterator[Desk]:
 
 
 def test_a_place_is_made_written_and_used_and_made_again_without_a_word(desk: Desk) -> None:
-    wrong = desk.add("--partition", "shrot", "--yes", status=3)
+    wrong = desk.add("--partition", "shrot", "--yes", status=2)
     assert "Did you mean short?" in wrong and not desk.scratch.exists()
     assert (desk.folder / "elsewhere.yaml").read_text() == SETTINGS
 

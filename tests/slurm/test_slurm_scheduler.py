@@ -68,7 +68,7 @@ def test_a_scheduler_that_is_a_job_serves_and_its_end_is_the_end_of_the_cluster(
             assert client.submit(abs, -2, tag="gcam").result(BOUND) == 2
         cluster.run("scancel", others)
         until(lambda: not cluster.queue(), "the workers leave")
-        with pytest.raises(UsageError, match="the scheduler has ended, and with it what was submitted"):
+        with pytest.raises(UsageError, match=r"the scheduler has ended \(cancelled\), and with it what was submitted"):
             waited(lambda: made.usable("gcam") == "")
     assert "the scheduler has ended" in capsys.readouterr().err
 

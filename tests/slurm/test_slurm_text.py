@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from elsewhere.backends.base import Condition
-from elsewhere.backends.slurm import fitting, request, text
+from elsewhere.backends.slurm import books, caps, fitting, request, text, waiting
 from elsewhere.backends.slurm.refusals import refusal
 from elsewhere.backends.slurm.settings import SlurmSettings
-from elsewhere.errors import AccessDenied, PlaceError, QuotaExceeded, Refused, Throttled, Unreachable
+from elsewhere.errors import AccessDenied, PlaceError, QuotaExceeded, Refused, Throttled, Unreachable, UsageError
 from elsewhere.model.place import Offer, Shape
 from elsewhere.model.resources import Resources
 
@@ -21,7 +21,8 @@ ANSWERS = Path(__file__).with_name("answers")
 @pytest.mark.parametrize(
     ("line", "condition", "reason"),
     [
-        ("7|PENDING|1700000000|N/A||Priority", Condition.PENDING, "Slurm has it wait: Priority"),
+        ("7|PENDING|1700000000|N/A||Priority", Condition.PENDING,
+         "Slurm has it wait: Priority (others come before it)"),
         ("7_3|RUNNING|1700000000|1700003600|n1|None", Condition.RUNNING, ""),
         ("7|COMPLETING|1700000000|1700003600|n1|None", Condition.RUNNING, ""),
         ("7|SUSPENDED|1700000000|1700003600|n1|None", Condition.RUNNING, ""),
@@ -38,11 +39,12 @@ ANSWERS = Path(__file__).with_name("answers")
         ("7|SIGNALING|1700000000|1700003600|n1|None", Condition.RUNNING, ""),
         ("7|STAGE_OUT|1700000000|1700003600|n1|None", Condition.RUNNING, ""),
         ("7|RESIZING|1700000000|1700003600|n1|None", Condition.RUNNING, ""),
-        ("7|RESV_DEL_HOLD|N/A|N/A||ReservationDeleted", Condition.PENDING, "Slurm has it wait: ReservationDeleted"),
+        ("7|RESV_DEL_HOLD|N/A|N/A||ReservationDeleted", Condition.PENDING,
+         "Slurm has it wait: ReservationDeleted (its reservation is gone)"),
         ("7|DEADLINE|1700000000|1700000060|n1|DeadLine", Condition.PREEMPTED, ""),
         ("7|REVOKED|1700000000|1700000060|n1|None", Condition.FAILED, "its script ended badly"),
         ("7_[3-9%2]|PENDING|N/A|N/A||QOSMaxJobsPerUserLimit", Condition.PENDING,
-         "Slurm has it wait: QOSMaxJobsPerUserLimit"),
+         "Slurm has it wait: QOSMaxJobsPerUserLimit (your jobs have as much as the QOS allows at a time)"),
         ("7|A_NEW_STATE|1700000000|1700000060|n1|None", Condition.RUNNING, ""),
     ],
 )  # fmt: skip
@@ -232,3 +234,46 @@ def test_a_job_is_as_large_as_its_tasks_and_as_many_as_the_slots_want() -> None:
         1,
     )
     assert fitting.size(rows, Resources(), settings, 9).most == 3
+
+
+@pytest.mark.parametrize(
+    ("reason", "means"),
+    [
+        ("Resources", "all that it needs is in use"),
+        ("ReqNodeNotAvail, UnavailableNodes:n1", "nodes that it needs are down or reserved: `sinfo -R`"),
+        ("AssocGrpCpuLimit", "all jobs of the account together have what they may"),
+        ("AssocMaxJobsLimit", "your jobs have as much as the account allows at a time"),
+        ("QOSMaxWallDurationPerJobLimit", "the QOS allows no job so large or so long, so it never begins"),
+    ],
+)
+def test_why_a_job_waits_is_said_in_our_words_too(reason: str, means: str) -> None:
+    assert waiting.why(reason) == f"Slurm has it wait: {reason} ({means})"
+
+
+@pytest.mark.parametrize(
+    ("settings", "shape", "said"),
+    [
+        ({"walltime": "30m"}, Resources(), ""),
+        ({"walltime": "2h"}, Resources(), "2h00m is more than the account gcims allows: 1h00m"),
+        ({"walltime": "90m", "qos": "long"}, Resources(), ""),  # what a QOS says, its account need not
+        ({"walltime": "11m", "qos": "fast"}, Resources(), "11m00s is more than the QOS fast allows: 10m00s"),
+        (
+            {"walltime": "5m", "qos": "fast"},
+            Resources(cpus=3),
+            "3 CPUs is more than the QOS fast allows: 2 CPUs",
+        ),
+        ({"walltime": "5m", "qos": "fast"}, Resources(memory=5 << 30), "5GiB of memory is more than the QOS fast"),
+        ({"walltime": "5m"}, Resources(cpus=3, gpus=2), "a job of 2 GPUs is more than the account gcims allows: 1 GPU"),
+    ],
+)
+def test_what_no_job_of_an_account_or_qos_may_have_is_refused(
+    settings: dict[str, str], shape: Resources, said: str
+) -> None:
+    mine = books.accounts("gcims|gcims|fast,long,normal|normal|||gres/gpu=1|01:00:00|||\n")
+    chosen = SlurmSettings(**settings)  # type: ignore[arg-type]
+    found = caps.caps("normal||\nfast|00:10:00|cpu=2,mem=4G\nlong|1-00:00:00|\n", books.in_use(mine, chosen), chosen)
+    if said:
+        with pytest.raises(UsageError, match=said):
+            caps.check(found, chosen, shape)
+    else:
+        caps.check(found, chosen, shape)

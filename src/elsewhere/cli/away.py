@@ -16,7 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from elsewhere.cli.terminal import say, say_json, tell
+from elsewhere.cli.terminal import complain, say, say_json, tell
 from elsewhere.errors import JobAway, PlaceError, UsageError
 
 if TYPE_CHECKING:
@@ -195,6 +195,9 @@ def _follow_one(away: Away) -> int:
 
 def _own_status(away: Away) -> int:
     """Of the only task of a job that is over."""
+    from elsewhere.cli import one
+    from elsewhere.observe.wording import reason
+
     status = watch(away, ["--quiet"])
     if status != 1:
         return status
@@ -203,6 +206,8 @@ def _own_status(away: Away) -> int:
         out.seek(0)
         rows = [json.loads(line) for line in out.read().splitlines()]
     error = rows[0].get("error") or {} if rows else {}
+    if error and not one.ended_by_itself(error):
+        complain(reason(error))
     return 128 + int(error["signal"]) if error.get("signal") else int(error.get("exit_code") or status)
 
 

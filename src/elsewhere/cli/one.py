@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 LOOK_EVERY = 0.02
 OUR_FAILURE = 125
+NOT_THERE = 127
+"""As a shell has it: there is no such program."""
 NOBODY_READS = 141
 TASK = "1"
 _LONG = 10 * 365 * 86400.0
@@ -108,13 +111,24 @@ def own_status(ledger: Questions, quiet: bool = False) -> int:
     if view.state is TaskState.SUCCEEDED:
         return 0
     story = failure(view.form, view.value)
-    if not quiet and (view.outcome is not Outcome.ERRORED or not {"exit_code", "signal"} & set(story)):
-        complain(reason(story) or f"the command was {view.state.name.lower()}")
+    if not quiet and (view.outcome is not Outcome.ERRORED or not ended_by_itself(story)):
+        complain(reason(story) or f"the command was {view.state.name.lower()}", hint=_hint(story))
     number = story.get("signal") or _OURS.get(view.outcome or Outcome.SUCCEEDED)
     if number:
         return 128 + int(number)
     code = story.get("exit_code")
     return int(code) if code is not None and 0 < int(code) < 256 else OUR_FAILURE
+
+
+def ended_by_itself(story: Mapping[str, Any]) -> bool:
+    """Did it begin, and say itself what there was to say?"""
+    return story.get("type") in ("ExitStatus", "Died")
+
+
+def _hint(story: Mapping[str, Any]) -> str:
+    if story.get("exit_code") != NOT_THERE:
+        return ""
+    return "The machine where it ran has no such program in its PATH: an environment, or an image, brings it."
 
 
 class Remarks(live.Quiet):

@@ -255,6 +255,7 @@ class Hold:
 
     def _ended(self, member: Member, reason: str, now: float) -> None:
         self._forget(member, now)
+        member.reason = reason
         kind, words = self._kinds[member.kind], self.last_words(member)
         if member.arrived or member.leaves is not None:
             return

@@ -164,7 +164,8 @@ class Apart:
         """Why it is not there any more; empty: it is."""
         if self._member in self._hold.members and self._member.leaves is None:
             return ""
-        return "the scheduler has ended, and with it what was submitted; begin with a new cluster"
+        why = f" ({self._member.reason})" if self._member.reason else ""
+        return f"the scheduler has ended{why}, and with it what was submitted; begin with a new cluster"
 
     def facts(self) -> Facts:
         """As of Scheduling; what was known last, while it does not answer."""

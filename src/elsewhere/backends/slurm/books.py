@@ -71,16 +71,19 @@ class Account:
     default: bool = False
     """Of jobs that name none."""
     limits: Mapping[str, str] = field(default_factory=dict)
+    usual_qos: str = ""
+    """Of jobs that name none; empty: it is not said."""
 
 
 def accounts(out: str) -> list[Account]:
     """What sacctmgr has printed, one for each account."""
     found = {}
     for line in out.splitlines():
-        usual, name, qos, _, *limits = [*line.split("|"), "", "", ""]
+        usual, name, qos, usual_qos, *limits = [*line.split("|"), "", "", ""]
         if name:
             set_ = {key: value for key, value in zip(LIMITS, limits, strict=False) if value}
-            found[name] = Account(name, tuple(qos.split(",")) if qos else (), usual == name, set_)
+            known = tuple(qos.split(",")) if qos else ()
+            found[name] = Account(name, known, usual == name, set_, usual_qos or (known[0] if len(known) == 1 else ""))
     return list(found.values())
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from elsewhere.backends.slurm import newcomer, text
 from elsewhere.backends.slurm.settings import SlurmSettings
-from elsewhere.errors import PlaceError
-from elsewhere.hosts import Host
+from elsewhere.errors import AccessDenied, NotFound, PlaceError
+from elsewhere.hosts import Host, Ran
 from elsewhere.hosts.openssh import OpenSsh
 from elsewhere.model.resources import Resources
 
@@ -23,6 +23,16 @@ def greet(host: Host) -> None:
         except PlaceError as error:
             if host.may_ask(error):
                 host.ask()
+
+
+def check_base(host: str, base: str, run: Callable[..., Ran]) -> None:
+    """NotFound, AccessDenied: that directory is not there, or may not be used. `run`: as the place runs commands."""
+    where = "" if host == "here" else f" on {host}"
+    if not run(["test", "-d", base]).ok:
+        raise NotFound(f"there is no directory {base}{where}, which is the place's work-dir",
+                       hint=f"make it where all nodes see it: mkdir -p {base}")  # fmt: skip
+    if not run(["test", "-w", base]).ok:
+        raise AccessDenied(f"the work-dir {base}{where} may not be written to")
 
 
 def carried(host: Host, words: Sequence[str], terminal: bool) -> Sequence[str]:

@@ -18,14 +18,14 @@ from elsewhere.model.units import show_duration, show_size
 
 
 def of_partition(rows: Sequence[Nodes], name: str) -> list[Nodes]:
-    """The rows of this partition; empty: of the default one. Refused, which names the nearest: there is none."""
+    """The rows of this partition; empty: of the default one. UsageError, which names the nearest: there is none."""
     if name:
         several = name.split(",")
         found = [row for row in rows if row.partition in several]
         missing = [one for one in several if one not in {row.partition for row in rows}]
         if missing and rows:
             known = [row.partition for row in rows]
-            raise Refused(f"Slurm has no partition {missing[0]!r}", hint=text.nearest(missing[0], known))
+            raise UsageError(f"Slurm has no partition {missing[0]!r}", hint=text.nearest(missing[0], known))
         return found
     return [row for row in rows if row.default] or list(rows)
 
@@ -120,18 +120,21 @@ def _told(row: Nodes) -> str:
     return f"{row.cpus} CPUs and {show_size(row.memory)}{gpus}"
 
 
-_BY = {"constraint": "feature", "account": "invalid account", "qos": "qos", "partition": "partition"}
+_BY = {"constraint": ("feature",), "account": ("invalid account",), "qos": ("qos",), "partition": ("partition",),
+       "gres": ("generic resource", "node configuration")}  # fmt: skip
 """An option -> what Slurm speaks of when it does not know what that names."""
 
 
-def explained(error: PlaceError, settings: SlurmSettings, known: Callable[[str], Sequence[str]]) -> PlaceError:
-    """The same, with the nearest word that would have been known. `known`: those that an option may have."""
+def explained(
+    error: PlaceError, settings: SlurmSettings, known: Callable[[str], Sequence[str]]
+) -> PlaceError | UsageError:
+    """The same, or, where an option names what is not there, a UsageError with the nearest word that would have been
+    known. `known`: those that an option may have."""
     for name, said in _BY.items():
         value = str(getattr(settings, name, "") or settings.slurm.get(name, ""))
-        if value and said in error.message.lower():
+        if value and isinstance(error, Refused) and any(words in error.message.lower() for words in said):
             near = text.nearest(value, words) if (words := known(name)) else error.hint
-            error.hint = f"`{name}: {value}` was asked for; {near}".strip()
-            break
+            return UsageError(error.message, hint=f"`{name}: {value}` was asked for; {near}".strip())
     return error
 
 
@@ -139,7 +142,7 @@ def findings(rows: Sequence[Nodes], settings: SlurmSettings) -> Iterable[Finding
     """The partition's limits and nodes, a line each; that which is named first."""
     try:
         mine = of_partition(rows, settings.partition)
-    except Refused as error:
+    except UsageError as error:
         yield Finding(f"partition {settings.partition}", False, error.message, error.hint)
         return
     used = {row.partition for row in mine}

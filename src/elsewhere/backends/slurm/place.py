@@ -18,7 +18,7 @@ from elsewhere.backends.base import Finding, Ground, Launch, NativeId, Sighting,
 from elsewhere.backends.boxes import RUNTIMES, Boxed
 from elsewhere.backends.newcomers import Suggestion, Threshold
 from elsewhere.backends.seats import Seat
-from elsewhere.backends.slurm import books, boxing, doors, fitting, newcomer, request, text
+from elsewhere.backends.slurm import books, boxing, caps, doors, fitting, newcomer, request, text
 from elsewhere.backends.slurm.newcomer import Newcomer
 from elsewhere.backends.slurm.refusals import refusal
 from elsewhere.backends.slurm.settings import WITHIN, SlurmSettings
@@ -81,6 +81,7 @@ class Slurm:
         """One: a job of Slurm with room for so many tasks, and how many such jobs. UsageError, PlaceError: why not."""
         self._check_base()
         size = fitting.size(self.rows(), need, self.settings, slots)
+        caps.check(self.caps(), self.settings, size.offer.resources)
         return [replace(size, most=self._allowed(size))]
 
     def spread(self, shapes: Sequence[Shape], tasks: int) -> Sequence[Shape]:
@@ -126,12 +127,21 @@ class Slurm:
         if not done.ok:
             raise fitting.explained(refusal(_err(done), "take such a job"), self.settings, self._known)
 
+    def caps(self) -> Sequence[caps.Cap]:
+        """What its account and its QOS let one job have, where that is kept."""
+        mine = self._accounts()
+        done = self._told(caps.QOS) if mine else None
+        said = done.out.decode("utf-8", "replace") if done and done.ok else ""
+        return caps.caps(said, books.in_use(mine, self.settings), self.settings)
+
     def _known(self, option: str) -> Sequence[str]:
         """What it may name; empty: that is not to be known here."""
         if option == "constraint":
             return [word for row in self.rows() for word in row.features]
         if option == "partition":
             return [row.partition for row in self._all_rows()]
+        if option == "gres":
+            return [f"gpu:{kind}".rstrip(":") for row in self.rows() for kind, _ in row.gpus]
         mine = self._accounts()
         return [word for one in mine for word in (one.qos if option == "qos" else [one.name])]
 
@@ -311,7 +321,7 @@ class Slurm:
         try:
             self._try(Resources())
             return Finding("a job", True, "Slurm would take one with these settings; none was submitted")
-        except PlaceError as error:
+        except (PlaceError, UsageError) as error:
             return Finding("a job", False, error.message, error.hint)
 
     # --- for somebody who is new there
@@ -352,14 +362,8 @@ class Slurm:
 
     def _check_base(self) -> None:
         """A directory that was named must be there; our own is made when it is needed."""
-        where = "" if self.host.name == "here" else f" on {self.host.name}"
-        if not self.settings.work_dir:
-            return
-        if not self._run(["test", "-d", self.base]).ok:
-            raise NotFound(f"there is no directory {self.base}{where}, which is the place's work-dir",
-                           hint=f"make it where all nodes see it: mkdir -p {self.base}")  # fmt: skip
-        if not self._run(["test", "-w", self.base]).ok:
-            raise AccessDenied(f"the work-dir {self.base}{where} may not be written to")
+        if self.settings.work_dir:
+            doors.check_base(self.host.name, self.base, self._run)
 
     def _said(self, words: Sequence[str], what: str) -> str:
         done = self._run(words)

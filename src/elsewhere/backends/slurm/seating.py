@@ -69,7 +69,7 @@ class Seating(Slurm):
 
 def hires(place: Slurm) -> tuple[Seating, timedelta]:
     """PlaceError: Slurm does not say how long jobs may live."""
-    limits = [row.longest for row in place.rows()]
+    limits = [*(row.longest for row in place.rows()), *(cap.wall for cap in place.caps())]
     longest = min([LONGEST, *(limit for limit in limits if limit is not None)])
     own = replace(place.settings, walltime=f"{longest.total_seconds():.0f}s", slurm=dict(place.settings.slurm))
     return Seating(own, place.host), longest

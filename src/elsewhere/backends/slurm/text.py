@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, urlencode
 
 from elsewhere.backends.base import Condition, Sighting
+from elsewhere.backends.slurm import waiting
 from elsewhere.model import units
 
 NAME, COMMENT = "elsewhere.", "elsewhere?"
@@ -81,17 +82,13 @@ def sighting(
         began = began if node else None
     why = _WHY.get(state, "")
     if condition is Condition.PENDING:
-        why = _waits(reason)
+        why = waiting.why(reason)
     elif condition is Condition.FAILED and reason.replace(" ", "").lower() in ("joblaunchfailure", "launchfailed"):
         why = f"Slurm could not start it on {node}, or its script was killed: does that node see the work-dir?"
     elif condition is Condition.FAILED and not why:
         why = f"its script ended badly ({reason})" if reason not in ("", "None") else "its script ended badly"
     starved = state == "OUT_OF_MEMORY"
     return Sighting(native, condition, _labels(name, comment), began, ended, why, starved)
-
-
-def _waits(reason: str) -> str:
-    return "" if reason in ("", "None") else f"Slurm has it wait: {reason}"
 
 
 def _labels(name: str, comment: str) -> Mapping[str, str]:
