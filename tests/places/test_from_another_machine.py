@@ -209,6 +209,12 @@ def running(laptop: Laptop, files: JobFiles, marks: Path, *xs: int) -> tuple[sub
     return process, str(laptop.fact(files.id, "kept"))
 
 
+def taken_over(second: subprocess.Popen[str], other: Laptop, files: JobFiles) -> None:
+    """By this process of the other machine, which goes on."""
+    patiently(lambda: other.fact(files.id, "epoch") == 2 or second.poll() is not None, "the other machine has the job")
+    assert second.poll() is None, second.communicate()
+
+
 def killed(process: subprocess.Popen[str]) -> None:
     process.kill()
     process.communicate()
@@ -235,7 +241,7 @@ def test_a_laptop_is_lost_and_another_machine_finishes_the_job(
     shutil.rmtree(laptop.home)
     shutil.rmtree(tmp_path / "project")
     second = other.start("resume", "--from", url, "--quiet")
-    patiently(lambda: other.fact(files.id, "epoch") == 2, "the other machine has the job")
+    taken_over(second, other, files)
     assert results(other, files.id) == {"t0": "0" * LARGE, "t1": "111"}
     go(marks, 2, 3, 4)
     ended(second)
@@ -257,7 +263,7 @@ def test_a_laptop_that_wakes_finds_itself_overtaken_and_stops_nothing(
     first.send_signal(signal.SIGSTOP)
     try:
         second = other.start("resume", "--from", url, "--quiet")
-        patiently(lambda: other.fact(files.id, "epoch") == 2, "the other machine has the job")
+        taken_over(second, other, files)
         first.send_signal(signal.SIGCONT)
         _, err = first.communicate(timeout=2 * PATIENCE)
         assert first.returncode == 2
