@@ -192,11 +192,12 @@ def copies(cloud: Sandbox) -> list[str]:
 
 
 def forget_before(cloud: Sandbox, copy: str) -> None:
-    """What that copy has of the log: whoever comes does not read it, and is not to miss it."""
+    """What that copy has of the log: whoever comes does not read it, and is not to miss it; but for the last of it, by
+    which he sees that the log goes on from there, and which is the end of it now and then."""
     corner, _, last = copy.partition("/base/at/")
     s3 = cloud.client("s3")
     [bucket] = [b["Name"] for b in s3.list_buckets()["Buckets"]]
-    for number in range(1, int(last) + 1):
+    for number in range(1, int(last)):
         s3.delete_object(Bucket=bucket, Key=f"{corner}/log/{number:012d}")
 
 
