@@ -59,9 +59,8 @@ def test_a_project_is_built_once_for_what_is_in_it(tmp_path: Path) -> None:
     first, other = project(tmp_path / "first", "x = 1"), project(tmp_path / "other", "x = 2")
     [one], [two] = software(first, "."), software(other, ".")
     assert (body(one), body(two)) == ("x = 1", "x = 2")
-    (first / "build").mkdir()
-    (first / "build" / "made").touch()
-    assert software(first, ".") == (one,), "what building leaves is none of it"
+    (first / "results.txt").touch()
+    assert software(first, ".") == (one,), "what is not in its wheel does not count"
     assert software(first, f"mine @ {other.as_uri()}") == (two,)
     project(first, "x = 3")
     assert [body(pin) for pin in software(first, ".")] == ["x = 3"]

@@ -233,7 +233,7 @@ def _show(reference: str, asked: SimpleNamespace) -> None:
     for tag, found in state["tags"].items():
         note = found["trouble"] and f"{tag}: {found['trouble']}"
         say(*filter(None, [found["waiting"] or note or (found["note"] and f"{tag}: {found['note']}")]))
-    say(*state["waiting"], *(f"without {name}: {why}" for name, why in state["absent"].items()))
+    say(*state["waiting"], *(f"without {name}: {why}" for name, why in state.get("absent", {}).items()))
 
 
 def _row(tag: str, found: dict[str, Any]) -> tuple[object, ...]:

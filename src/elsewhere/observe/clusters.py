@@ -32,7 +32,7 @@ def story(state: Mapping[str, Any], tag: str = "", worker: str = "") -> list[str
         lines += [] if state["tags"] else ["It has no container yet, so no worker: add_container(...) adds one."]
         lines += [f"{one_line(line, 300)}." for line in state["waiting"]]
         lines += [f"{one_line(name, 80)} is not part of it: {one_line(why, 300)}. It is tried again every minute."
-                  for name, why in state["absent"].items()]  # fmt: skip
+                  for name, why in state.get("absent", {}).items()]  # fmt: skip
     missing = [name for name, found in state["tags"].items() if found["wanted"] > _here(found)]
     if missing and (not tag or tag in missing):
         lines.append(f"To see them come: elsewhere cluster status {state['name']}")

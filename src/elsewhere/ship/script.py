@@ -306,7 +306,8 @@ def _brought(directory: str, bare: Bare, archives: Sequence[Archive], stop: str)
     if bare.uv is not None:
         bring = f'uv="$HERE/{bare.uv.folder}/bin/uv"; "$uv" python install --quiet {bare.python} && '
         bring += f'python=$("$uv" python find {bare.python})'
-        lines.append(f'[ -n "$python" ] || {{ take {_named(bare.uv)} && {bring}; }} || {stop}')
+        none = f"echo 'elsewhere: there is no Python {bare.python} here, and uv could not bring it' >&2; false"
+        lines.append(f'[ -n "$python" ] || {{ take {_named(bare.uv)} && {bring}; }} || {{ {none}; }} || {stop}')
     if bare.whole is not None:
         there = Archive(bare.whole.key, bare.whole.digest, f"{kept_at}/{bare.whole.folder}-{bare.whole.digest[:16]}")
         # its true path: environments that are made by it outlive this directory

@@ -9,13 +9,14 @@ import re
 import shutil
 import subprocess
 import tempfile
+import zipfile
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from elsewhere.config.home import home
 from elsewhere.errors import ConfigError
-from elsewhere.hosts import private_directory
+from elsewhere.hosts import private_directory, write_whole
 from elsewhere.ship import bundle, indexes
 from elsewhere.ship.runtime import last_lines, uv
 
@@ -30,9 +31,14 @@ def fixed(pin: str, cwd: Path) -> str:
     named, semicolon, marker = pin.removeprefix("-e ").partition(" ;")
     if (path := _path(named.strip(), cwd)) is None:
         return pin
-    folder = home() / "cache" / "wheels" / _digest(path)
-    wheel = next(iter(folder.glob("*.whl")), None) or _made(path, folder, cwd)
-    os.utime(wheel)  # its age is counted from its last use
+    base = home() / "cache" / "wheels"
+    sheet = base / f"{_digest(path)}.of"
+    wheel = next(iter((base / sheet.read_text()).glob("*.whl")), None) if sheet.exists() else None
+    if wheel is None:
+        wheel = _made(path, base, cwd)
+        write_whole(sheet, wheel.parent.name.encode())
+    for one in (wheel, sheet):
+        os.utime(one)  # its age is counted from its last use
     return f"{wheel.name.partition('-')[0].replace('_', '-')} @ {wheel.as_uri()}{semicolon}{marker}"
 
 
@@ -58,10 +64,10 @@ def _digest(path: Path) -> str:
     return whole.hexdigest()
 
 
-def _made(path: Path, folder: Path, cwd: Path) -> Path:
-    """In that folder, whole or not there."""
-    private_directory(folder.parent)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as own:
+def _made(path: Path, base: Path, cwd: Path) -> Path:
+    """In a folder of its own below that one, whole or not there."""
+    private_directory(base)
+    with tempfile.TemporaryDirectory(dir=base) as own:
         if path.suffix == ".whl":
             shutil.copy(path, own)
         else:
@@ -73,5 +79,15 @@ def _made(path: Path, folder: Path, cwd: Path) -> Path:
                 raise ConfigError(f"no wheel can be built of {path}:\n{last_lines(done.stderr)}",
                                   hint="mend it; nothing was started")  # fmt: skip
         [wheel] = Path(own).glob("*.whl")
+        folder = base / _content(wheel)
         folder.mkdir(exist_ok=True)
         return wheel.replace(folder / wheel.name)
+
+
+def _content(wheel: Path) -> str:
+    """Of its files, whenever it was built."""
+    whole = sha256(wheel.name.encode())
+    with zipfile.ZipFile(wheel) as archive:
+        for name in sorted(archive.namelist()):
+            whole.update(f"{name} {sha256(archive.read(name)).hexdigest()}\n".encode())
+    return whole.hexdigest()

@@ -98,14 +98,18 @@ class Hosts:
     def scheduler(self, where: str, papers: Papers, came: Came, went: Callable[[], None]) -> apart.Apart:
         self._project = travel.project()
         self._shapes = {shape.offer.name: shape for shape in self._stay.shapes(_LITTLE)}
-        self._hold.machines = [shape.offer for shape in self._shapes.values()]
         self._needs = afar.needs()
         for kind in {shape.architecture for shape in self._shapes.values()}:
             runtime.whole(Target(own().python, kind or own().architecture), self._needs)  # once, for all of them
-        self._seated = self._each(lambda name: afar.Seated(self._settle_in(self._shapes[name])))
+        found = self._each(self._seated_at)
+        self._seated = {name: one for name, one in found.items() if isinstance(one, afar.Seated)}
+        if not self._seated:
+            raise next(iter(found.values()))
         self._addresses = self._met(self._seated)
-        for name, error in self._stay.absent.items():
-            self._miss(name, error)
+        for name, error in {**self._stay.absent, **found}.items():
+            if isinstance(error, PlaceError):
+                self._miss(name, error)
+        self._hold.machines = [self._shapes[name].offer for name in self._seated]
         first = self._hold.machines[0]
         listens = {"host": self._addresses[first.name]}
         told = apart.told(listens, travel.certificates(papers), self._quiet)
@@ -113,6 +117,12 @@ class Hosts:
                     partial(self._freight, apart.KIND), first)  # fmt: skip
         way = partial(self._way, first.name)
         return apart.post(self._hold, self._record.name, text, self._said, papers, came, went, way)
+
+    def _seated_at(self, name: str) -> afar.Seated | PlaceError:
+        try:
+            return afar.Seated(self._settle_in(self._shapes[name]))
+        except PlaceError as error:
+            return error
 
     def _settle_in(self, shape: Shape) -> Away:
         from elsewhere.controller import seat as seats
