@@ -95,11 +95,15 @@ class Site:
     def alive(self) -> list[Instance]:
         return [one for one in self.machines() if one.alive]
 
+    def keys(self) -> list[tuple[str, str]]:
+        """Bucket and key of each object."""
+        s3 = self.cloud.client("s3")
+        return [(bucket["Name"], each["Key"]) for bucket in s3.list_buckets()["Buckets"]
+                for each in s3.list_objects_v2(Bucket=bucket["Name"]).get("Contents", [])]  # fmt: skip
+
     def objects(self) -> dict[str, bytes]:
         s3 = self.cloud.client("s3")
-        return {each["Key"]: s3.get_object(Bucket=bucket["Name"], Key=each["Key"])["Body"].read()
-                for bucket in s3.list_buckets()["Buckets"]
-                for each in s3.list_objects_v2(Bucket=bucket["Name"]).get("Contents", [])}  # fmt: skip
+        return {key: s3.get_object(Bucket=bucket, Key=key)["Body"].read() for bucket, key in self.keys()}
 
     def consoles(self) -> str:
         return "\n".join(self.cloud.console(one.id)[-1500:] for one in self.machines())
@@ -229,11 +233,11 @@ def test_a_machine_that_is_taken_back_is_replaced_and_what_ran_there_runs_again(
 def test_what_cannot_stand_there_is_refused_before_anything_is_made(
     site: Site, place: str, words: dict[str, Any], why: str
 ) -> None:
-    before, objects = len(site.machines()), site.objects().keys()
+    before, keys = len(site.machines()), site.keys()
     with pytest.raises(UsageError, match=why) as refusal:
         Cluster(on=place, **words)
     assert refusal.value.hint
-    assert len(site.machines()) == before and site.objects().keys() == objects
+    assert len(site.machines()) == before and site.keys() == keys
 
 
 def test_a_program_that_leads_in_is_missing_and_that_is_said_first(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,6 +275,6 @@ def test_of_an_owner_that_is_killed_nothing_is_left_once_it_is_taken_down(
     said = site("cluster", "down", "mine")
     assert "of it was left at gathered, and is ended now" in said or "nothing of it was left" in said
     until(lambda: not site.alive(), "its machines end", BOUND)
-    assert not [key for key in site.objects() if made.copy().pop() in key]
+    assert not [key for _, key in site.keys() if made.copy().pop() in key]
     until(lambda: not any(one.is_running() and one.status() != "zombie" for one in children), "the ways are closed")
     assert "call 1" in site("logs", "mine/model/1"), "what was said is kept here"
