@@ -275,6 +275,7 @@ def test_of_an_owner_that_is_killed_nothing_is_left_once_it_is_taken_down(
     said = site("cluster", "down", "mine")
     assert "of it was left at gathered, and is ended now" in said or "nothing of it was left" in said
     until(lambda: not site.alive(), "its machines end", BOUND)
-    assert not [key for _, key in site.keys() if made.copy().pop() in key]
+    listed = site.keys()
+    assert not [key for _, key in listed if made.copy().pop() in key]
     until(lambda: not any(one.is_running() and one.status() != "zombie" for one in children), "the ways are closed")
     assert "call 1" in site("logs", "mine/model/1"), "what was said is kept here"
