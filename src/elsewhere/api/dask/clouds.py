@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import socket
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
-from elsewhere.api.dask import afar, apart, containers, guest, letterbox, market, post, travel
+from elsewhere.api.dask import afar, apart, containers, guest, letterbox, market, post, records, travel
 from elsewhere.api.dask.containers import Container
 from elsewhere.api.dask.quarters import last_line
 from elsewhere.api.dask.scheduling import security
@@ -216,7 +215,7 @@ class Clouds:
                 way.close()
 
     def _say(self, what: str) -> None:
-        sys.stderr.write(f"elsewhere: {self._record.name}: {what}\n")
+        records.say(f"{self._record.name}: {what}")
 
 
 def clear(hold: Hold, record: Record) -> None:
