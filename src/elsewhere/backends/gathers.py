@@ -1,5 +1,7 @@
-"""PROVISION: what a backend may have besides, for its machines to listen for each other: a door of which it is known
-who passes, and a way in for us that opens no port there."""
+"""PROVISION: what a backend may have besides, for its machines to listen for each other behind a door that it knows.
+
+And a way in for us that opens no port there.
+"""
 
 from __future__ import annotations
 

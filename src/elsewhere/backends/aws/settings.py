@@ -71,7 +71,8 @@ class AwsSettings:
     public_address: bool | None = None
     """None: as the subnet has it. Without one a machine needs another way to the queues (NAT, endpoints)."""
     security_group: str = ""
-    """Its id; empty: one of our own, into which nothing may come."""
+    """Its id; empty: one of our own, into which nothing may come. Machines that listen for each other, as those of a
+    Dask cluster, need one that admits its own members."""
     key: str = ""
     """The name of an EC2 key pair; empty: none."""
     tags: Mapping[str, str] = _key({})
