@@ -162,6 +162,8 @@ def test_each_member_has_the_cheapest_machine_that_is_asked_for_and_then_what_co
     assert sold(Resources(cpus=1), spot="prefer") == [("s", True), ("l", True), ("s", False), ("l", False)]
     assert sold(Resources(cpus=1), spot="spot") == [("s", True), ("l", True)]
     assert sold(Resources(cpus=1), spot="spot", plain=True) == [("s", False), ("l", False)]
+    assert sold(Resources(cpus=1), machine_types=("l",)) == [("l", False)]
+    assert sold(Resources(cpus=1), machine_types=("l",), plain=True) == [("s", False), ("l", False)]
     assert sold(Resources(cpus=1), architecture="any") == [("a", False)], "all of one kind of processor"
 
 

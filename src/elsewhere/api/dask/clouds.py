@@ -26,7 +26,7 @@ from elsewhere.backends.base import Distant
 from elsewhere.backends.gathers import Gathers, Way
 from elsewhere.controller import seat as seats
 from elsewhere.controller.freight import put
-from elsewhere.errors import PlaceError, UsageError
+from elsewhere.errors import PlaceError, Unreachable, UsageError
 from elsewhere.model.place import Place, life
 from elsewhere.model.resources import Resources
 from elsewhere.pool.hold import Hold, Member, Text
@@ -51,6 +51,8 @@ QUIET, UNATTENDED = 120.0, 12 * 3600.0
 """Seconds without a word from the cluster's process, after which its scheduler leaves; of one that is to stay."""
 _SELDOM = timedelta(seconds=10)
 _LOOK, _CONNECT = 0.5, 2.0
+_OPENS, _AGAIN = 300.0, 3.0
+"""Seconds in which a way to the scheduler's machine must open; between two tries."""
 _GRACE = 8.0
 """Seconds in which a worker that its scheduler sends home says its last, and its machine ends by itself."""
 
@@ -128,10 +130,19 @@ class Clouds:
             return target
         assert self._scheduler is not None
         if target not in self._ways:
-            offer, port = self._scheduler.launch.offer, int(target.rpartition(":")[2])
-            zone = offer.zone if offer else ""
-            self._ways[target] = cast(Gathers, self._backend).forward(self._scheduler.native, port, zone)
+            self._ways[target] = self._opened(self._scheduler, int(target.rpartition(":")[2]))
         return f"127.0.0.1:{self._ways[target].port}"
+
+    def _opened(self, member: Member, port: int) -> Way:
+        """A machine that has just begun may not be led to yet."""
+        zone, end = member.launch.offer.zone if member.launch.offer else "", time.monotonic() + _OPENS
+        while True:
+            try:
+                return cast(Gathers, self._backend).forward(member.native, port, zone)
+            except Unreachable:
+                if time.monotonic() >= end:
+                    raise
+                time.sleep(_AGAIN)
 
     # --- workers
 
