@@ -194,13 +194,14 @@ class Waits:
         from elsewhere.api.dask.keeping import Keeping
         from elsewhere.api.dask.scheduling import Facts
 
+        self.spoiled: list[str] = []
         hold: Any = SimpleNamespace(
             wanted=lambda _: wanted, trouble=lambda _: trouble, note=lambda _: note,
             staying=lambda _: [member(1, True)] if paused else [],
             step=lambda *_: None, stir=lambda: None, release=lambda *_: None, members=[],
             limits=Limits(), spent=lambda _: Decimal(0), spoil=lambda kind, why: self.spoiled.append(why),
         )  # fmt: skip
-        self.hold, self.spoiled = hold, list[str]()
+        self.hold: Any = hold
         self.facts = {"model": waiting} if waiting else {}
         scheduling: Any = SimpleNamespace(facts=lambda: Facts({}, self.facts, self.facts, [paused]), over="")
         self.keeping = Keeping(hold, scheduling, deque())
