@@ -108,9 +108,13 @@ def test_no_quota(cloud: Sandbox, shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("image", ["ami-00000000000000000", "no-such-image-*"])
-def test_an_image_that_there_is_not(cloud: Sandbox, shell: Shell, image: str) -> None:
+def test_an_image_that_there_is_not_is_refused_before_a_job_is_made(
+    cloud: Sandbox, shell: Shell, far_home: Path, image: str
+) -> None:
     shell.write("elsewhere.yaml", f"places:\n  aws:\n    image: '{image}'\n")
+    before = sorted((far_home / "jobs").glob("*"))
     refused(cloud, shell(*RUN), 3, image.rstrip("*"), "image:")
+    assert sorted((far_home / "jobs").glob("*")) == before
 
 
 def test_an_image_of_another_architecture(cloud: Sandbox, shell: Shell) -> None:

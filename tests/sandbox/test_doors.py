@@ -167,7 +167,10 @@ def test_what_the_kernel_is_told() -> None:
         Rule("icmp", 8, -1, cidr="0.0.0.0/0"),
         Rule("icmp", -1, -1, group="sg-1"),
         Rule("50", cidr="10.1.0.0/16"),
+        Rule("udp", -1, -1, group="sg-1"),
         Rule("tcp", 1, 2),
+        Rule("tcp", 2, 1, cidr="10.2.0.0/16"),
+        Rule("all } add", cidr="10.2.0.0/16"),
     )
     groups = {"sg-1": Group("sg-1", "vpc-a", rules), "sg-2": Group("sg-2", "vpc-a"), "sg-3": Group("sg-3", "vpc-b")}
     assert (
@@ -186,6 +189,7 @@ table ip elsewhere {
     ip saddr 0.0.0.0/0 icmp type 8 accept
     ip saddr @sg_1 ip protocol icmp accept
     ip saddr 10.1.0.0/16 ip protocol 50 accept
+    ip saddr @sg_1 udp dport 0-65535 accept
   }
   chain sg_2 {
   }

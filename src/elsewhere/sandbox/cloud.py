@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import os
@@ -159,7 +160,8 @@ class Cloud:
     def _forget(self, instance: Instance) -> None:
         self.keys.forget(instance.id)
         self.sessions.forget(instance.id)
-        self.renew_doors()
+        with contextlib.suppress(OSError):  # who is gone is not in anybody's way; its address is never another's
+            self.renew_doors()
 
     def _fit(self, instance: Instance) -> None:
         self.renew_doors()

@@ -16,7 +16,7 @@ from elsewhere.sandbox.fallback import Group, Moto, Rule
 from elsewhere.sandbox.fleet import TERMINATED, Fleet
 
 TABLE = "ip elsewhere"
-_PORTS = ("tcp", "udp")
+_PORTS, LAST = ("tcp", "udp"), 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def _chain(name: str, rules: Iterable[str], hook: str = "") -> list[str]:
 
 
 def _admits(rule: Rule) -> Iterator[str]:
-    """Of IPv4: no machine of the sandbox has another address."""
+    """Of IPv4: no machine of the sandbox has another address. What EC2 would not have taken admits nobody."""
     if rule.group:
         source = f"@{_name(rule.group)}"
     elif rule.cidr:
@@ -93,9 +93,14 @@ def _admits(rule: Rule) -> Iterator[str]:
         return
     what = ""
     if rule.protocol in _PORTS:
-        what = f"{rule.protocol} dport {rule.first}-{rule.last} "
+        first, last = (rule.first, rule.last) if rule.first >= 0 else (0, LAST)
+        if not first <= last <= LAST:
+            return
+        what = f"{rule.protocol} dport {first}-{last} "
     elif rule.protocol == "icmp" and rule.first >= 0:
         what = f"icmp type {rule.first} "
-    elif rule.protocol != "-1":
+    elif rule.protocol == "icmp" or rule.protocol.isdecimal():
         what = f"ip protocol {rule.protocol} "
+    elif rule.protocol != "-1":
+        return
     yield f"ip saddr {source} {what}accept"

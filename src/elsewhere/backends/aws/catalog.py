@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import compress
 from typing import Any
 
 from elsewhere.backends.aws import images, prices
@@ -75,6 +77,18 @@ def assemble(regions: Sequence[Region]) -> Catalog:
     return dataclasses.replace(
         catalog, types=tuple(described), zones=tuple(zones), extras=extras, unpriced=tuple(unpriced)
     )
+
+
+def within(catalog: Catalog, regions: Sequence[str]) -> Catalog:
+    """What these regions of it sell."""
+    if all(zone.region in regions for zone in catalog.zones):
+        return catalog
+    kept = [catalog.zones[zone].region in regions for zone in catalog.zone]
+    kind, zone, spot, price = (
+        array(column.typecode, compress(column, kept))
+        for column in (catalog.kind, catalog.zone, catalog.spot, catalog.price)
+    )
+    return dataclasses.replace(catalog, kind=kind, zone=zone, spot=spot, price=price)
 
 
 def _add(catalog: Catalog, kind: int, zone: int, spot: int, price: int | None) -> None:

@@ -63,7 +63,12 @@ class Aws:
         return catalog.offers(self.catalog(self.clients.regions), need, self.settings, disk)
 
     def catalog(self, regions: Sequence[str], fresh: bool = False) -> Catalog:
-        return self.shop.catalog(regions or self.clients.regions, fresh)
+        """Without those where the image is not to be had that the settings name. Refused if that is all of them."""
+        regions = regions or self.clients.regions
+        with ThreadPoolExecutor(1) as other:  # neither needs to know what the other finds
+            having = other.submit(ami.having, self.clients, regions, self.settings.image)
+            found = self.shop.catalog(regions, fresh)
+            return catalog.within(found, having.result())
 
     def regions(self) -> Sequence[str]:
         return catalog.regions(self.clients)

@@ -5,7 +5,7 @@ A name is looked for among images of the account, of Amazon and of Canonical onl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -36,20 +36,37 @@ class Found:
 
 def find(clients: Clients, region: str, given: str, architecture: str, gpus: bool = False) -> Found:
     """The image for a machine of this architecture. Refused says what to write instead."""
-    if given.startswith("ami-"):
-        found = _by_id(clients, region, given)
-    elif given.startswith(("/", "resolve:ssm:", "ssm:")):
-        found = _by_id(clients, region, parameter(clients, region, given.removeprefix("resolve:").removeprefix("ssm:")))
-    elif given:
-        found = _by_name(clients, region, given, architecture)
-    else:
-        found = _default(clients, region, architecture, gpus)
+    found = _named(clients, region, given, architecture) if given else _default(clients, region, architecture, gpus)
     if found.architecture != architecture:
         raise Refused(
             f"the image {found.id} is made for {found.architecture}, and the machine is {architecture}",
             hint=f"Write `architecture: {found.architecture}`, or name an image for {architecture}.",
         )
     return found
+
+
+def having(clients: Clients, regions: Sequence[str], given: str) -> Sequence[str]:
+    """Those of these regions where it is to be had, of whatever architecture. Refused, or NotFound: in none."""
+    if not given:
+        return regions
+    there: list[str] = []
+    for region in regions:
+        try:
+            _named(clients, region, given)
+            there.append(region)
+        except (Refused, NotFound) as error:
+            missing = error
+    if regions and not there:
+        raise missing
+    return there
+
+
+def _named(clients: Clients, region: str, given: str, architecture: str = "") -> Found:
+    if given.startswith("ami-"):
+        return _by_id(clients, region, given)
+    if given.startswith(("/", "resolve:ssm:", "ssm:")):
+        return _by_id(clients, region, parameter(clients, region, given.removeprefix("resolve:").removeprefix("ssm:")))
+    return _by_name(clients, region, given, architecture)
 
 
 def _default(clients: Clients, region: str, architecture: str, gpus: bool) -> Found:
