@@ -262,7 +262,7 @@ def test_a_container_that_no_machine_can_be_is_refused_with_what_could(cluster: 
     with pytest.raises(UsageError, match=r"huge: no machine does"):
         cluster.add_container("huge", _words(cpus=4000))
     with pytest.raises(UsageError, match="has no /data to mount"):
-        cluster.add_container("mounted", _words(mounts={"/data": "/data"}))
+        cluster.add_container("mounted", _words(image="docker.io/x/y:1", mounts={"/data": "/data"}))
     with pytest.raises(UsageError, match="is a file of this machine"):
         cluster.add_container("filed", _words(image="model.sif"))
 
