@@ -98,6 +98,8 @@ class Clouds:
         deposit = cast(Distant, self._backend).deposit()
         self._regions = tuple(filter(None, [deposit.channel.get("region", "")]))
         sold = market.sold(self.place, self._backend, SHAPE, self._regions, plain=True)
+        self._say(f"its scheduler runs on {sold.said}")
+        self._store = open_store(deposit.url)
         self._letters = letterbox.Letterbox(self._backend, self._record.id, self._letter_to)
         self._target = Target(own().python, sold.architecture or own().architecture)
         needs = sorted({*afar.needs(), *seats.needs_of(self.place)})
@@ -107,7 +109,6 @@ class Clouds:
         self._project = self._put(project, visit.CODE)
         self._corner = {**deposit.channel, "cluster": self._record.id, "store": self._letters.url,
                         "key": seal.public().hex()}  # fmt: skip
-        self._say(f"its scheduler runs on {sold.said}")
         told = apart.told({}, travel.certificates(papers), self._quiet, f"../../{guest.STANDS}", inward=True)
         text = self._text(apart.KIND, apart.__name__, papers, told, SHAPE, TERM, sold)
         made = apart.post(self._hold, self._record.name, text, self._said, papers, came, went,
@@ -201,7 +202,7 @@ class Clouds:
 
     def _put(self, one: Bundle, folder: str) -> Archive:
         """Into the deposit, unless it is there."""
-        freight.put(open_store(cast(Distant, self._backend).deposit().url), one)
+        freight.put(self._store, one)
         return Archive(one.key, one.digest, folder)
 
     # --- those who come
