@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,7 +18,7 @@ from elsewhere.api.dask.keeping import Following, leaving
 from elsewhere.api.dask.versions import Versions, differ
 from elsewhere.backends.local import Local
 from elsewhere.errors import ConfigError, StateError, UnknownJob, UsageError
-from elsewhere.model.place import Place
+from elsewhere.model.place import Limits, Place
 from elsewhere.pool.hold import Member
 
 
@@ -193,15 +194,31 @@ class Waits:
         from elsewhere.api.dask.keeping import Keeping
         from elsewhere.api.dask.scheduling import Facts
 
+        self.spoiled: list[str] = []
         hold: Any = SimpleNamespace(
             wanted=lambda _: wanted, trouble=lambda _: trouble, note=lambda _: note,
             staying=lambda _: [member(1, True)] if paused else [],
             step=lambda *_: None, stir=lambda: None, release=lambda *_: None, members=[],
+            limits=Limits(), spent=lambda _: Decimal(0), spoil=lambda kind, why: self.spoiled.append(why),
         )  # fmt: skip
+        self.hold: Any = hold
         self.facts = {"model": waiting} if waiting else {}
         scheduling: Any = SimpleNamespace(facts=lambda: Facts({}, self.facts, self.facts, [paused]), over="")
         self.keeping = Keeping(hold, scheduling, deque())
         self.keeping.containers["model"] = cast("Any", None)
+
+
+def test_a_cluster_that_has_come_to_the_budget_of_its_place_ends_its_workers_and_says_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    waits = Waits(0, wanted=1)
+    waits.hold.limits = Limits(budget=Decimal("0.5"))
+    waits.keeping.turn(0.0)
+    assert waits.spoiled == []
+    waits.hold.spent = lambda _: Decimal("0.51")
+    waits.keeping.turn(1.0)
+    assert waits.spoiled == ["its machines came to $0.5, which is the budget of the place: its workers are ended"]
+    assert "which is the budget of the place" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ needs = [name for name in afar.needs() if name not in heavy]
 afar.needs = lambda: needs
 clouds.QUIET = 20.0
 if __name__ == "__main__":
-    with Cluster(on="gathered", name="mine") as cluster:
+    with Cluster(on="gathered", name=sys.argv[1]) as cluster:
         cluster.add_container("Model", cpus=2, memory="2G", env={"MODEL": "planted-variable"})
         cluster.add_container("other")
         cluster.scale(model=1, other=1)
@@ -86,6 +86,7 @@ class Site:
         (self.folder / "elsewhere.yaml").write_text(
             f"places:\n  gathered: {{backend: aws, security-group: {made[0]}, spot: true}}\n"
             f"  closed: {{backend: aws, security-group: {made[1]}}}\n  bare: {{backend: aws}}\n"
+            "environments: {small: {pip: [iniconfig]}}\n"
         )
 
     def machines(self) -> list[Instance]:
@@ -95,11 +96,15 @@ class Site:
     def alive(self) -> list[Instance]:
         return [one for one in self.machines() if one.alive]
 
+    def keys(self) -> list[tuple[str, str]]:
+        """Bucket and key of each object."""
+        s3 = self.cloud.client("s3")
+        return [(bucket["Name"], each["Key"]) for bucket in s3.list_buckets()["Buckets"]
+                for each in s3.list_objects_v2(Bucket=bucket["Name"]).get("Contents", [])]  # fmt: skip
+
     def objects(self) -> dict[str, bytes]:
         s3 = self.cloud.client("s3")
-        return {each["Key"]: s3.get_object(Bucket=bucket["Name"], Key=each["Key"])["Body"].read()
-                for bucket in s3.list_buckets()["Buckets"]
-                for each in s3.list_objects_v2(Bucket=bucket["Name"]).get("Contents", [])}  # fmt: skip
+        return {key: s3.get_object(Bucket=bucket, Key=key)["Body"].read() for bucket, key in self.keys()}
 
     def consoles(self) -> str:
         return "\n".join(self.cloud.console(one.id)[-1500:] for one in self.machines())
@@ -123,14 +128,23 @@ def site(tmp_path_factory: pytest.TempPathFactory, far_home: Path) -> Iterator[S
         yield made
 
 
+def begun(site: Site, name: str) -> subprocess.Popen[str]:
+    """A script with a cluster of that name."""
+    return subprocess.Popen([sys.executable, "script.py", name], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True, cwd=site.folder)  # fmt: skip
+
+
+def is_up(process: subprocess.Popen[str], site: Site) -> None:
+    assert process.stdout and process.stderr
+    if process.stdout.readline() != "up\n":
+        pytest.fail(process.stderr.read() + site.consoles())
+
+
 @pytest.fixture(scope="module")
 def owner(site: Site) -> Iterator[subprocess.Popen[str]]:
     """The script whose cluster it is."""
-    process = subprocess.Popen([sys.executable, "script.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True)  # fmt: skip
-    assert process.stdout and process.stdin and process.stderr
-    if process.stdout.readline() != "up\n":
-        pytest.fail(process.stderr.read() + site.consoles())
+    process = begun(site, "mine")
+    is_up(process, site)
     yield process
     process.kill()
     process.communicate()
@@ -229,11 +243,11 @@ def test_a_machine_that_is_taken_back_is_replaced_and_what_ran_there_runs_again(
 def test_what_cannot_stand_there_is_refused_before_anything_is_made(
     site: Site, place: str, words: dict[str, Any], why: str
 ) -> None:
-    before, objects = len(site.machines()), site.objects().keys()
+    before, keys = len(site.machines()), site.keys()
     with pytest.raises(UsageError, match=why) as refusal:
         Cluster(on=place, **words)
     assert refusal.value.hint
-    assert len(site.machines()) == before and site.objects().keys() == objects
+    assert len(site.machines()) == before and site.keys() == keys
 
 
 def test_a_program_that_leads_in_is_missing_and_that_is_said_first(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +262,7 @@ def test_a_container_that_no_machine_can_be_is_refused_with_what_could(cluster: 
     with pytest.raises(UsageError, match=r"huge: no machine does"):
         cluster.add_container("huge", _words(cpus=4000))
     with pytest.raises(UsageError, match="has no /data to mount"):
-        cluster.add_container("mounted", _words(mounts={"/data": "/data"}))
+        cluster.add_container("mounted", _words(image="docker.io/x/y:1", mounts={"/data": "/data"}))
     with pytest.raises(UsageError, match="is a file of this machine"):
         cluster.add_container("filed", _words(image="model.sif"))
 
@@ -271,6 +285,64 @@ def test_of_an_owner_that_is_killed_nothing_is_left_once_it_is_taken_down(
     said = site("cluster", "down", "mine")
     assert "of it was left at gathered, and is ended now" in said or "nothing of it was left" in said
     until(lambda: not site.alive(), "its machines end", BOUND)
-    assert not [key for key in site.objects() if made.copy().pop() in key]
+    listed = site.keys()
+    assert not [key for _, key in listed if made.copy().pop() in key]
     until(lambda: not any(one.is_running() and one.status() != "zombie" for one in children), "the ways are closed")
     assert "call 1" in site("logs", "mine/model/1"), "what was said is kept here"
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_script_that_is_killed_or_interrupted_leaves_nothing_by_itself(site: Site, number: int) -> None:
+    process = begun(site, "killed")
+    is_up(process, site)
+    process.send_signal(number)
+    process.communicate(timeout=BOUND)
+    until(lambda: not site.alive(), "all of it has left", BOUND)
+    if number == signal.SIGKILL:
+        assert "nothing of it was left" in site("cluster", "down", "killed")
+    listed = site.keys()
+    assert not [key for _, key in listed if "/clusters/" in key]
+
+
+@pytest.mark.soak
+def test_interrupted_while_it_starts_it_leaves_nothing(site: Site) -> None:
+    process = begun(site, "early")
+    until(site.alive, "the scheduler's machine is there", BOUND)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=BOUND)
+    assert not site.alive()
+    listed = site.keys()
+    assert not [key for _, key in listed if "/clusters/" in key]
+
+
+@pytest.mark.soak
+def test_an_environment_is_built_on_its_machine_and_one_that_is_warned_hands_on_what_it_keeps(site: Site) -> None:
+    import work
+
+    def small() -> tuple[str, bool]:
+        import iniconfig
+
+        return iniconfig.__name__, "environments" in sys.executable
+
+    process = begun(site, "warned")
+    try:
+        is_up(process, site)
+        cluster = Cluster.attach("warned")
+        cluster.add_container("small", _words(environment="small"))
+        cluster.scale({"small": 1, "model": 2})
+        with cluster.client() as client:
+            assert client.submit(small, tag="small").result(BOUND) == ("iniconfig", True)
+            until(lambda: len(names(cluster, "model")) == 2, "two are there", BOUND)
+            kept = client.submit(work.where, 1, tag="model")
+            name = kept.result(BOUND)[2]
+            [machine] = [row["machine"] for row in cluster.status()["tags"]["model"]["workers"] if row["name"] == name]
+            site.cloud.preempt(machine, notice=600)
+            until(lambda: name not in names(cluster, "model"), "it has left long before it is taken", BOUND)
+            assert kept.result(BOUND)[2] == name, "the other has it: it was not computed again"
+            until(lambda: len(names(cluster, "model")) == 2, "another is there in its place", BOUND)
+    finally:
+        process.kill()
+        process.communicate()
+        site("cluster", "down", "warned")
+    assert not site.alive()

@@ -73,6 +73,16 @@ def packed(spec: JobSpec, target: Target, also: tuple[str, ...], inputs: bool = 
         found[CODE] = bundle.code({folder.removeprefix(f"{CODE}/"): Path(root) for root, folder in roots.items()})
     if inputs:
         found.update({f"{INPUTS}/{i}": bundle.given(Path(path)) for i, path in enumerate(_given(spec))})
+    found |= software(spec, target)
+    brings = (PYTHON, runtime.interpreter(target)) if spec.offline else (BRINGER, runtime.bringer(target))
+    if brings[1] is not None:
+        found[brings[0]] = brings[1]
+    return found
+
+
+def software(spec: JobSpec, target: Target) -> dict[str, Bundle]:
+    """Of them those of which the environment is made. ConfigError: it cannot be put together."""
+    found = {}
     if spec.software:
         minor = conda.python_of(spec.conda) or target.python
         found[SOFTWARE] = runtime.software(spec.software, replace(target, python=minor))
@@ -81,9 +91,6 @@ def packed(spec: JobSpec, target: Target, also: tuple[str, ...], inputs: bool = 
         found[julia.FOLDER] = bundle.pack({archive.name: archive})
     if spec.conda:
         found[CONDA] = bundle.kept(CONDA, kept.mark(spec.conda), lambda: bundle.pack(conda.fetch(spec.conda)))
-    brings = (PYTHON, runtime.interpreter(target)) if spec.offline else (BRINGER, runtime.bringer(target))
-    if brings[1] is not None:
-        found[brings[0]] = brings[1]
     return found
 
 

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from distributed.core import rpc
 
+from elsewhere.api.dask import records
 from elsewhere.api.dask.records import Record
 from elsewhere.api.dask.relay import relay
 from elsewhere.api.dask.scheduling import Facts, Scheduling, security
@@ -121,8 +122,7 @@ def post(
         if not warned and now - began > _TOLD:
             warned = True
             why = next((member.reason for member in hold.members if member.reason), "") or hold.note(KIND)
-            sys.stderr.write(f"elsewhere: the scheduler of {cluster} has not started yet"
-                             + (f" ({why})\n" if why else "\n"))  # fmt: skip
+            records.say(f"the scheduler of {cluster} has not started yet" + (f" ({why})" if why else ""))
         time.sleep(_LOOK)
     hold.arrive(there[0].name)
     hold.spoil(KIND, "it is not started again: whatever it knew would be gone")

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 import socket
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -19,15 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
-from elsewhere.api.dask import afar, apart, containers, guest, letterbox, market, post, travel
+from elsewhere.api.dask import afar, apart, containers, furnished, guest, letterbox, market, post, records, travel
 from elsewhere.api.dask.containers import Container
 from elsewhere.api.dask.quarters import last_line
 from elsewhere.api.dask.scheduling import security
 from elsewhere.backends.base import Distant
 from elsewhere.backends.gathers import Gathers, Way
+from elsewhere.controller import freight
 from elsewhere.controller import seat as seats
-from elsewhere.controller.freight import put
-from elsewhere.errors import PlaceError, UsageError
+from elsewhere.errors import PlaceError, Unreachable, UsageError
 from elsewhere.model.place import Place, life
 from elsewhere.model.resources import Resources
 from elsewhere.pool.hold import Hold, Member, Text
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from elsewhere.api.dask.quarters import Came
     from elsewhere.api.dask.records import Record
     from elsewhere.backends.base import Backend, NativeId
+    from elsewhere.ship.bundle import Bundle
 
 SHAPE = Resources(cpus=1, memory=2 << 30)
 """Of the scheduler's machine."""
@@ -52,6 +52,8 @@ QUIET, UNATTENDED = 120.0, 12 * 3600.0
 """Seconds without a word from the cluster's process, after which its scheduler leaves; of one that is to stay."""
 _SELDOM = timedelta(seconds=10)
 _LOOK, _CONNECT = 0.5, 2.0
+_OPENS, _AGAIN = 300.0, 3.0
+"""Seconds in which a way to the scheduler's machine must open; between two tries."""
 _GRACE = 8.0
 """Seconds in which a worker that its scheduler sends home says its last, and its machine ends by itself."""
 
@@ -80,6 +82,7 @@ class Clouds:
         """What each machine learns by its letter."""
         self._sold: dict[str, market.Sold] = {}
         self._asked: dict[str, Mapping[str, Any]] = {}
+        self._archives: dict[str, Sequence[Archive]] = {}
         self._ways: dict[str, Way] = {}
         self._scheduler: Member | None = None
         self._looked = 0.0
@@ -95,20 +98,17 @@ class Clouds:
         deposit = cast(Distant, self._backend).deposit()
         self._regions = tuple(filter(None, [deposit.channel.get("region", "")]))
         sold = market.sold(self.place, self._backend, SHAPE, self._regions, plain=True)
+        self._say(f"its scheduler runs on {sold.said}")
+        self._store = open_store(deposit.url)
         self._letters = letterbox.Letterbox(self._backend, self._record.id, self._letter_to)
         self._target = Target(own().python, sold.architecture or own().architecture)
         needs = sorted({*afar.needs(), *seats.needs_of(self.place)})
-        parts = {"we": runtime.whole(self._target, needs), "uv": runtime.bringer(self._target)}
-        store = open_store(deposit.url)
-        for one in (*parts.values(), project):
-            if one is not None:
-                put(store, one)
-        self._brought = {sort: Archive(one.key, one.digest, f"{seat.HERE}/{seat.folder(sort, one.digest)}")
-                         for sort, one in parts.items() if one is not None}  # fmt: skip
-        self._project = Archive(project.key, project.digest, visit.CODE)
+        we, uv = runtime.whole(self._target, needs), runtime.bringer(self._target)
+        self._we = self._put(we, f"{seat.HERE}/{seat.folder('we', we.digest)}")
+        self._uv = None if uv is None else self._put(uv, f"{seat.HERE}/{seat.folder('uv', uv.digest)}")
+        self._project = self._put(project, visit.CODE)
         self._corner = {**deposit.channel, "cluster": self._record.id, "store": self._letters.url,
                         "key": seal.public().hex()}  # fmt: skip
-        self._say(f"its scheduler runs on {sold.said}")
         told = apart.told({}, travel.certificates(papers), self._quiet, f"../../{guest.STANDS}", inward=True)
         text = self._text(apart.KIND, apart.__name__, papers, told, SHAPE, TERM, sold)
         made = apart.post(self._hold, self._record.name, text, self._said, papers, came, went,
@@ -129,41 +129,58 @@ class Clouds:
             return target
         assert self._scheduler is not None
         if target not in self._ways:
-            offer, port = self._scheduler.launch.offer, int(target.rpartition(":")[2])
-            zone = offer.zone if offer else ""
-            self._ways[target] = cast(Gathers, self._backend).forward(self._scheduler.native, port, zone)
+            self._ways[target] = self._opened(self._scheduler, int(target.rpartition(":")[2]))
         return f"127.0.0.1:{self._ways[target].port}"
+
+    def _opened(self, member: Member, port: int) -> Way:
+        """A machine that has just begun may not be led to yet."""
+        zone, end = member.launch.offer.zone if member.launch.offer else "", time.monotonic() + _OPENS
+        while True:
+            try:
+                return cast(Gathers, self._backend).forward(member.native, port, zone)
+            except Unreachable:
+                if time.monotonic() >= end:
+                    raise
+                time.sleep(_AGAIN)
 
     # --- workers
 
     def settle(self, tag: str, words: Mapping[str, Any]) -> Container:
         written = containers.written_as(tag)
-        _refuse(written, words)
-        environment = travel.environment(words["environment"], self.place)
-        asked = post.plain({**words, "environment": environment})
+        asked = post.plain(words)
         about = post.asked(asked)
         shape = containers.shape_of(written, about)
         try:
             sold = market.sold(self.place, self._backend, shape, self._regions, architecture=self._target.architecture)
         except UsageError as error:
             raise UsageError(f"{written}: {error.message}", hint=error.hint) from None
-        software = containers.looked_at(about, self.place)
+        software, archives, more = about.python or f"Python {self._target.python}", [], {}
+        environment = containers.environment_of(about)
+        _refuse(written, [*about.mounts, *(dict(environment.mounts) if environment else ())])
+        if environment is not None and environment.image:
+            containers.look_at(environment, self.place)
+            asked, software = {**asked, "image": "", **post.plain({"environment": environment})}, environment.image
+        elif environment is not None:
+            software = environment.name or "an environment"
+            found = furnished.charter(environment, self.place, self._record.id, written, self._target.architecture)
+            archives = [self._put(one, folder) for folder, one in freight.software(found.spec, self._target).items()]
+            asked, more = {**asked, "environment": ""}, {"charter": furnished.told(found)}
         self._say(f"each worker of {written} runs on {sold.said}")
-        self._asked[written], self._sold[written] = asked, sold
-        return Container(written, shape, about.threads, "", {}, software or f"Python {self._target.python}")
+        self._asked[written], self._sold[written] = {"words": asked, **more}, sold
+        self._archives[written] = archives
+        return Container(written, shape, about.threads, "", {}, software)
 
     def text(self, found: Container, papers: Papers, address: str, walltime: timedelta | None) -> Text:
         term = walltime or TERM
-        told = {"cluster": self._record.name, "tag": found.tag, "scheduler": address, "words": self._asked[found.tag],
+        told = {"cluster": self._record.name, "tag": found.tag, "scheduler": address, **self._asked[found.tag],
                 "path": travel.path(), "lifetime": life(term).total_seconds()}  # fmt: skip
-        builds = bool(self._asked[found.tag]["environment"])
-        return self._text(found.tag, post.__name__, papers, told, found.shape, term, self._sold[found.tag], builds)
+        return self._text(found.tag, post.__name__, papers, told, found.shape, term, self._sold[found.tag])
 
     def _text(
         self, kind: str, module: str, papers: Papers, told: Mapping[str, Any], shape: Resources, term: timedelta,
-        sold: market.Sold, builds: bool = False,
+        sold: market.Sold,
     ) -> Text:  # fmt: skip
-        machine = self._machine(builds)
+        machine = self._machine(self._archives.get(kind, []))
         secret = {Path(path).name: Path(path).read_text() for path in asdict(papers).values()}
 
         def rendered(number: int, start_by: datetime, _machine: str) -> str:
@@ -174,15 +191,19 @@ class Clouds:
 
         return Text(rendered, shape, term, offers=sold.offers, starts=BEGINS)
 
-    def _machine(self, builds: bool) -> BootText:
-        """All that boot texts have in common; those of machines that build an environment bring uv along."""
-        ground, uv = cast(Distant, self._backend).ground(), self._brought.get("uv")
-        brought = [self._brought["we"], *([uv] if uv and builds else [])]
-        names = dict(zip(("we", "uv"), (one.folder.rpartition("/")[2] for one in brought), strict=False))
+    def _machine(self, software: Sequence[Archive]) -> BootText:
+        """All that the boot texts of a tag have in common."""
+        ground, we = cast(Distant, self._backend).ground(), self._we.folder.rpartition("/")[2]
         boots = f"{letterbox.folder(self._record.id)}/{letterbox.BOOTS}"
-        bare = Bare(ground.name, ground.fetch, self._target.python, (*brought, self._project), uv, boots)
-        return BootText(urlencode({**self._corner, **names}), ground.directory, "", TERM, datetime.now(UTC),
+        brought = (self._we, self._project, *software)
+        bare = Bare(ground.name, ground.fetch, self._target.python, brought, self._uv, boots)
+        return BootText(urlencode({**self._corner, "we": we}), ground.directory, "", TERM, datetime.now(UTC),
                         end=ground.end, bare=bare, program=guest.__name__)  # fmt: skip
+
+    def _put(self, one: Bundle, folder: str) -> Archive:
+        """Into the deposit, unless it is there."""
+        freight.put(self._store, one)
+        return Archive(one.key, one.digest, folder)
 
     # --- those who come
 
@@ -216,7 +237,7 @@ class Clouds:
                 way.close()
 
     def _say(self, what: str) -> None:
-        sys.stderr.write(f"elsewhere: {self._record.name}: {what}\n")
+        records.say(f"{self._record.name}: {what}")
 
 
 def clear(hold: Hold, record: Record) -> None:
@@ -231,11 +252,10 @@ def fetch_log(backend: Backend, record: Record, tag: str, number: str) -> None:
         travel.keep(record, f"{tag}-{number}", data)
 
 
-def _refuse(tag: str, words: Mapping[str, Any]) -> None:
+def _refuse(tag: str, mounts: Sequence[str]) -> None:
     """UsageError: it asks for files of a machine that has none yet."""
-    if words["mounts"]:
-        source = next(iter(words["mounts"]))
-        raise UsageError(f"{tag}: a machine that is started for it has no {source} to mount",
+    if mounts:
+        raise UsageError(f"{tag}: a machine that is started for it has no {mounts[0]} to mount",
                          hint="Your project is there, in the present directory; fetch others.")  # fmt: skip
 
 

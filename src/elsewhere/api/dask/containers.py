@@ -71,7 +71,7 @@ def settle(tag: str, asked: Asked, site: Site) -> Container:
     shape = shape_of(written, asked)
     if not site.backend.offers(shape):
         raise refused(written, site.place, shape)
-    environment = _environment(asked)
+    environment = environment_of(asked)
     if environment is None:
         python = _interpreter(asked.python)
         found = Container(written, shape, asked.threads, python, dict(asked.env), python)
@@ -125,7 +125,7 @@ def _said(shape: Resources) -> str:
     return ", ".join(words)
 
 
-def _environment(asked: Asked) -> Environment | None:
+def environment_of(asked: Asked) -> Environment | None:
     """The software that is asked for; None: that of an interpreter which is there."""
     from elsewhere.model.job import Environment
 
@@ -147,22 +147,15 @@ def _environment(asked: Asked) -> Environment | None:
     return replace(found, mounts=mounts, runtime=asked.runtime or found.runtime, runtime_options=options)
 
 
-def looked_at(asked: Asked, place: Place) -> str:
-    """The software that is asked for of a place whose machines are not there yet, for people; empty: none is.
-    UsageError: it cannot be had there, as far as that is known here."""
+def look_at(image: Environment, place: Place) -> None:
+    """UsageError: a place whose machines are not there yet cannot have this image, as far as that is known here."""
     from elsewhere.api import furnishing
     from elsewhere.ship import images
 
-    found = _environment(asked)
-    if found is None:
-        return asked.python
-    if not found.image:
-        return found.name or "an environment"
-    if images.form_of(found.image):
-        raise UsageError(f"the image {found.image} is a file of this machine, which a machine that is started has not",
+    if images.form_of(image.image):
+        raise UsageError(f"the image {image.image} is a file of this machine, which a machine that is started has not",
                          hint="Put it into a registry, and name it there.")  # fmt: skip
-    furnishing.furnish(found, place, Path.cwd(), sys.executable)
-    return found.image
+    furnishing.furnish(image, place, Path.cwd(), sys.executable)
 
 
 def _interpreter(named: str) -> str:

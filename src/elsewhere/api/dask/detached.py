@@ -33,8 +33,12 @@ def up(**asked: Any) -> records.Record:
     assert process.stdin is not None
     with process.stdin as words:
         json.dump(asked, words, default=list)
+    answer: dict[str, Any] = {}
     with os.fdopen(reader) as news:
-        answer = json.loads(news.read() or "{}")
+        for line in news:
+            answer = json.loads(line)
+            if "say" in answer:
+                sys.stderr.write(answer["say"])
     if "id" in answer:
         return records.find(answer["id"])
     process.wait()

@@ -142,7 +142,7 @@ def main(argv: list[str]) -> int:
         store, keys = open_store(words["store"], words.get("region", "")), letters.Keys()
         corner = seated.Corner(store, words, cast(Verifies, JobKey(bytes.fromhex(words["key"]))))
         letter = arrival.met(corner, keys, words["cluster"], machine)
-        python = seated.environment(directory / seat.HERE, words["we"], words.get("uv", ""))
+        python = seated.environment(directory / seat.HERE, words["we"])
         program = Program(python, directory, _moved_in(directory, letter))
     except ElsewhereError as error:
         print(f"elsewhere: {error.message}", file=sys.stderr, flush=True)  # noqa: T201

@@ -110,7 +110,7 @@ class Keeping:
             for tag, following in self.following.items():
                 self._follow(tag, following, now)
             self.hold.step(now, raising)
-            if why := self.scheduling.over:
+            if why := self.scheduling.over or self._spent(now):
                 self._give_up(why, now)
             for name in set(self.facts.busy) - {member.name for member in self.hold.members}:
                 self.scheduling.turn_away(name)  # its launch has ended, and something of it lives on
@@ -127,8 +127,15 @@ class Keeping:
         self._absent = {name: self._absent.get(name, now) for name in absent}
         self.hold.release([one for name, one in absent.items() if now - self._absent[name] >= GRACE], now)
 
+    def _spent(self, now: float) -> str:
+        """That the place's budget is used up; empty: it is not, or there is none."""
+        budget = self.hold.limits.budget
+        if budget is None or self.hold.spent(now) < budget:
+            return ""
+        return f"its machines came to ${budget:f}, which is the budget of the place: its workers are ended"
+
     def _give_up(self, why: str, now: float) -> None:
-        """Without its scheduler nothing of a cluster is of use."""
+        """Without its scheduler nothing of a cluster is of use, and without money there is nothing."""
         self.following.clear()
         for tag in self.containers:
             self.hold.spoil(tag, why)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from elsewhere.backends.base import Backend
 
 FALLBACKS = 20
+_PLAIN = ("architecture", "zone")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +36,13 @@ def sold(
     place: Place, backend: Backend, need: Resources, regions: Sequence[str], *, plain: bool = False,
     architecture: str = "",
 ) -> Sold:  # fmt: skip
-    """What is sold there that has this, as the place asks of its machines; the place's words about spot count unless
-    `plain`. `architecture`: only that. NothingFits (UsageError): nothing does, and what would let something in."""
+    """What is sold there that has this, as the place asks of its machines; if `plain`, only where they are and of which
+    architecture, and nothing that may be taken back. `architecture`: only that. NothingFits (UsageError): nothing does,
+    and what would let something in."""
     from elsewhere.choose import given, listing
 
     inventory = cast(Inventory, backend)
-    asked = {**place.wants, **({"spot": "on-demand"} if plain else {})}
+    asked = {key: place.wants[key] for key in _PLAIN if key in place.wants} if plain else dict(place.wants)
     if architecture:
         asked["architecture"] = architecture
     wants = replace(given.wants(asked, need, place.limits), regions=tuple(regions))

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from elsewhere.api.dask import furnished
 from elsewhere.api.dask.containers import Asked, Container, Site, settle, shape_of
 from elsewhere.backends import registry
 from elsewhere.errors import ElsewhereError
@@ -59,6 +60,8 @@ def settled(found: Container) -> dict[str, Any]:
 def _again(told: Mapping[str, Any], own: Path, path: tuple[str, ...]) -> Container:
     """As it was settled before; a container is again, since our directory is mounted in it, and what never was."""
     before, words = told.get("settled"), asked(told["words"])
+    if "charter" in told:
+        return furnished.here(told["charter"], told["tag"], words, own)
     if before is None or before["boxed"]:
         return here(told["tag"], told["words"], own, path)
     shape = shape_of(told["tag"], words)
