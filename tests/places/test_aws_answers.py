@@ -5,15 +5,18 @@ The sandbox's bill is the judge of what there was; the ledger's is what a user i
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from elsewhere import session
+from elsewhere.backends.aws import clients
 from elsewhere.ledger.allocations import allocations
 from elsewhere.model.place import Limits
 from elsewhere.observe import cost
@@ -120,6 +123,29 @@ def test_of_ten_machines_three_are_given_and_do_all_the_work(far_home: Path, tmp
         recorded_once(files, 30)
         settle_up(cloud, files, 3)
         assert cloud.bill()["calls"]["ec2 RunInstances"] > 1, "it never asked for the others"
+
+
+@pytest.mark.soak
+def test_while_the_place_does_not_answer_the_controller_does(far_home: Path, tmp_path: Path) -> None:
+    with world(far_home) as cloud:
+        files = make(tmp_path / "project", "nap", [{"x": i, "seconds": 0.5} for i in range(20)])
+        turns: list[float] = []
+        silent = False
+
+        def watch(view: session.View) -> None:
+            nonlocal silent
+            turns.append(time.monotonic())
+            if view.running and not silent:
+                silent = True
+                cloud.fault("DescribeInstances", "hang", seconds=600)
+            elif view.counts.succeeded == 20:
+                cloud.order("fault", clear=True)
+
+        session.run_here(files, watch=watch)
+        longest = max(after - before for before, after in pairwise(turns))
+        assert silent and longest < clients.ANSWER / 2, f"{longest:.0f} s passed between two turns"
+        recorded_once(files, 20)
+        settle_up(cloud, files, 1)
 
 
 # --- the end races the beginning -----------------------------------------------------------------------------------

@@ -44,6 +44,21 @@ def test_an_order_ends_with_its_count_or_its_time() -> None:
     assert faults.take("ec2", "DescribeInstances") is None
 
 
+def test_who_hangs_is_let_go_when_faults_are_cleared() -> None:
+    faults, let_go = Faults(lambda: 0.0), threading.Event()
+
+    def wait() -> None:
+        faults.hang()
+        let_go.set()
+
+    waiting = threading.Thread(target=wait, daemon=True)
+    waiting.start()
+    assert not let_go.wait(0.05)
+    while not let_go.wait(0.05):  # it may only be about to wait
+        faults.clear()
+    waiting.join(60)
+
+
 def test_a_bucket_gives_what_it_holds_and_fills_up_to_its_size() -> None:
     now = [0.0]
     bucket = Bucket(5, 2, lambda: now[0])

@@ -70,7 +70,8 @@ COMMAND = Command(
         "elsewhere sandbox preempt ID... [--notice TIME]",
         "elsewhere sandbox kill | freeze | thaw | partition | heal ID...",
         "elsewhere sandbox stock TYPE[@ZONE]=N | quota NAME=VCPUS | price TYPE[@ZONE]=DOLLARS",
-        "elsewhere sandbox fault ACTION=refuse|throttle|error|error-after|lose|lose-after [--times N] [--for TIME]",
+        "elsewhere sandbox fault ACTION=refuse|throttle|error|error-after|lose|lose-after|hang|hang-after\n"
+        "                        [--times N] [--for TIME]",
         "elsewhere sandbox deny | allow SERVICE:ACTION...",
         "elsewhere sandbox expire | renew",
     ],

@@ -14,7 +14,12 @@ KINDS = {
     "error-after": "answered by an internal error (500), although it was done",
     "lose": "never answered, and nothing is done",
     "lose-after": "never answered, although it was done",
+    "hang": "kept waiting for a minute, or until faults are cleared, then not answered, and nothing is done",
+    "hang-after": "the same, although it was done",
 }
+
+HANGS = 60.0
+"""Seconds."""
 
 
 @dataclass(slots=True)
@@ -34,6 +39,7 @@ class Faults:
     def __init__(self, now: Callable[[], float]) -> None:
         self._now, self._orders = now, list[Fault]()
         self._lock = threading.Lock()
+        self._cleared = threading.Event()
 
     def add(self, fault: Fault) -> None:
         with self._lock:
@@ -42,6 +48,14 @@ class Faults:
     def clear(self) -> None:
         with self._lock:
             self._orders.clear()
+            self._cleared.set()
+            self._cleared = threading.Event()
+
+    def hang(self) -> None:
+        """For as long as a caller is kept waiting."""
+        with self._lock:
+            cleared = self._cleared
+        cleared.wait(HANGS)
 
     def take(self, service: str, action: str) -> Fault | None:
         """The order that this request falls to; it counts as used."""

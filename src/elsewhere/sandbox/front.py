@@ -101,7 +101,9 @@ class Front:
         return replies.refused(request, *(_UNKNOWN["ec2"] if service == "ec2" else (*fault, 403)))
 
     def _fail(self, request: Request, fault: Fault) -> Response | None:
-        if fault.kind.startswith("lose"):
+        if fault.kind.startswith("hang"):
+            self.faults.hang()
+        if fault.kind.startswith(("lose", "hang")):
             return None
         if fault.kind.startswith("error"):
             return replies.refused(request, "InternalError", "An internal error has occurred", 500)
