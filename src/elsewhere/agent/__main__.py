@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from datetime import timedelta
@@ -36,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
         knocked = knock(joining, door)
         from elsewhere.agent.serve import serve
 
-        why = serve(joining, _heed, knocked=knocked)
+        why = serve(joining, _heed, knocked=knocked, bell=_bell())
     except ElsewhereError as error:
         print(f"elsewhere agent: {error.message}", file=sys.stderr)  # noqa: T201
         return error.exit_status
@@ -50,6 +51,15 @@ def _heed(process: Process) -> None:
     own.settle()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: process.stop())
+
+
+def _bell() -> socket.socket:
+    """Can be read when a signal has come: who waits for something to happen shall not sleep on."""
+    reader, writer = socket.socketpair()
+    for end in (reader, writer):
+        end.setblocking(False)
+    signal.set_wakeup_fd(writer.detach(), warn_on_full_buffer=False)
+    return reader
 
 
 _KINDS: dict[str, tuple[Callable[[str], object], object]] = {

@@ -33,7 +33,9 @@ from elsewhere.pool.pool import Pool
 AHEAD = 5.0
 """Seconds of work, at the rate that was measured, that are handed out ahead of the agents."""
 FIRST, MOST_AHEAD = 8, 20_000
-"""Deliveries: for each slot while no rate is known; in all."""
+"""Deliveries: for each slot at the least; in all."""
+UNKNOWN = 1.0
+"""Tasks a second, before any has ended: short ones are there for whoever comes first, and long ones do not mind."""
 AGAIN = 2.0
 """Seconds that agents get to say what they have, before what seems to be in nobody's hands is sent again."""
 HEARING = 45.0
@@ -56,6 +58,8 @@ class Afar(Ending):
 
     sync = True
     ahead, quiet = AHEAD, QUIET
+    asked_before = False
+    """Was the place asked for what it has when the job was made? Then the first look at it can be left out."""
 
     def __init__(
         self,
@@ -135,13 +139,15 @@ class Afar(Ending):
         return self._money
 
     def room(self) -> int:
-        """Enough for some seconds ahead; nothing until half of that is used up, so that segments are not slivers."""
+        """Enough for some seconds ahead; once some have ended, nothing until half of that is used up, so that segments are
+        not slivers."""
         if self.draining or self.line.unsent:
             return 0
         slots = max(self.size, self.pool.state.bounds.shapes[0].slots)
-        ahead = min(max(FIRST * slots, int(self._rate.now() * self.ahead)), MOST_AHEAD)
+        rate = self._rate.now() if self.ledger.counts.ended else UNKNOWN
+        ahead = min(max(FIRST * slots, int(rate * self.ahead)), MOST_AHEAD)
         out = self.ledger.counts.handed_out
-        return ahead - out if out <= ahead // 2 else 0
+        return max(0, ahead - out) if out <= ahead // 2 or not self.ledger.counts.ended else 0
 
     def deposit(self, tasks: Sequence[NewTask]) -> bool:
         return True
@@ -314,7 +320,10 @@ class Afar(Ending):
         return self.line.news
 
     def _look(self) -> None:
-        self.pool.look()
+        if self.asked_before and self.epoch == 1 and not self.pool.state.looked and not self.pool.ever:
+            self.pool.begins()
+        else:
+            self.pool.look()
 
     def _judge(self) -> None:
         """What nobody has begun, and nobody is known to have: not with each look alone, which may be far between."""

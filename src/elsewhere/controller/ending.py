@@ -68,13 +68,13 @@ class Ending:
         self.pool.need(0, over=True)
         self._note_failures()
         self._tell()
-        wait = 0.1
+        tries = 0
         while self.clock() < deadline:
             self.pool.look()
             if self.pool.settled or self.pool.rests or self.pool.barred:
                 break
-            self.pause(wait)
-            wait = self._pace.end(self.pool.state, wait)
+            self.pause(self._pace.end(self.pool.state, tries))
+            tries += 1
         self.fetch()
         left = 0 if self.pool.settled else max(len(self.pool.state.allocations), len(self.pool.state.alive))
         with self.ledger.moving():

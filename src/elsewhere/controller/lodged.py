@@ -59,6 +59,7 @@ def lodged(
     line = Sending(spool, store, files.store, spec.entry.kind == "call", outputs)
     crew = Lodged(ledger, cast(Any, line), Pool(backend, ledger, bounds, epoch, order), spool.order, selector, epoch)
     crew.printed, crew.host, crew.home, crew.ahead = Printed(store, files.slots, files.boots), host, home, STOCK
+    crew.asked_before = True
     crew.pages = Printed(GatheringStore(host, f"{home}/store"), files.slots, files.boots)
     if spec.secrets:
         _make_private(host, base, home)
