@@ -80,7 +80,7 @@ def bring(url: str, told: Callable[[str], None] = lambda _: None) -> JobFiles:
 
 def settle(files: JobFiles, **fields: Any) -> None:
     """Set what was chosen for a job: machines, limits, channel, slots. JobHeld: a controller has it."""
-    from dataclasses import replace
+    from elsewhere.model.records import replace
 
     with _held(files) as ledger, ledger.moving():
         if "limits" in fields:
@@ -126,7 +126,7 @@ def fit_of(spec: JobSpec, parameters: Parameters | None = None) -> Fit:
 def _fill(path: Path, spec: JobSpec, tasks: Iterable[NewTask], complete: bool) -> None:
     from elsewhere.ledger.ledger import Ledger
 
-    ledger = Ledger.create(path, spec)
+    ledger = Ledger.create(path, spec, draft=True)
     try:
         with ledger.moving():
             if complete:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import selectors
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,14 +16,13 @@ from elsewhere.agent.runner import Boot, Slots, recover
 from elsewhere.agent.steps import CannotFurnish
 from elsewhere.errors import ElsewhereError
 from elsewhere.hosts import write_whole
+from elsewhere.model.records import replace
 from elsewhere.model.reports import BootStep, Ended
 from elsewhere.ship.charter import Charter
 from elsewhere.ship.marks import KEPT, LOG
 from elsewhere.slot import masking
 
 if TYPE_CHECKING:
-    from socket import socket
-
     from elsewhere.agent.join import Process
 
 
@@ -32,7 +31,7 @@ def serve(
     ready: Callable[[Process], None] | None = None,
     own: Callable[[Charter], Charter] | None = None,
     knocked: Knock | None = None,
-    bell: socket | None = None,
+    bell: int | None = None,
 ) -> str:
     """Join, work, leave; why it left. ElsewhereError if it could not join. `own`: the job as this machine does it.
     `bell`: can be read when it shall look up at once."""
@@ -66,7 +65,7 @@ def serve(
         if channel.watch is not None:
             selector.register(channel.watch, selectors.EVENT_READ, _nothing)
         if bell is not None:
-            selector.register(bell, selectors.EVENT_READ, lambda: bell.recv(64))
+            selector.register(bell, selectors.EVENT_READ, lambda: os.read(bell, 64))
         if left := _left_behind(place, joining.agent):
             channel.report(left)
         boot = replace(_boot(charter), ends=time.time() + ways.ends - (time.monotonic() - born) if ways.final else 0.0)

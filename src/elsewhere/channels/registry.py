@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from urllib.parse import parse_qs, quote, unquote, urlencode
 
 from elsewhere.channels.frames import Signs, Verifies
 from elsewhere.errors import UsageError
+from elsewhere.model.records import dataclass
 
 if TYPE_CHECKING:
     from elsewhere.channels.away import Away

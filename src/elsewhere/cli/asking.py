@@ -92,8 +92,7 @@ OPTIONS = (
 
 def settings(asked: SimpleNamespace) -> dict[str, Any]:
     """The fields of a JobSpec that options set, over those that the settings do (cli/projects.py put them there)."""
-    from dataclasses import replace
-
+    from elsewhere.model.records import replace
     from elsewhere.model.resources import Resources
     from elsewhere.model.task import RetryPolicy
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import selectors
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -23,6 +22,7 @@ from elsewhere.ledger.allocations import Failures
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.orders import Orders
 from elsewhere.model.ranges import Ranges, merged
+from elsewhere.model.records import replace
 from elsewhere.model.reports import BootStep, Claimed, Ended, Heartbeat
 from elsewhere.model.states import AllocationState
 from elsewhere.model.task import Delivery, NewTask
@@ -139,8 +139,8 @@ class Afar(Ending):
         return self._money
 
     def room(self) -> int:
-        """Enough for some seconds ahead; once some have ended, nothing until half of that is used up, so that segments are
-        not slivers."""
+        """Enough for some seconds ahead. Once some have ended, nothing until half of that is used up: no segments that
+        are slivers."""
         if self.draining or self.line.unsent:
             return 0
         slots = max(self.size, self.pool.state.bounds.shapes[0].slots)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 from elsewhere.model import units
+from elsewhere.model.records import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,5 +47,5 @@ class Resources:
 
     def own(self, options: Mapping[str, Any]) -> Resources:
         """As a task needs that sets these options for itself, and says nothing else."""
-        found = {name: options[name] for name in self.__slots__ if name in options}
+        found = {name: options[name] for name in self.__match_args__ if name in options}
         return replace(self, **found) if found else self

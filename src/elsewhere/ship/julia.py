@@ -13,7 +13,6 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from elsewhere.config.home import home
 from elsewhere.errors import ConfigError, UsageError
 from elsewhere.hosts import private_directory, write_whole
 from elsewhere.model.job import Julia
+from elsewhere.model.records import dataclass, field
 from elsewhere.ship import fetched, kept
 from elsewhere.ship.runtime import Target, last_lines
 

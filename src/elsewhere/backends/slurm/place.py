@@ -8,7 +8,7 @@ import shlex
 import sys
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -26,6 +26,7 @@ from elsewhere.errors import AccessDenied, NotFound, PlaceError, QuotaExceeded, 
 from elsewhere.hosts import Here, Host, Ran
 from elsewhere.hosts.openssh import OpenSsh
 from elsewhere.model.place import Offer, Shape
+from elsewhere.model.records import replace
 from elsewhere.model.resources import Resources
 
 LIMIT = timedelta(seconds=60)
@@ -41,7 +42,10 @@ _CHUNK = 500
 NO_PROGRAM = 127
 """The status of a command that is not there."""
 _ASKED = "asked"
-_KNOWN = 'cat -- "$1/natives" 2>/dev/null && exit; [ ! -e "$1/script" ] || echo asked; shift; umask 077; exec mkdir -p -- "$@"'
+_KNOWN = (
+    'cat -- "$1/natives" 2>/dev/null && exit; [ ! -e "$1/script" ] || echo asked; '
+    'shift; umask 077; exec mkdir -p -- "$@"'
+)
 """What is known of a launch: its jobs, or that it was asked for; the directories that it needs are made."""
 _USABLE = '[ -d "$1" ] || exit 1; [ -w "$1" ] || exit 2'
 _MINE = 'exec "$@" --user="$(id -un)"'

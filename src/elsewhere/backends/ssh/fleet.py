@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -51,6 +50,7 @@ from elsewhere.errors import ConfigError, NotFound, PlaceError, Refused, UsageEr
 from elsewhere.hosts import Ran
 from elsewhere.hosts.openssh import OpenSsh
 from elsewhere.model.place import Offer, Shape
+from elsewhere.model.records import dataclass, field
 from elsewhere.model.resources import Resources
 
 LIMIT = timedelta(seconds=30)
