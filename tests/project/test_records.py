@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
-from elsewhere.model.records import dataclass, field, replace
+from elsewhere.model.records import asdict, dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,8 @@ def test_a_derived_record_has_all_fields_and_makes_none_of_its_base() -> None:
 def test_who_reads_and_writes_dataclasses_knows_it() -> None:
     made = Named(1, tags=["a"], name="n")
     assert dataclasses.is_dataclass(made)
+    nest = Open({"a": Named(1, name="n"), "b": [Alone(), (Alone(2),)]})  # type: ignore[dict-item]
+    assert asdict(nest) == dataclasses.asdict(nest)
     assert dataclasses.asdict(made) == {"x": 1, "y": 0, "tags": ["a"], "note": "", "name": "n"}
     assert msgspec.json.decode(msgspec.json.encode(made), type=Named) == made
     for twin in (pickle.loads(pickle.dumps(made)), copy.deepcopy(made)):

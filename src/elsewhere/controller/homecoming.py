@@ -10,7 +10,6 @@ import io
 import json
 import tarfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 from elsewhere.channels.outputs import unpack
@@ -21,7 +20,7 @@ from elsewhere.hosts import write_new
 from elsewhere.ledger.closed import Closed
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.ledger.views import SEAT
-from elsewhere.model.records import dataclass, field
+from elsewhere.model.records import asdict, dataclass, field
 
 KEPT = "kept/"
 HEAD = f"{KEPT}head"

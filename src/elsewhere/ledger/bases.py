@@ -14,7 +14,6 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 import apsw
@@ -23,7 +22,7 @@ from elsewhere.errors import NotFound, StateError
 from elsewhere.ledger import tables
 from elsewhere.ledger.closed import Closed
 from elsewhere.ledger.ledger import Ledger
-from elsewhere.model.records import dataclass
+from elsewhere.model.records import asdict, dataclass
 
 LOG, BASE = "log/", "base/"
 AT = f"{BASE}at/"

@@ -9,6 +9,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from dataclasses import asdict as asdict
     from dataclasses import dataclass as dataclass
     from dataclasses import field as field
     from dataclasses import replace as replace
@@ -164,8 +165,25 @@ def _replace(record: Any, /, **changes: Any) -> Any:
         import dataclasses
 
         return dataclasses.replace(record, **changes)
-    return type(record)(**{**{name: getattr(record, name) for name in type(record).__record__}, **changes})
+    known, found = type(record).__record__, vars(record)
+    if len(found) != len(known):  # it keeps something else besides
+        found = {name: found[name] for name in known}
+    return type(record)(**{**found, **changes})
+
+
+def _asdict(record: Any) -> dict[str, Any]:
+    """Its fields by name, and so the records in them, also within lists, tuples and mappings; values are shared."""
+    return {name: _told(getattr(record, name)) for name in type(record).__record__}
+
+
+def _told(value: Any) -> Any:
+    if hasattr(type(value), "__record__"):
+        return _asdict(value)
+    if isinstance(value, list | tuple):
+        told = [_told(one) for one in value]
+        return type(value)(*told) if hasattr(value, "_fields") else type(value)(told)
+    return {key: _told(one) for key, one in value.items()} if isinstance(value, dict) else value
 
 
 if not TYPE_CHECKING:
-    dataclass, field, replace = _dataclass, _Field, _replace
+    asdict, dataclass, field, replace = _asdict, _dataclass, _Field, _replace
