@@ -207,3 +207,26 @@ def test_what_was_handed_out_before_us_is_not_sent_again_before_all_that_may_hav
     connected.add("m1")
     assert not scene.crew._have_said(AGAIN - 1) and scene.crew._have_said(AGAIN)
     scene.selector.close()
+
+
+def test_a_place_that_was_asked_when_the_job_was_made_is_not_asked_at_its_first_look() -> None:
+    scene = Scene()
+    scene.crew.asked_before = True
+    assert scene.turn() == 0 and scene.pool.holdings.allocations(), "a machine was asked for all the same"
+    assert scene.turn() == 1
+
+
+def test_before_any_has_ended_tasks_of_a_second_are_assumed_and_what_comes_is_handed_out() -> None:
+    scene = Scene(tasks=False)
+    ledger, crew = scene.ledger, scene.crew
+    with ledger.moving():
+        ledger.add([NewTask(f"t{k}", b"{}") for k in range(2000)])
+    assert crew.room() == 8, "where little is handed out ahead, some for each slot"
+    crew.ahead = 1200.0
+    assert crew.room() == 1200
+    with ledger.moving():
+        taken = ledger.take(crew.room() - 100)
+    assert crew.room() == 100, "no half of it needs to be used up first"
+    with ledger.moving():
+        ledger.record([Ended(taken[0].n, 1, Outcome.SUCCEEDED, 0.0, 60.0, Form.JSON, b"1")])
+    assert crew.room() == 0
