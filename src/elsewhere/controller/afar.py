@@ -49,15 +49,17 @@ COMPANY = 0.010
 """Seconds that reports wait for company: a commit costs much the same for 1 or 500."""
 JUDGE = 1.0
 """Seconds between two looks at what lies with machines that are gone: the ledger is asked, no place is."""
-QUIET = (0.005, 0.2)
-"""Seconds between two looks at a channel that does not call: at first, and when nothing has come for long."""
+QUIET = (0.005, 0.2, 1.1)
+"""Seconds between two looks at a channel that does not call: at first, and when nothing has come for long; each so many
+times as long as the last, so that what comes is seen a tenth later than it might be."""
 
 
 class Afar(Ending):
     """What a controller sees of them. One thread; `open` it once before the first turn."""
 
     sync = True
-    ahead, quiet = AHEAD, QUIET
+    ahead: float = AHEAD
+    quiet = QUIET
     asked_before = False
     """Was the place asked for what it has when the job was made? Then the first look at it can be left out."""
 
@@ -162,7 +164,8 @@ class Afar(Ending):
         if self.clock() - self._judged >= JUDGE and self._is_quiet:
             self._judge()
         if self.line.watch is None:
-            self._quiet = self.quiet[0] if self._is_busy() else min(self._quiet * 1.5, self.quiet[1])
+            first, most, times = self.quiet
+            self._quiet = first if self._is_busy() else min(self._quiet * times, most)
             wait = min(wait, self._quiet)
         self.line.news = self.line.fresh = False
         due = self._looked + self.pace

@@ -120,7 +120,7 @@ class Lodged(Afar):
     home: str
     guests: Guests | None = None
     """Where tasks have secrets: each machine gets them in a letter that it alone can open."""
-    quiet = (0.05, 1.0)
+    quiet = (0.05, 1.0, 1.5)
     _brought = 0.0
 
     def turn(self, wait: float) -> None:
