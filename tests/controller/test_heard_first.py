@@ -216,17 +216,17 @@ def test_a_place_that_was_asked_when_the_job_was_made_is_not_asked_at_its_first_
     assert scene.turn() == 1
 
 
-def test_before_any_has_ended_tasks_of_a_second_are_assumed_and_what_comes_is_handed_out() -> None:
+@pytest.mark.parametrize(("took", "room"), [(0.002, 20_000), (0.5, 2_400), (600.0, 0)])
+def test_how_long_the_first_have_taken_decides_how_much_is_handed_out(took: float, room: int) -> None:
     scene = Scene(tasks=False)
     ledger, crew = scene.ledger, scene.crew
-    with ledger.moving():
-        ledger.add([NewTask(f"t{k}", b"{}") for k in range(2000)])
-    assert crew.room() == 8, "where little is handed out ahead, some for each slot"
     crew.ahead = 1200.0
-    assert crew.room() == 1200
     with ledger.moving():
-        taken = ledger.take(crew.room() - 100)
-    assert crew.room() == 100, "no half of it needs to be used up first"
+        ledger.add([NewTask(f"t{k}", b"{}") for k in range(50)])
+        taken = ledger.take(crew.room())
+    assert len(taken) == 8, "nothing is known of them"
+    reports = [Ended(one.n, 1, Outcome.SUCCEEDED, 0.0, took, Form.JSON, b"1") for one in taken[:2]]
     with ledger.moving():
-        ledger.record([Ended(taken[0].n, 1, Outcome.SUCCEEDED, 0.0, 60.0, Form.JSON, b"1")])
-    assert crew.room() == 0
+        crew.hear([Receipt(report, str(report.n)) for report in reports])
+        ledger.record(reports)
+    assert crew.room() == max(0, room - 6)

@@ -33,9 +33,7 @@ from elsewhere.pool.pool import Pool
 AHEAD = 5.0
 """Seconds of work, at the rate that was measured, that are handed out ahead of the agents."""
 FIRST, MOST_AHEAD = 8, 20_000
-"""Deliveries: for each slot at the least; in all."""
-UNKNOWN = 1.0
-"""Tasks a second, before any has ended: short ones are there for whoever comes first, and long ones do not mind."""
+"""Deliveries: for each slot at the least, and while nothing has ended; in all."""
 AGAIN = 2.0
 """Seconds that agents get to say what they have, before what seems to be in nobody's hands is sent again."""
 HEARING = 45.0
@@ -141,15 +139,13 @@ class Afar(Ending):
         return self._money
 
     def room(self) -> int:
-        """Enough for some seconds ahead. Once some have ended, nothing until half of that is used up: no segments that
-        are slivers."""
+        """Enough for some seconds ahead; nothing until half of that is used up, so that segments are not slivers."""
         if self.draining or self.line.unsent:
             return 0
         slots = max(self.size, self.pool.state.bounds.shapes[0].slots)
-        rate = self._rate.now() if self.ledger.counts.ended else UNKNOWN
-        ahead = min(max(FIRST * slots, int(rate * self.ahead)), MOST_AHEAD)
+        ahead = min(max(FIRST * slots, int(self._rate.now(slots) * self.ahead)), MOST_AHEAD)
         out = self.ledger.counts.handed_out
-        return max(0, ahead - out) if out <= ahead // 2 or not self.ledger.counts.ended else 0
+        return ahead - out if out <= ahead // 2 else 0
 
     def deposit(self, tasks: Sequence[NewTask]) -> bool:
         return True
@@ -198,7 +194,7 @@ class Afar(Ending):
             self._failures.heard(ended)
         holdings.heard(ended)
         self._muster.ended(ended)
-        self._rate.add(len(ended))
+        self._rate.add([report.took for report in ended])
         broken = {report.agent for report in others if isinstance(report, BootStep) and report.error}
         self.pool.heard(speak - broken - {""})
 
