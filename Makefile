@@ -31,6 +31,8 @@ check: lint types layers fast
 
 lint: $(DEV_STAMP)
 	@$(BIN)/ruff check .
+	@twice=$$(find tests -name 'test_*.py' | sed 's|.*/||' | sort | uniq -d); \
+		[ -z "$$twice" ] || { echo "pytest imports tests by these names, which two files have: $$twice"; exit 1; }
 	@$(BIN)/ruff format --check --quiet . || { echo "these files want 'ruff format':"; $(BIN)/ruff format --check . ; }
 
 types: $(DEV_STAMP)

@@ -80,7 +80,7 @@ def bring(url: str, told: Callable[[str], None] = lambda _: None) -> JobFiles:
 
 def settle(files: JobFiles, **fields: Any) -> None:
     """Set what was chosen for a job: machines, limits, channel, slots. JobHeld: a controller has it."""
-    from elsewhere.model.records import replace
+    from dataclasses import replace
 
     with _held(files) as ledger, ledger.moving():
         if "limits" in fields:

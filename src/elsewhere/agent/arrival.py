@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +15,6 @@ from typing import Protocol
 from elsewhere.channels.frames import Verifies
 from elsewhere.channels.frames import unseal as disclose
 from elsewhere.errors import NotFound, Refused, Unreachable
-from elsewhere.model.records import replace
 from elsewhere.ship import letters, proofs
 from elsewhere.ship.charter import Charter
 from elsewhere.stores import Store

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +17,6 @@ from typing import Any
 
 import elsewhere.slot
 from elsewhere.model.job import Box, Entry, JobSpec, Mount
-from elsewhere.model.records import dataclass, field
 from elsewhere.model.resources import Resources
 from elsewhere.slot.keeper import MARK
 

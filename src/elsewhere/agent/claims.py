@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from elsewhere.channels.base import Claim, Room
 from elsewhere.model.orders import Orders
 from elsewhere.model.place import ending
-from elsewhere.model.records import dataclass, field
 from elsewhere.model.reports import Claimed, Ended, Form, Report
 from elsewhere.model.states import Outcome
 from elsewhere.model.task import Delivery, RetryPolicy

@@ -9,6 +9,7 @@ import os
 import shutil
 import stat
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from elsewhere.agent import environments, sharing
@@ -16,7 +17,6 @@ from elsewhere.agent.boot import Boot
 from elsewhere.agent.steps import CannotFurnish, take
 from elsewhere.errors import ElsewhereError
 from elsewhere.model.job import Box, Input, JobSpec
-from elsewhere.model.records import replace
 from elsewhere.ship import prefix
 from elsewhere.ship.charter import Charter, unpack
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,7 +17,6 @@ import msgspec
 
 from elsewhere.errors import ElsewhereError
 from elsewhere.model.job import Box, Mount
-from elsewhere.model.records import dataclass
 from elsewhere.ship import containers, images
 from elsewhere.slot import keeper
 

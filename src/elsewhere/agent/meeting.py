@@ -6,6 +6,7 @@ Nothing of what runs tasks is imported here.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -14,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 from elsewhere.channels.base import Channel
 from elsewhere.channels.registry import join
 from elsewhere.model.orders import Orders
-from elsewhere.model.records import replace
 from elsewhere.ship import seal
 from elsewhere.ship.charter import Charter, unpack
 

@@ -7,6 +7,7 @@ import selectors
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,6 @@ from elsewhere.agent.runner import Boot, Slots, recover
 from elsewhere.agent.steps import CannotFurnish
 from elsewhere.errors import ElsewhereError
 from elsewhere.hosts import write_whole
-from elsewhere.model.records import replace
 from elsewhere.model.reports import BootStep, Ended
 from elsewhere.ship.charter import Charter
 from elsewhere.ship.marks import KEPT, LOG

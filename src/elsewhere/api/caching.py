@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from elsewhere.config.home import home
-from elsewhere.model.records import dataclass
 
 F = TypeVar("F", bound=Callable[..., Any])
 

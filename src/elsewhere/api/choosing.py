@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from elsewhere import session
 from elsewhere.model.place import Limits, Shape
-from elsewhere.model.records import dataclass
 
 if TYPE_CHECKING:
     from elsewhere.choose.estimate import Estimate
@@ -44,12 +44,13 @@ def choose(
     catalog: Catalog, wants: Wants, tasks: int, *, slots: int | None = None, duration: timedelta | None = None
 ) -> Choice:
     """The cheapest mix for so many tasks. NothingFits: no machine does; UsageError: the budget is too small."""
+    from dataclasses import replace
+
     from elsewhere.api.solver import solver
     from elsewhere.choose import estimate as estimating
     from elsewhere.choose.plan import plan
     from elsewhere.choose.policy import Remaining, wanted_slots
     from elsewhere.choose.wants import Span
-    from elsewhere.model.records import replace
 
     if slots:
         most = wants.simultaneous.most
@@ -85,8 +86,9 @@ def of_call(
     `slots`: how many calls at a time; 0: as many as there are `tasks`, or a few if that is not known. `given`: what is
     asked, by the keys of settings.Machines. NothingFits: no machine does.
     """
+    from dataclasses import replace
+
     from elsewhere.choose import given as asked
-    from elsewhere.model.records import replace
 
     inventory = session.inventory(place)
     if inventory is None:
@@ -103,7 +105,7 @@ def of_call(
 
 def _on_demand(made: Plan, catalog: Catalog) -> Callable[[Chosen], Offer]:
     """What an offer becomes when it is told what the same machine costs on demand in its region, if that is known."""
-    from elsewhere.model.records import replace
+    from dataclasses import replace
 
     wanted = {row.offer.name for row in (*made.rows, *made.alternatives)}
     regions = {zone.name: zone.region for zone in catalog.zones}

@@ -10,12 +10,12 @@ import os
 import re
 import shlex
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elsewhere.config import matrix
 from elsewhere.errors import UsageError
-from elsewhere.model.records import dataclass, field
 from elsewhere.model.task import NewTask
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,6 @@ from elsewhere.backends import registry
 from elsewhere.backends.base import Keeps, Kept
 from elsewhere.controller.building import Built
 from elsewhere.errors import UsageError
-from elsewhere.model.records import replace
 
 if TYPE_CHECKING:
     from elsewhere.model.job import Environment

@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elsewhere.errors import UsageError
-from elsewhere.model.records import dataclass, field, replace
 
 if TYPE_CHECKING:
     from elsewhere.model.job import Environment

@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, MutableMapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,6 @@ from elsewhere.api.worker_run import say
 from elsewhere.errors import UsageError
 from elsewhere.hosts import private_directory
 from elsewhere.model.job import Entry
-from elsewhere.model.records import replace
 from elsewhere.ship.charter import Charter
 from elsewhere.ship.codec import import_path
 from elsewhere.ship.startup import AGENT, MARK

@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -23,7 +23,6 @@ from elsewhere.errors import UnknownPlace, UsageError
 from elsewhere.model import ids
 from elsewhere.model.job import Entry, Environment, JobSpec
 from elsewhere.model.place import Place
-from elsewhere.model.records import dataclass, field, replace
 from elsewhere.model.resources import Resources
 from elsewhere.model.task import RetryPolicy
 

@@ -7,6 +7,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -22,7 +23,6 @@ from elsewhere.config import matrix
 from elsewhere.config.files import NAMES
 from elsewhere.errors import InvalidTask, UnknownJob, UsageError
 from elsewhere.model.job import Entry
-from elsewhere.model.records import replace
 from elsewhere.model.task import NewTask
 
 _HERE = threading.RLock()

@@ -5,13 +5,13 @@ What it does on a machine stands in ship/startup.py and api/hosting.py.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from elsewhere.errors import UsageError
 from elsewhere.model.job import Entry, JobSpec
 from elsewhere.model.place import Place
-from elsewhere.model.records import replace
 from elsewhere.ship.startup import LONGEST
 
 

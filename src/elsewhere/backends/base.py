@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
@@ -14,7 +15,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 from elsewhere.backends.sent import Sent
 from elsewhere.model.catalog import Catalog, Image
 from elsewhere.model.place import Offer, Shape
-from elsewhere.model.records import dataclass, field
 from elsewhere.model.resources import Resources
 
 if TYPE_CHECKING:

@@ -6,10 +6,9 @@ On hosts it is asked by shell text alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Protocol, runtime_checkable
-
-from elsewhere.model.records import dataclass
 
 RUNTIMES = {"podman": "podman", "docker": "docker", "apptainer": "apptainer", "singularity": "singularity",
             "ch-run": "charliecloud"}  # fmt: skip

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -27,7 +28,6 @@ from elsewhere.config.home import home
 from elsewhere.errors import ConfigError, MissingExtra, NotFound, Refused, Unreachable, UsageError
 from elsewhere.hosts import private_directory, write_whole
 from elsewhere.model.place import Offer, Shape
-from elsewhere.model.records import dataclass
 from elsewhere.model.resources import Resources
 
 LIMIT = 10.0

@@ -13,6 +13,7 @@ import shutil
 import signal
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -24,7 +25,6 @@ from elsewhere.config.home import home
 from elsewhere.errors import AccessDenied, NotFound, Refused, StateError
 from elsewhere.hosts import private_directory, write_whole
 from elsewhere.model.place import Offer
-from elsewhere.model.records import dataclass
 from elsewhere.model.resources import Resources
 
 MACHINE, LABELS = "ELSEWHERE_MACHINE", "ELSEWHERE_LABELS"

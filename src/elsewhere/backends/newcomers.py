@@ -6,12 +6,12 @@ Which keys are asked for stands in the backend's `Settings`: `metadata={"ask": "
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from elsewhere.backends.base import Finding, Ground
 from elsewhere.hosts import Host
-from elsewhere.model.records import dataclass
 from elsewhere.model.resources import Resources
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import timedelta
 from decimal import Decimal
 from importlib import import_module
@@ -19,7 +19,6 @@ from elsewhere.config.shape import ASKED
 from elsewhere.errors import ConfigError, MissingExtra, UnknownPlace, UsageError
 from elsewhere.model import units
 from elsewhere.model.place import Place
-from elsewhere.model.records import replace
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint

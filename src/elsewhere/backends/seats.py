@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from elsewhere.backends.base import Backend, Ground
 from elsewhere.hosts import Reached
-from elsewhere.model.records import dataclass, field
 
 OVER = "over"
 """A file in the directory of a machine that was hired: nothing there is needed any more, for it was put away."""

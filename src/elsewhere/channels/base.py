@@ -6,10 +6,10 @@ Every verb may be repeated. None is ever asked what it holds.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple, Protocol
 
-from elsewhere.model.records import dataclass
 from elsewhere.model.reports import Report
 from elsewhere.model.task import Delivery
 

@@ -12,6 +12,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,7 +25,6 @@ from elsewhere.channels.streams import MOST, Stream
 from elsewhere.channels.words import VALUES, Pair
 from elsewhere.errors import InternalError, NotFound, Refused, StateError
 from elsewhere.model.orders import Orders
-from elsewhere.model.records import dataclass, field
 from elsewhere.model.reports import Ended, Report
 from elsewhere.model.task import Delivery
 from elsewhere.stores import Store

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,6 @@ from urllib.parse import parse_qs, quote, unquote, urlencode
 
 from elsewhere.channels.frames import Signs, Verifies
 from elsewhere.errors import UsageError
-from elsewhere.model.records import dataclass
 
 if TYPE_CHECKING:
     from elsewhere.channels.away import Away

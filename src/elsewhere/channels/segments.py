@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 
 from elsewhere.channels.claimlog import Claiming, ClaimLog
 from elsewhere.channels.frames import Verifies, unpack_deliveries, unseal
 from elsewhere.errors import NotFound, Refused, Unreachable
-from elsewhere.model.records import dataclass, field
 from elsewhere.model.task import Delivery
 from elsewhere.stores import Store
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -23,7 +24,6 @@ from elsewhere.channels.sqs_wire import BATCH, Came, Wire
 from elsewhere.errors import InternalError, NotFound, PlaceError, Refused, Unreachable
 from elsewhere.model import ids
 from elsewhere.model.orders import Orders
-from elsewhere.model.records import replace
 from elsewhere.model.reports import Ended, Heartbeat, Report
 from elsewhere.model.task import Delivery
 from elsewhere.stores import Store

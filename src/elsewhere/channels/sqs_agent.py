@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -22,7 +23,6 @@ from elsewhere.channels.sqs_wire import LONGEST_DELAY, LONGEST_HOLD, Came, Wire
 from elsewhere.errors import InternalError, NotFound, PlaceError, Refused, Unreachable
 from elsewhere.model.orders import Orders
 from elsewhere.model.ranges import numbers, ranges
-from elsewhere.model.records import dataclass
 from elsewhere.model.reports import Ended, Report
 from elsewhere.model.task import Delivery
 from elsewhere.stores import Store

@@ -9,9 +9,9 @@ each has, up to its share: moving a slot to a pool that comes earlier never cost
 from __future__ import annotations
 
 import heapq
+from dataclasses import dataclass
 
 from elsewhere.choose.market import KEPT, SHIFT, Market
-from elsewhere.model.records import dataclass
 
 QUARTER = 4
 """Pools among which spot risk is spread; also the part of all slots that one pool may hold."""

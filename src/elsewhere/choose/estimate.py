@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
 from elsewhere.choose.plan import Plan
 from elsewhere.choose.policy import BOOT
 from elsewhere.errors import UsageError
-from elsewhere.model.records import dataclass
 
 _HOUR = Decimal(3600)
 MINIMUM = timedelta(seconds=60)

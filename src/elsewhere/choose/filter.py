@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from fnmatch import translate
 from typing import NamedTuple
 
 from elsewhere.choose.wants import Span, Wants
 from elsewhere.model.catalog import MachineType
-from elsewhere.model.records import dataclass
 from elsewhere.model.units import show_size
 
 _A_BIT = 1e-9

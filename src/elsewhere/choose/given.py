@@ -6,11 +6,11 @@ The keys are those of config/settings.py's Machines, which the options of the co
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from elsewhere.choose.wants import BootDisk, Span, Wants
 from elsewhere.model.place import Limits
-from elsewhere.model.records import replace
 from elsewhere.model.resources import Resources
 
 _PLAIN = {

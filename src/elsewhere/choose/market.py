@@ -6,6 +6,7 @@ A true price is that of the machine, its boot disk and its public address, in mi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 
@@ -13,7 +14,6 @@ from elsewhere.choose.filter import Shape, Sifted, matcher
 from elsewhere.choose.wants import Wants
 from elsewhere.model.catalog import MILLION, Catalog, Extras
 from elsewhere.model.place import Offer
-from elsewhere.model.records import dataclass, field
 from elsewhere.model.resources import Resources
 
 KEPT = 10

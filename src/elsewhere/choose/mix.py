@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from elsewhere.choose.bound import FREE, Bound, Goal, Prices, alike, bound, rates, reduced, widen
 from elsewhere.choose.packing import packed
-from elsewhere.model.records import dataclass, replace
 
 PRUNED = (80, 300)
 """Offers that are shown to the solver: few at first, since what it finds with those rules most others out."""

@@ -8,9 +8,9 @@ slots by whole machines, for every v up to its share. The best rate is found by 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from elsewhere.choose.bound import DEARER, Bound, Goal, Prices
-from elsewhere.model.records import dataclass, field
 
 MOST = 40
 """Pools that are packed; rates at which more would take part are not tried."""

@@ -6,6 +6,7 @@ Pure: a catalog and what is wanted come in, and the solver, if there is one. Not
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -18,7 +19,6 @@ from elsewhere.choose.wants import ON_DEMAND, PREFER, SPOT, Wants
 from elsewhere.errors import UsageError
 from elsewhere.model.catalog import MILLION, Catalog
 from elsewhere.model.place import Offer
-from elsewhere.model.records import dataclass, field, replace
 
 ALTERNATIVES = 40
 

@@ -5,9 +5,8 @@ No machine is started that would do less work than its boot takes, and no more t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
-
-from elsewhere.model.records import dataclass
 
 BOOT = timedelta(minutes=2)
 """From asking for a machine to its first task, where nothing was observed."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from decimal import Decimal
 
 from elsewhere.choose.filter import Refusal, Sifted, number
 from elsewhere.choose.wants import ON_DEMAND, Wants
 from elsewhere.model.catalog import MILLION, Catalog
-from elsewhere.model.records import dataclass
 from elsewhere.model.units import show_size
 
 _SIZES = ("memory", "disk")

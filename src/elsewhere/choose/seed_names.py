@@ -6,12 +6,12 @@ Its sizes are gigabytes of 2^30 bytes; its patterns are regular expressions that
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from elsewhere.choose.wants import ON_DEMAND, SPOT, BootDisk, Span, Wants
 from elsewhere.errors import ConfigError
-from elsewhere.model.records import replace
 from elsewhere.model.resources import Resources
 
 

@@ -6,13 +6,12 @@ Plain frozen data and its checks; sizes in bytes, money in Decimal dollars. No m
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import Any
 
 from elsewhere.errors import UsageError
 from elsewhere.model import units
-from elsewhere.model.records import dataclass, field
 from elsewhere.model.resources import Resources
 from elsewhere.model.spans import NO_BOUND as NO_BOUND
 from elsewhere.model.spans import Span as Span

@@ -92,7 +92,8 @@ OPTIONS = (
 
 def settings(asked: SimpleNamespace) -> dict[str, Any]:
     """The fields of a JobSpec that options set, over those that the settings do (cli/projects.py put them there)."""
-    from elsewhere.model.records import replace
+    from dataclasses import replace
+
     from elsewhere.model.resources import Resources
     from elsewhere.model.task import RetryPolicy
 

@@ -35,10 +35,11 @@ LAST = 5.0
 
 def begin(asked: SimpleNamespace) -> int:
     """Run the same words there; then follow the job from here, unless that is not wanted."""
+    from dataclasses import replace
+
     from elsewhere.cli import places, seats
     from elsewhere.controller import away as known
     from elsewhere.controller import seat
-    from elsewhere.model.records import replace
 
     _refuse(asked)
     own = asked.controller == JOB and JOB not in places.known()

@@ -28,8 +28,9 @@ OPTION = Option("--probe", group="Each task",
 
 def measured(asked: SimpleNamespace) -> timedelta:
     """The middle of what the first tasks took. UsageError: none succeeded, or there is no list to take them from."""
+    from dataclasses import replace
+
     from elsewhere import session
-    from elsewhere.model.records import replace
 
     here = SimpleNamespace(**{key: value for key, value in vars(asked).items() if not key.startswith("furnished")})
     here.on, here.channel = "local", None

@@ -60,8 +60,9 @@ def _brought(asked: SimpleNamespace) -> JobFiles:
 
 def _grant(files: JobFiles, budget: Decimal) -> None:
     """Another budget for a job that is not over. UsageError: it costs nothing, or has spent that much already."""
+    from dataclasses import replace
+
     from elsewhere import session
-    from elsewhere.model.records import replace
     from elsewhere.observe.cost import money
 
     with which.opened(files) as ledger:

@@ -130,7 +130,8 @@ def settle(asked: SimpleNamespace, known: Mapping[str, Any]) -> None:
 
 def _task(asked: SimpleNamespace) -> Any:
     """The needs of one task: as typed, else as settings say, else one CPU."""
-    from elsewhere.model.records import replace
+    from dataclasses import replace
+
     from elsewhere.model.resources import Resources
 
     base = getattr(asked, "defaults", {}).get("resources") or Resources()

@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from elsewhere.errors import ConfigError
-from elsewhere.model.records import dataclass, field
 
 NAMES = ("elsewhere.yaml", "elsewhere.yml")
 _TABLE = re.compile(r"\s*\[\[?\s*([^\]]+?)\s*\]\]?")

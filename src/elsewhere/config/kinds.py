@@ -9,6 +9,7 @@ import dataclasses
 import types
 import typing
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -16,7 +17,6 @@ from typing import Any
 from elsewhere.config.faults import article
 from elsewhere.config.secret import Secret, is_reference
 from elsewhere.model import units
-from elsewhere.model.records import dataclass
 from elsewhere.model.resources import Resources
 
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elsewhere.errors import ConfigError, UnknownPlace
-from elsewhere.model.records import dataclass, field
 
 if TYPE_CHECKING:
     from elsewhere.config.shape import Tree

@@ -7,10 +7,10 @@ import shlex
 import stat
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from elsewhere.errors import ConfigError, MissingExtra
-from elsewhere.model.records import dataclass
 
 
 def is_reference(text: str) -> bool:

@@ -4,10 +4,11 @@ The keys stand in these dataclasses; messages, JSON schemas and the reference pa
 load.py finds and merges the files. Nothing heavy may be imported here.
 """
 
+# ruff: noqa: RUF009  (`key` makes a dataclass field)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -16,7 +17,6 @@ from elsewhere.config import asked_kinds as asked
 from elsewhere.config import kinds, matrix
 from elsewhere.config.kinds import Kind
 from elsewhere.config.secret import Secret
-from elsewhere.model.records import dataclass, field
 from elsewhere.model.spans import Span
 
 CHANNEL = kinds.choice("calls", "pipe", "spool")

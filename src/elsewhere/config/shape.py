@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from elsewhere.config import kinds, matrix, settings
 from elsewhere.config.faults import article, nearest
 from elsewhere.config.files import Source
 from elsewhere.config.kinds import Kind
-from elsewhere.model.records import replace
 from elsewhere.model.spans import NO_BOUND
 
 NEEDS, RETRIES, MACHINES = (

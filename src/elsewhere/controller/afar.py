@@ -8,6 +8,7 @@ from __future__ import annotations
 import selectors
 import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -22,7 +23,6 @@ from elsewhere.ledger.allocations import Failures
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.orders import Orders
 from elsewhere.model.ranges import Ranges, merged
-from elsewhere.model.records import replace
 from elsewhere.model.reports import BootStep, Claimed, Ended, Heartbeat
 from elsewhere.model.states import AllocationState
 from elsewhere.model.task import Delivery, NewTask

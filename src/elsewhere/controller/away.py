@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from elsewhere.config.home import home, location
 from elsewhere.controller import directory
 from elsewhere.errors import UnknownJob
-from elsewhere.model.records import asdict, dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)

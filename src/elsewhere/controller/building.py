@@ -7,6 +7,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +15,6 @@ from typing import Any, cast
 from elsewhere.backends.base import Backend, Condition, Dialled, Launch, NativeId
 from elsewhere.controller import freight
 from elsewhere.model.job import JobSpec
-from elsewhere.model.records import dataclass, replace
 from elsewhere.pool import reaper
 from elsewhere.ship import bundle
 from elsewhere.ship.bundle import Bundle

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from elsewhere.agent.meeting import OwnKey
@@ -20,7 +21,6 @@ from elsewhere.ledger.bases import BASE, DEED, LOG
 from elsewhere.ledger.journal import Journal
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import JobSpec
-from elsewhere.model.records import dataclass, replace
 from elsewhere.stores import Store
 from elsewhere.stores.objects import open_store
 

@@ -10,6 +10,7 @@ import os
 import selectors
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, cast
 
@@ -26,7 +27,6 @@ from elsewhere.controller.printed import Printed
 from elsewhere.errors import PlaceError, UsageError
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import JobSpec
-from elsewhere.model.records import dataclass, replace
 from elsewhere.pool import reaper
 from elsewhere.pool.capacity import Ask, Bounds
 from elsewhere.pool.pool import Pool

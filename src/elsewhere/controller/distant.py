@@ -10,6 +10,7 @@ import selectors
 import socket
 import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
@@ -39,7 +40,6 @@ from elsewhere.ledger.ledger import Ledger
 from elsewhere.ledger.views import SEAT
 from elsewhere.model.job import JobSpec
 from elsewhere.model.orders import EVERY_TASK, Orders
-from elsewhere.model.records import replace
 from elsewhere.model.resources import Resources
 from elsewhere.model.task import Delivery, NewTask
 from elsewhere.observe.bill import set_aside

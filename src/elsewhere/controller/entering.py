@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from elsewhere.backends.newcomers import Enters, Threshold
 from elsewhere.errors import Refused, UsageError
 from elsewhere.hosts import Host
 from elsewhere.model.job import Box
-from elsewhere.model.records import replace
 from elsewhere.model.resources import Resources
 from elsewhere.ship import bundle, runtime
 from elsewhere.ship.bundle import Bundle

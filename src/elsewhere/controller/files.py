@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from elsewhere.controller.readers import Readers
 from elsewhere.errors import JobHeld, StateError
 from elsewhere.hosts import write_whole
 from elsewhere.ledger.questions import Questions
-from elsewhere.model.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from elsewhere.controller.files import JobFiles
 from elsewhere.errors import StateError, UsageError
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import JobSpec
-from elsewhere.model.records import dataclass, replace
 from elsewhere.ship import bundle, conda, kept, runtime
 from elsewhere.ship.bundle import Bundle
 from elsewhere.ship.images import form_of, path_of

@@ -12,6 +12,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -35,7 +36,6 @@ from elsewhere.errors import NoCapacity, PlaceError, Refused, Unreachable, Usage
 from elsewhere.hosts import private_directory, write_new
 from elsewhere.model import ids
 from elsewhere.model.place import Offer, Place
-from elsewhere.model.records import dataclass, replace
 from elsewhere.model.resources import Resources
 from elsewhere.pool import reaper
 from elsewhere.ship import runtime, seal, seat

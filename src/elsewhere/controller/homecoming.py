@@ -10,6 +10,7 @@ import io
 import json
 import tarfile
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from elsewhere.channels.outputs import unpack
@@ -20,7 +21,6 @@ from elsewhere.hosts import write_new
 from elsewhere.ledger.closed import Closed
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.ledger.views import SEAT
-from elsewhere.model.records import asdict, dataclass, field
 
 KEPT = "kept/"
 HEAD = f"{KEPT}head"

@@ -7,10 +7,10 @@ import json
 import os
 import socket
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from elsewhere.errors import JobHeld, UnknownJob
-from elsewhere.model.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 from urllib.parse import parse_qsl
@@ -31,7 +32,6 @@ from elsewhere.controller.post import ENDED, Post
 from elsewhere.errors import ElsewhereError, PlaceError
 from elsewhere.hosts import private_directory, write_new, write_whole
 from elsewhere.ledger.views import SEAT
-from elsewhere.model.records import dataclass
 from elsewhere.ship import letters, seat
 from elsewhere.ship.script import SWITCH
 from elsewhere.stores import Store

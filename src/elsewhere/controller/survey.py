@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import cast
 
@@ -13,7 +14,6 @@ from elsewhere.backends.boxes import Boxes
 from elsewhere.errors import UsageError
 from elsewhere.model.job import Box, JobSpec
 from elsewhere.model.place import Place, Shape, ending, life
-from elsewhere.model.records import replace
 from elsewhere.model.resources import Resources
 from elsewhere.model.units import show_duration as shown
 from elsewhere.observe import wording

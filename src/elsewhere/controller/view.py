@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from elsewhere.ledger.views import Counts
-from elsewhere.model.records import dataclass
 
 if TYPE_CHECKING:
     from elsewhere.observe.cost import Spending

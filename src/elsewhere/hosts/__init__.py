@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from elsewhere.errors import AccessDenied, NotFound, PlaceError, Refused, Unreachable
-from elsewhere.model.records import dataclass
 
 if TYPE_CHECKING:
     import subprocess

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict, fields
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -17,7 +18,6 @@ from elsewhere.ledger.ledger import Ledger
 from elsewhere.ledger.questions import Questions
 from elsewhere.ledger.record import current
 from elsewhere.model.place import Allocation, Offer
-from elsewhere.model.records import asdict
 from elsewhere.model.reports import Claimed, Ended
 from elsewhere.model.resources import Resources
 from elsewhere.model.states import ALLOCATION_MOVES, AllocationMove, AllocationState, Outcome, TaskState, advance
@@ -232,7 +232,7 @@ def _to_json(allocation: Allocation) -> str:
             return value.timestamp()
         return value.total_seconds() if isinstance(value, timedelta) else str(value)
 
-    values = {name: getattr(allocation, name) for name in Allocation.__match_args__}
+    values = {f.name: getattr(allocation, f.name) for f in fields(allocation)}
     return json.dumps({**values, "offer": asdict(allocation.offer)}, default=plain)
 
 
@@ -250,11 +250,11 @@ def _from_json(text: str) -> Allocation:
     if isinstance(offer, str):
         offer = {"name": offer or "here", "resources": {}, "price": values["price"]}
     values.update(state=AllocationState(values["state"]), offer=_offer(offer))
-    return Allocation(**{name: values[name] for name in Allocation.__match_args__ if name in values})
+    return Allocation(**{f.name: values[f.name] for f in fields(Allocation) if f.name in values})
 
 
 def _offer(values: dict[str, Any]) -> Offer:
     listed = values.get("list_price")
     values.update(resources=Resources(**values["resources"]), price=Decimal(values["price"]),
                   list_price=None if listed is None else Decimal(listed))  # fmt: skip
-    return Offer(**{name: values[name] for name in Offer.__match_args__ if name in values})
+    return Offer(**{f.name: values[f.name] for f in fields(Offer) if f.name in values})

@@ -14,6 +14,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import apsw
@@ -22,7 +23,6 @@ from elsewhere.errors import NotFound, StateError
 from elsewhere.ledger import tables
 from elsewhere.ledger.closed import Closed
 from elsewhere.ledger.ledger import Ledger
-from elsewhere.model.records import asdict, dataclass
 
 LOG, BASE = "log/", "base/"
 AT = f"{BASE}at/"

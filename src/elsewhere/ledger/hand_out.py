@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice, starmap
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +19,6 @@ from elsewhere.ledger import tables
 from elsewhere.ledger.questions import Questions
 from elsewhere.ledger.room import Room
 from elsewhere.ledger.views import Counts
-from elsewhere.model.records import replace
 from elsewhere.model.states import Tally
 from elsewhere.model.task import Delivery, NewTask
 

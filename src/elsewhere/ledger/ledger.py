@@ -10,6 +10,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import apsw
@@ -20,7 +21,6 @@ from elsewhere.ledger.hand_out import IN_DONE, IN_OPEN
 from elsewhere.ledger.record import Record
 from elsewhere.model.events import Event
 from elsewhere.model.job import JobSpec
-from elsewhere.model.records import replace
 from elsewhere.model.reports import Ended, Form
 from elsewhere.model.states import Outcome, TaskState, after_death, next_move
 

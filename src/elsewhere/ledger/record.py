@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from operator import itemgetter
 
 from elsewhere.ledger.hand_out import HandOut, read_tally
-from elsewhere.model.records import asdict, replace
 from elsewhere.model.reports import Ended, Form
 from elsewhere.model.states import TASK_MOVES, Outcome, Tally, TaskMove, TaskState, Verdict, advance, next_move
 from elsewhere.model.task import RetryPolicy

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -20,7 +21,6 @@ from elsewhere.errors import StateError
 from elsewhere.ledger.room import CHECKPOINT
 from elsewhere.model.job import Box, Entry, Found, Input, JobSpec, Julia, Mount
 from elsewhere.model.place import Limits, Offer, Shape
-from elsewhere.model.records import asdict
 from elsewhere.model.resources import Resources
 from elsewhere.model.task import RetryPolicy
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from elsewhere.model.records import dataclass
 from elsewhere.model.reports import Form, Output
 from elsewhere.model.states import Outcome, TaskState
 

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-
-from elsewhere.model.records import dataclass, field
 
 MILLION = Decimal(1_000_000)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from elsewhere.model.place import Limits, Shape
-from elsewhere.model.records import dataclass, field
 from elsewhere.model.resources import Resources
 from elsewhere.model.task import RetryPolicy
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from elsewhere.model.ranges import Ranges, holds
-from elsewhere.model.records import dataclass, field
 
 EVERY_TASK = 0
 """Among the tasks that are followed: all of them."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from elsewhere.model.records import dataclass, field
 from elsewhere.model.resources import Resources
 from elsewhere.model.states import AllocationState
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import enum
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from elsewhere.model.records import dataclass
 from elsewhere.model.states import Outcome
 
 

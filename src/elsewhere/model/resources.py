@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from elsewhere.model import units
-from elsewhere.model.records import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from elsewhere.errors import InvalidMove
-from elsewhere.model.records import dataclass, replace
 
 
 class TaskState(enum.IntEnum):

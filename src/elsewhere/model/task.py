@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from elsewhere.model import units
-from elsewhere.model.records import dataclass, field
 from elsewhere.model.resources import Resources
 from elsewhere.model.states import Budget
 

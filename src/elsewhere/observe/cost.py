@@ -6,13 +6,13 @@ Every figure rests on what the ledger says of machines and on the prices they we
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from elsewhere.model.events import Event
 from elsewhere.model.place import Allocation
-from elsewhere.model.records import dataclass
 
 SHORTEST = timedelta(seconds=60)
 """A machine that started is paid for this long, however short it lived."""

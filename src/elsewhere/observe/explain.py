@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from elsewhere.model.events import Event
 from elsewhere.model.job import JobSpec
 from elsewhere.model.place import Allocation
-from elsewhere.model.records import dataclass, field, replace
 from elsewhere.model.reports import Form
 from elsewhere.model.states import Outcome, TaskState
 from elsewhere.model.units import show_duration, show_size

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from elsewhere.backends.base import NativeId, Sighting
 from elsewhere.model.place import HERE, Allocation, Offer
 from elsewhere.model.place import Shape as Shape
-from elsewhere.model.records import dataclass, field
 from elsewhere.model.states import AllocationMove
 
 _HOUR = Decimal(3600)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from elsewhere.backends.base import NativeId
 from elsewhere.model.place import Allocation
-from elsewhere.model.records import replace
 from elsewhere.model.states import ALLOCATION_MOVES, AllocationMove, advance
 from elsewhere.pool import sizing
 from elsewhere.pool.capacity import Ask, Command, State, Write, cost

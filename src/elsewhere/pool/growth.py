@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
 from elsewhere.backends.base import NativeId, Sighting
 from elsewhere.model.place import Allocation
-from elsewhere.model.records import replace
 from elsewhere.model.states import AllocationState
 from elsewhere.pool import kept, sizing
 from elsewhere.pool.capacity import SURPLUS, Shape, State, Warn, booked, cost, only_kept, spent

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from elsewhere.backends import registry
 from elsewhere.backends.base import Backend, Condition, Launch, NativeId, Sighting
 from elsewhere.errors import ElsewhereError, NoCapacity, PlaceError, Unreachable
 from elsewhere.model.place import Offer, Place
-from elsewhere.model.records import dataclass
 from elsewhere.model.resources import Resources
 from elsewhere.pool import reaper
 from elsewhere.pool.berths import berth

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from elsewhere.backends.base import Backend, Condition, Launch, NativeId, Recalls, Sighting
@@ -22,7 +23,6 @@ from elsewhere.errors import (
 from elsewhere.ledger.allocations import Holdings
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.place import Allocation
-from elsewhere.model.records import replace
 from elsewhere.model.states import AllocationState
 from elsewhere.pool.capacity import (
     Accepted,

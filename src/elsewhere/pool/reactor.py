@@ -7,11 +7,11 @@ an answer durable before it carries out the first `Ask` or `Stop` of it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from elsewhere.backends.base import Condition, NativeId, Sighting
 from elsewhere.model.place import KEPT, Allocation
-from elsewhere.model.records import replace
 from elsewhere.model.states import AllocationMove, AllocationState
 from elsewhere.pool import growth, kept, sizing
 from elsewhere.pool.capacity import (

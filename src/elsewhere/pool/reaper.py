@@ -8,10 +8,10 @@ from __future__ import annotations
 import getpass
 import socket
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from elsewhere.backends.base import Backend, Condition, Sighting
-from elsewhere.model.records import dataclass
 
 SIGNATURE = ("job", "launch", "owner", "expiry")
 """The labels that every machine of ours bears from its creation; what lacks one is left alone."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 
 from elsewhere.model.place import Allocation
-from elsewhere.model.records import replace
 from elsewhere.model.states import AllocationState
 from elsewhere.pool.capacity import SURPLUS, Rest, Scope, Shape, State
 

@@ -11,12 +11,12 @@ import posixpath
 import shutil
 import tarfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from elsewhere.errors import UsageError
-from elsewhere.model.records import dataclass
 from elsewhere.ship.runtime import own
 
 _WHITEOUT = ".wh."

@@ -6,13 +6,13 @@ What was changed, made by somebody else, or meant for another purpose does not o
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from hashlib import sha256
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from elsewhere.errors import Refused
-from elsewhere.model.records import dataclass
 from elsewhere.ship import seal
 
 KEY, NONCE = 32, 12

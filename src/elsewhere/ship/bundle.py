@@ -12,13 +12,13 @@ import subprocess
 import tarfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import elsewhere
 from elsewhere.config.home import home
 from elsewhere.errors import UsageError
 from elsewhere.hosts import private_directory
-from elsewhere.model.records import dataclass
 
 MOST = 512 << 20
 """Bytes of code that travel without a word: more is a data set that was taken for code."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from elsewhere.hosts import write_new
-from elsewhere.model.records import dataclass
 
 if TYPE_CHECKING:
     from cryptography import x509

@@ -6,13 +6,13 @@ Written once by the controller, carried by the channel (signed in a spool, down 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
 
 from elsewhere.errors import Refused
 from elsewhere.model.job import JobSpec
-from elsewhere.model.records import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@ import sys
 import tempfile
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from elsewhere.errors import ConfigError, MissingExtra, UsageError
-from elsewhere.model.records import dataclass
 from elsewhere.ship import fetched, logins
 from elsewhere.ship.logins import Logins
 from elsewhere.ship.runtime import Target, last_lines

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from elsewhere.errors import UsageError
 from elsewhere.model.job import Box, Found, Mount
-from elsewhere.model.records import dataclass
 
 LABEL = "elsewhere.slot"
 _TRIES = 5

@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from shlex import join, quote
 from typing import Any
 
-from elsewhere.model.records import dataclass, field
 from elsewhere.ship.certificates import Papers
 
 SLOT = Path(__file__).resolve().parent.parent / "slot"

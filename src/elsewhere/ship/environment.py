@@ -12,13 +12,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from elsewhere.config.home import home
 from elsewhere.errors import StateError, UsageError
 from elsewhere.model.job import Entry
-from elsewhere.model.records import dataclass
 
 OLDEST = (3, 9)
 _PACKAGE = Path(__file__).resolve().parent.parent

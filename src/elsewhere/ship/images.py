@@ -13,6 +13,7 @@ import tempfile
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -20,7 +21,6 @@ from elsewhere.config.home import home
 from elsewhere.errors import StateError, UsageError
 from elsewhere.hosts import private_directory
 from elsewhere.model.job import Box, Found
-from elsewhere.model.records import replace
 from elsewhere.ship import archives, containers
 from elsewhere.ship.kept import alone
 from elsewhere.ship.runtime import last_lines, own

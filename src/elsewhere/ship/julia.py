@@ -13,6 +13,7 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from elsewhere.config.home import home
 from elsewhere.errors import ConfigError, UsageError
 from elsewhere.hosts import private_directory, write_whole
 from elsewhere.model.job import Julia
-from elsewhere.model.records import dataclass, field
 from elsewhere.ship import fetched, kept
 from elsewhere.ship.runtime import Target, last_lines
 

@@ -7,6 +7,7 @@ the key that seals the job's pickles, and the secrets of its tasks. Nothing here
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 
 import msgspec
@@ -18,7 +19,6 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from elsewhere.errors import Refused
-from elsewhere.model.records import dataclass
 from elsewhere.ship import seal
 
 HELLOS, LETTERS = "hello/", "letters/"

@@ -15,13 +15,13 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from elsewhere.config.home import home
 from elsewhere.hosts import private_directory, write_whole
-from elsewhere.model.records import dataclass
 
 LIMIT = 6.0
 """Seconds for all questions together: whoever is offline does not wait longer."""

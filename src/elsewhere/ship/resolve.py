@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -20,7 +21,6 @@ from elsewhere.config.home import home
 from elsewhere.errors import ConfigError, UsageError
 from elsewhere.hosts import private_directory, write_whole
 from elsewhere.model.job import Environment, Julia
-from elsewhere.model.records import dataclass, replace
 from elsewhere.ship import conda, indexes, julia, logins
 from elsewhere.ship.conda import Asked
 from elsewhere.ship.runtime import Target, last_lines, own, platform_of, uv

@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from hashlib import sha256
 from importlib import util
 from importlib.machinery import SourceFileLoader
@@ -23,7 +24,6 @@ from pathlib import Path
 
 import elsewhere
 from elsewhere.errors import ConfigError, MissingExtra
-from elsewhere.model.records import dataclass
 from elsewhere.ship import indexes
 from elsewhere.ship.bundle import Bundle, kept, pack, stamps, tree
 from elsewhere.ship.marks import AGENT

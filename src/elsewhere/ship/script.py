@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from elsewhere.model.records import dataclass
 from elsewhere.ship import kept, startup
 from elsewhere.ship.marks import HOLDS as HOLDS
 from elsewhere.ship.marks import KEPT as KEPT

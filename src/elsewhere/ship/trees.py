@@ -11,13 +11,13 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from elsewhere.config.home import home
 from elsewhere.errors import Refused
 from elsewhere.hosts import private_directory
-from elsewhere.model.records import dataclass, field
 from elsewhere.ship import bundle
 
 _BASES = 4

@@ -9,10 +9,10 @@ told.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from shlex import quote
 
-from elsewhere.model.records import dataclass
 from elsewhere.ship import seat
 from elsewhere.ship.script import Archive, taking
 

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -26,7 +26,6 @@ from elsewhere.errors import PlaceError, Refused, StateError, Unreachable, Usage
 from elsewhere.hosts import write_whole
 from elsewhere.hosts.tunnel import Tunnel
 from elsewhere.model.place import Place
-from elsewhere.model.records import replace
 from elsewhere.ship import certificates
 
 if TYPE_CHECKING:

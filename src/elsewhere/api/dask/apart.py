@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from shlex import join, quote
@@ -27,7 +27,6 @@ from elsewhere.api.dask.relay import relay
 from elsewhere.api.dask.scheduling import Facts, Scheduling, security
 from elsewhere.errors import Refused
 from elsewhere.hosts import write_whole
-from elsewhere.model.records import dataclass
 from elsewhere.model.resources import Resources
 from elsewhere.pool.hold import Hold, Member, Text
 from elsewhere.ship import codec

@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,6 @@ from elsewhere.api.dask import records
 from elsewhere.api.dask.engine import count, unknown
 from elsewhere.controller import control
 from elsewhere.errors import StateError, UsageError
-from elsewhere.model.records import replace
 from elsewhere.ship import certificates
 
 if TYPE_CHECKING:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elsewhere.api.dask import versions
 from elsewhere.errors import UsageError
 from elsewhere.model import units
-from elsewhere.model.records import dataclass, field, replace
 from elsewhere.model.resources import Resources
 from elsewhere.ship.dask_worker import SLOT, kept
 

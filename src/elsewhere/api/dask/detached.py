@@ -7,13 +7,13 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from typing import Any
 
 from elsewhere.api.dask import records
 from elsewhere.config.home import home
 from elsewhere.errors import Refused, StateError, UsageError
 from elsewhere.hosts import private_directory
-from elsewhere.model.records import replace
 
 
 def up(**asked: Any) -> records.Record:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,6 @@ from elsewhere.api.dask.containers import written_as
 from elsewhere.config import files, kinds
 from elsewhere.config.faults import nearest
 from elsewhere.errors import ConfigError, UsageError
-from elsewhere.model.records import dataclass
 
 if TYPE_CHECKING:
     from elsewhere.api.cluster import Cluster

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,6 @@ from elsewhere.errors import ElsewhereError, NotFound, PlaceError, Unreachable, 
 from elsewhere.hosts import private_directory
 from elsewhere.hosts.tunnel import Tunnel
 from elsewhere.model.place import Place, Shape
-from elsewhere.model.records import replace
 from elsewhere.model.resources import Resources
 from elsewhere.pool.berths import berth
 from elsewhere.pool.hold import Hold, Member, Text

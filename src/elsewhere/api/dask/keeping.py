@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from elsewhere.api.dask import versions
@@ -16,7 +17,6 @@ from elsewhere.api.dask.containers import Container
 from elsewhere.api.dask.scheduling import Facts
 from elsewhere.controller.control import Control
 from elsewhere.controller.stop import Stop
-from elsewhere.model.records import dataclass
 from elsewhere.pool.hold import Hold, Member
 
 LOOK = 1.0

@@ -16,12 +16,12 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from elsewhere.errors import Refused, Unreachable, UsageError
 from elsewhere.hosts import Ran
-from elsewhere.model.records import dataclass
 
 if TYPE_CHECKING:
     from elsewhere.hosts.openssh import OpenSsh

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,7 +16,6 @@ from elsewhere.api.dask.engine import count, unknown
 from elsewhere.api.dask.keeping import Following, Keeping
 from elsewhere.errors import PlaceError, StateError, UsageError
 from elsewhere.model.place import Place
-from elsewhere.model.records import replace
 
 
 class Own:

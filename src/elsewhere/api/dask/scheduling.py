@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
@@ -16,7 +17,6 @@ import dask
 from distributed import Scheduler, SchedulerPlugin, Security
 
 from elsewhere.errors import UsageError
-from elsewhere.model.records import dataclass, field
 from elsewhere.ship.certificates import Papers
 from elsewhere.ship.dask_worker import CUT
 

@@ -9,6 +9,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -21,7 +22,6 @@ from elsewhere.config.home import home, unusable
 from elsewhere.hosts import private_directory, write_whole
 from elsewhere.model.catalog import MILLION, Catalog, Extras, MachineType, Zone
 from elsewhere.model.place import Offer
-from elsewhere.model.records import dataclass, field
 from elsewhere.model.resources import Resources
 
 DAY, HOUR, MINUTES = timedelta(hours=24), timedelta(hours=1), timedelta(minutes=10)

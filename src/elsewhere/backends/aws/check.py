@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,6 @@ from elsewhere.backends.aws.quotas import quotas
 from elsewhere.backends.base import Finding, Launch
 from elsewhere.errors import AccessDenied, ElsewhereError, InternalError
 from elsewhere.model.place import Offer
-from elsewhere.model.records import dataclass, field
 from elsewhere.model.resources import Resources
 
 if TYPE_CHECKING:

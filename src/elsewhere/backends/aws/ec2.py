@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
@@ -24,7 +25,6 @@ from elsewhere.backends.base import Condition, Deposit, Finding, Ground, Launch,
 from elsewhere.errors import InternalError, NotFound, PlaceError, Refused, Unreachable
 from elsewhere.model.catalog import Catalog, Image, MachineType
 from elsewhere.model.place import Offer
-from elsewhere.model.records import replace
 from elsewhere.model.resources import Resources
 
 _PAGE, _NAMED, _ENDED, _TAGGED = 1000, 200, 500, 500

@@ -6,12 +6,12 @@ A name is looked for among images of the account, of Amazon and of Canonical onl
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from elsewhere.backends.aws.clients import Clients
 from elsewhere.errors import NotFound, Refused
-from elsewhere.model.records import dataclass
 
 CANONICAL = "099720109477"
 OWNERS = ("self", "amazon", CANONICAL)

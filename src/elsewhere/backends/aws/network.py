@@ -6,12 +6,12 @@ The group is made once for each network, by name; nobody's group is changed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from elsewhere.backends.aws.clients import Clients
 from elsewhere.backends.aws.errors import code
 from elsewhere.errors import AccessDenied, Refused
-from elsewhere.model.records import dataclass
 
 GROUP = "elsewhere-no-ingress"
 _NONE = "`aws ec2 create-default-vpc` makes one, or name subnets by `subnets:`."

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from elsewhere.backends.aws.images import Found
@@ -15,7 +16,6 @@ from elsewhere.backends.aws.labels import to_tags
 from elsewhere.backends.aws.settings import GIB, AwsSettings
 from elsewhere.backends.base import Launch
 from elsewhere.errors import Refused
-from elsewhere.model.records import dataclass
 
 USER_DATA = 16 << 10
 """Bytes that EC2 takes, before base64."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Any
 
@@ -15,7 +15,6 @@ from elsewhere.config import asked_kinds as asked
 from elsewhere.config import kinds
 from elsewhere.config.kinds import Kind
 from elsewhere.errors import ConfigError
-from elsewhere.model.records import dataclass, field
 
 GIB = 1 << 30
 DISK_TYPES = ("gp3", "gp2", "io2", "io1", "standard")

@@ -8,11 +8,11 @@ are the same in all versions, and are only what is asked for.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from elsewhere.backends.base import Condition, Finding, Sighting
 from elsewhere.backends.slurm import text
 from elsewhere.backends.slurm.settings import SlurmSettings
-from elsewhere.model.records import dataclass, field, replace
 
 SACCT = ("sacct", "--noheader", "--parsable2", "--allocations",
          "--format=JobID,State,ExitCode,Start,End,NodeList,JobName,Comment")  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -12,7 +13,6 @@ from elsewhere.backends.slurm.settings import SlurmSettings
 from elsewhere.backends.slurm.text import Nodes
 from elsewhere.errors import PlaceError, Refused, UsageError
 from elsewhere.model.place import Offer, Shape
-from elsewhere.model.records import replace
 from elsewhere.model.resources import Resources
 from elsewhere.model.units import show_duration, show_size
 

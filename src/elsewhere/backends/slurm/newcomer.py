@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from elsewhere.backends.base import Finding
@@ -15,7 +16,6 @@ from elsewhere.backends.slurm import books, fitting, request, text
 from elsewhere.backends.slurm.settings import SlurmSettings, options
 from elsewhere.backends.slurm.text import Nodes
 from elsewhere.hosts import Host, Ran
-from elsewhere.model.records import dataclass
 from elsewhere.model.resources import Resources
 from elsewhere.model.units import show_duration
 

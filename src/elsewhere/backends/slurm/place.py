@@ -8,6 +8,7 @@ import shlex
 import sys
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -25,7 +26,6 @@ from elsewhere.errors import AccessDenied, NotFound, PlaceError, QuotaExceeded, 
 from elsewhere.hosts import Here, Host, Ran
 from elsewhere.hosts.openssh import OpenSsh
 from elsewhere.model.place import Offer, Shape
-from elsewhere.model.records import asdict, replace
 from elsewhere.model.resources import Resources
 
 LIMIT = timedelta(seconds=60)

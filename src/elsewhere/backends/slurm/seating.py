@@ -10,6 +10,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -20,7 +21,6 @@ from elsewhere.backends.slurm.place import Slurm
 from elsewhere.errors import AccessDenied, UsageError
 from elsewhere.hosts import private_directory
 from elsewhere.model.place import Offer
-from elsewhere.model.records import replace
 from elsewhere.model.resources import Resources
 
 LONGEST = timedelta(days=7)

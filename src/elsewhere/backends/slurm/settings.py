@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,6 @@ from elsewhere.config import kinds
 from elsewhere.config.kinds import Kind
 from elsewhere.errors import ConfigError
 from elsewhere.model import units
-from elsewhere.model.records import dataclass, field
 
 _OPTION = re.compile(r"[a-z][a-z0-9-]*")
 _OURS = {

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, urlencode
 
 from elsewhere.backends.base import Condition, Sighting
 from elsewhere.model import units
-from elsewhere.model.records import dataclass
 
 NAME, COMMENT = "elsewhere.", "elsewhere?"
 """How the name and the comment of a job of ours begin."""

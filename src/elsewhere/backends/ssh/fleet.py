@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -50,7 +51,6 @@ from elsewhere.errors import ConfigError, NotFound, PlaceError, Refused, UsageEr
 from elsewhere.hosts import Ran
 from elsewhere.hosts.openssh import OpenSsh
 from elsewhere.model.place import Offer, Shape
-from elsewhere.model.records import dataclass, field
 from elsewhere.model.resources import Resources
 
 LIMIT = timedelta(seconds=30)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -17,7 +18,6 @@ from elsewhere.backends.base import Condition, Finding, NativeId, Sighting
 from elsewhere.config.home import home
 from elsewhere.errors import ConfigError, PlaceError, Refused
 from elsewhere.hosts import Ran, private_directory, write_whole
-from elsewhere.model.records import replace
 from elsewhere.model.resources import Resources
 
 ROOM = 32 << 20

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,6 @@ from elsewhere.errors import UnknownJob, UsageError
 from elsewhere.model import ids
 from elsewhere.model.job import Entry, JobSpec
 from elsewhere.model.place import Place
-from elsewhere.model.records import replace
 
 if TYPE_CHECKING:
     from elsewhere.backends.base import Inventory

@@ -6,6 +6,7 @@ Flags win over the provider's section, that over `run:`, that over the top of th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from elsewhere.compat.cloud_tasks.words import KNOWN, PROVIDERS
 from elsewhere.config import files
 from elsewhere.config.faults import article, nearest
 from elsewhere.errors import ConfigError, UsageError
-from elsewhere.model.records import dataclass, field
 
 TOP = ("provider", "run", *PROVIDERS)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +18,6 @@ from elsewhere.compat.cloudrun.words import Config
 from elsewhere.model import ids
 from elsewhere.model.job import Entry, JobSpec
 from elsewhere.model.place import Place
-from elsewhere.model.records import replace
 from elsewhere.model.resources import Resources
 from elsewhere.model.spans import Span
 

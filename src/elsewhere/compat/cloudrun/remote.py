@@ -10,6 +10,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from elsewhere.compat.cloudrun.words import Config
 from elsewhere.controller import away as known
 from elsewhere.controller import hired, seat
 from elsewhere.errors import Vacant
-from elsewhere.model.records import replace
 
 FILE = "elsewhere-cloudrun.py"
 """The configuration there, in the directory that the jobs are run from."""

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from elsewhere.compat.cloudrun.things import CloudRunDeployedJob, CloudRunInstan
 from elsewhere.errors import StateError, UnknownJob
 from elsewhere.ledger.allocations import allocations
 from elsewhere.model.job import Input, JobSpec
-from elsewhere.model.records import dataclass, field
 from elsewhere.model.states import AllocationState, TaskState
 from elsewhere.model.task import NewTask
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from elsewhere.compat.cloudrun.things import (
 )
 from elsewhere.compat.cloudrun.words import Config
 from elsewhere.model import ids
-from elsewhere.model.records import replace
 
 _LOOK = (0.25, 2.0)
 """Seconds between two looks at the ledgers: the first, growing to the last."""
