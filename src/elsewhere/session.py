@@ -126,7 +126,7 @@ def fit_of(spec: JobSpec, parameters: Parameters | None = None) -> Fit:
 def _fill(path: Path, spec: JobSpec, tasks: Iterable[NewTask], complete: bool) -> None:
     from elsewhere.ledger.ledger import Ledger
 
-    ledger = Ledger.create(path, spec)
+    ledger = Ledger.create(path, spec, draft=True)
     try:
         with ledger.moving():
             if complete:

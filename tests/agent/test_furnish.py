@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from elsewhere.agent import environments
 from elsewhere.agent.furnish import furnish
 from elsewhere.agent.steps import CannotFurnish
 from elsewhere.model.job import Entry, JobSpec
+from elsewhere.ship import prefix
 from elsewhere.ship.charter import Charter
 
 APT = """#!/bin/sh
@@ -125,3 +127,8 @@ def test_what_lines_write_is_not_what_they_read(base: Path) -> None:
     assert kept.mark_of_lines(lines, base) == before
     (base / "part.txt").write_text("2")
     assert kept.mark_of_lines(lines, base) != before
+
+
+def test_an_empty_environment_has_its_packages_where_its_interpreter_looks_for_them(tmp_path: Path) -> None:
+    environments._empty(tmp_path / "made")
+    assert environments._site_of_empty(tmp_path / "made") == prefix.site_of(tmp_path / "made")

@@ -6,6 +6,7 @@ import json
 import os
 import selectors
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -306,3 +307,13 @@ def _agent(job: Job, native: str) -> psutil.Process:
     children = psutil.Process(_leader(job, native)).children(recursive=True)
     (agent,) = [child for child in children if "elsewhere.agent" in child.cmdline()]
     return agent
+
+
+def test_who_waits_for_something_to_happen_hears_a_signal_at_once() -> None:
+    code = (
+        "import os, select, signal; from elsewhere.agent.__main__ import _bell; bell = _bell();"
+        "signal.signal(signal.SIGTERM, lambda *_: None); os.kill(os.getpid(), signal.SIGTERM);"
+        "print(select.select([bell], [], [], 30)[0] == [bell] and os.read(bell, 64))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
+    assert said.strip() == str(bytes([signal.SIGTERM]))

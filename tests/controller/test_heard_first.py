@@ -207,3 +207,26 @@ def test_what_was_handed_out_before_us_is_not_sent_again_before_all_that_may_hav
     connected.add("m1")
     assert not scene.crew._have_said(AGAIN - 1) and scene.crew._have_said(AGAIN)
     scene.selector.close()
+
+
+def test_a_place_that_was_asked_when_the_job_was_made_is_not_asked_at_its_first_look() -> None:
+    scene = Scene()
+    scene.crew.asked_before = True
+    assert scene.turn() == 0 and scene.pool.holdings.allocations(), "a machine was asked for all the same"
+    assert scene.turn() == 1
+
+
+@pytest.mark.parametrize(("took", "room"), [(0.002, 20_000), (0.5, 2_400), (600.0, 0)])
+def test_how_long_the_first_have_taken_decides_how_much_is_handed_out(took: float, room: int) -> None:
+    scene = Scene(tasks=False)
+    ledger, crew = scene.ledger, scene.crew
+    crew.ahead = 1200.0
+    with ledger.moving():
+        ledger.add([NewTask(f"t{k}", b"{}") for k in range(50)])
+        taken = ledger.take(crew.room())
+    assert len(taken) == 8, "nothing is known of them"
+    reports = [Ended(one.n, 1, Outcome.SUCCEEDED, 0.0, took, Form.JSON, b"1") for one in taken[:2]]
+    with ledger.moving():
+        crew.hear([Receipt(report, str(report.n)) for report in reports])
+        ledger.record(reports)
+    assert crew.room() == max(0, room - 6)

@@ -70,4 +70,4 @@ def test_other_places_are_looked_at_as_ever() -> None:
     assert looks(Pace(), plain, 20)[-1] == LOOK
     assert looks(Pace(), replace(plain, bounds=Bounds("job-1", lag=timedelta(seconds=5))), 20)[-1] == CALL
     assert Pace().seconds(plain, timedelta(seconds=1)) == 20.0
-    assert (Pace.end(plain, 0.1), Pace.end(WAITS, 0.9)) == (0.1, 1.0)
+    assert (Pace.end(plain, 9), Pace.end(WAITS, 0), Pace.end(WAITS, 9)) == (0.1, 0.05, 1.0)

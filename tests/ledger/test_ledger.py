@@ -461,3 +461,25 @@ def test_a_log_that_cannot_be_lengthened_does_no_harm(make: Make, monkeypatch: p
     for _ in range(60):
         _hand_out_and_record(ledger)
     assert ledger.count().succeeded == 60
+
+
+def test_a_draft_is_on_the_disk_when_it_is_closed_and_not_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(
+        "elsewhere.ledger.ledger.os.fsync", lambda fd: synced.append(Path(f"/proc/self/fd/{fd}").readlink().name)
+    )
+    spec = JobSpec("job-1", "one", Entry("function", "m:f"))
+    made = Ledger.create(tmp_path / "ledger.db", spec, draft=True)
+    with made.moving():
+        made.add([NewTask("a", b"1")])
+        assert made.db.execute("PRAGMA synchronous").fetchall() == [(0,)]
+    assert not synced
+    made.close()
+    assert synced[0] == "ledger.db" and synced[-1] == tmp_path.name
+    again = Ledger.open(tmp_path / "ledger.db")
+    with again.moving():
+        assert again.db.execute("PRAGMA synchronous").fetchall() == [(2,)]
+    assert again.counts.total == 1
+    again.close()

@@ -181,3 +181,15 @@ def test_what_cannot_be_imported_for_want_of_a_library_is_said_when_it_is_built(
     furnish(Environment(pip=("moody",)), HERE, tmp_path, sys.executable)
     with pytest.raises(ConfigError, match=r"needy: libnone\.so\.1"):
         furnish(Environment(pip=("needy",)), HERE, tmp_path, sys.executable)
+
+
+def test_no_other_interpreter_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of that name, on PATH, may be a program that takes long to find another."""
+    other, mark = tmp_path / "bin" / f"python{own().python}", tmp_path / "asked"
+    other.parent.mkdir()
+    other.write_text(f"#!/bin/sh\n: >{mark}\nexit 1\n")
+    other.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{other.parent}:/usr/bin:/bin")
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    made = furnish(Environment(pip=("beta",)), FAR, tmp_path, sys.executable)
+    assert made.fields["software"] and not mark.exists()

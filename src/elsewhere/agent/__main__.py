@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 from elsewhere.errors import ElsewhereError
 
@@ -23,6 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     """0 when there was no more work or its time was over, 1 if it could not join, 2 for a wrong call."""
     given = _parse(argv)
     os.environ.pop("PYTHONPATH", None)  # what our own interpreter was told to search is not for those of tasks
+    _load_lightly()
     try:
         door = _door(given)  # whoever dials is on the way while the rest of us is loaded
         from elsewhere.agent.meeting import knock
@@ -36,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
         knocked = knock(joining, door)
         from elsewhere.agent.serve import serve
 
-        why = serve(joining, _heed, knocked=knocked)
+        why = serve(joining, _heed, knocked=knocked, bell=_bell())
     except ElsewhereError as error:
         print(f"elsewhere agent: {error.message}", file=sys.stderr)  # noqa: T201
         return error.exit_status
@@ -50,6 +51,25 @@ def _heed(process: Process) -> None:
     own.settle()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: process.stop())
+
+
+def _load_lightly() -> None:
+    """msgspec would load typing_extensions where there are any, for what our Python has itself."""
+    found = sys.modules.setdefault("typing_extensions", cast(ModuleType, None))
+    import msgspec
+
+    del msgspec
+    if found is None:
+        del sys.modules["typing_extensions"]
+
+
+def _bell() -> int:
+    """Can be read when a signal has come: who waits for something to happen shall not sleep on."""
+    reader, writer = os.pipe()
+    for end in (reader, writer):
+        os.set_blocking(end, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    return reader
 
 
 _KINDS: dict[str, tuple[Callable[[str], object], object]] = {

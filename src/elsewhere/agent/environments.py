@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -93,13 +94,14 @@ def _make(folder: Path, charter: Charter, own: Path) -> None:
         _empty(folder)
     if not charter.software:
         return
+    site = prefix.site_of(folder) if charter.spec.conda else _site_of_empty(folder)
     brought = []
     for name in charter.software:
         lies = own / name
         if folder.parent != own:  # it outlives the job
             lies = lies.rename(folder / name)
         brought.append(lies)
-    _join(folder, brought)
+    _join(folder, brought, site)
 
 
 def _empty(folder: Path) -> None:
@@ -112,10 +114,14 @@ def _empty(folder: Path) -> None:
         raise CannotFurnish("environment", str(error)) from error
 
 
-def _join(folder: Path, brought: Sequence[Path]) -> None:
+def _site_of_empty(folder: Path) -> Path:
+    """Where its packages lie: it is of our own interpreter, so that no other needs to be started to say so."""
+    return Path(sysconfig.get_path("purelib", "venv", {"base": str(folder), "platbase": str(folder)}))
+
+
+def _join(folder: Path, brought: Sequence[Path], site: Path) -> None:
     """The unpacked software, into the environment: importable, and its programs with the right first line."""
     lines = [f"import site; site.addsitedir({str(one)!r})\n" for one in brought]
-    site = prefix.site_of(folder)
     site.mkdir(parents=True, exist_ok=True)
     (site / "elsewhere-software.pth").write_text("".join(lines))
     for program in [file for one in brought for file in (one / "bin").glob("*") if file.is_file()]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import selectors
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -30,8 +31,10 @@ def serve(
     ready: Callable[[Process], None] | None = None,
     own: Callable[[Charter], Charter] | None = None,
     knocked: Knock | None = None,
+    bell: int | None = None,
 ) -> str:
-    """Join, work, leave; why it left. ElsewhereError if it could not join. `own`: the job as this machine does it."""
+    """Join, work, leave; why it left. ElsewhereError if it could not join. `own`: the job as this machine does it.
+    `bell`: can be read when it shall look up at once."""
     born = time.monotonic() - joining.age.total_seconds()
     channel, charter = meet(joining, knocked)
     if own is not None:
@@ -61,6 +64,8 @@ def serve(
     with selectors.DefaultSelector() as selector, ExitStack() as exits:
         if channel.watch is not None:
             selector.register(channel.watch, selectors.EVENT_READ, _nothing)
+        if bell is not None:
+            selector.register(bell, selectors.EVENT_READ, lambda: os.read(bell, 64))
         if left := _left_behind(place, joining.agent):
             channel.report(left)
         boot = replace(_boot(charter), ends=time.time() + ways.ends - (time.monotonic() - born) if ways.final else 0.0)

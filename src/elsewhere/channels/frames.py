@@ -6,6 +6,7 @@ Nothing here reads or writes files.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -46,7 +47,6 @@ class Reports(msgspec.Struct, omit_defaults=True, frozen=True):
 
 _encode = msgspec.msgpack.Encoder().encode
 _deliveries = msgspec.msgpack.Decoder(list[Delivery])
-_reports = msgspec.msgpack.Decoder(Reports)
 _orders = msgspec.msgpack.Decoder(Orders)
 
 
@@ -69,7 +69,13 @@ def pack_reports(reports: Sequence[Report]) -> bytes:
 
 def unpack_reports(data: bytes) -> list[Report]:
     """Refused if these are not reports."""
-    return _read(_reports, data, "reports").all()
+    return _read(_reports(), data, "reports").all()
+
+
+@cache
+def _reports() -> msgspec.msgpack.Decoder[Reports]:
+    """Made by who reads reports: agents do not, and begin sooner."""
+    return msgspec.msgpack.Decoder(Reports)
 
 
 def pack_orders(orders: Orders) -> bytes:

@@ -33,7 +33,7 @@ from elsewhere.pool.pool import Pool
 AHEAD = 5.0
 """Seconds of work, at the rate that was measured, that are handed out ahead of the agents."""
 FIRST, MOST_AHEAD = 8, 20_000
-"""Deliveries: for each slot while no rate is known; in all."""
+"""Deliveries: for each slot at the least, and while nothing has ended; in all."""
 AGAIN = 2.0
 """Seconds that agents get to say what they have, before what seems to be in nobody's hands is sent again."""
 HEARING = 45.0
@@ -43,15 +43,17 @@ COMPANY = 0.010
 """Seconds that reports wait for company: a commit costs much the same for 1 or 500."""
 JUDGE = 1.0
 """Seconds between two looks at what lies with machines that are gone: the ledger is asked, no place is."""
-QUIET = (0.005, 0.2)
-"""Seconds between two looks at a channel that does not call: at first, and when nothing has come for long."""
+QUIET = (0.005, 0.2, 1.1)
+"""Seconds between two looks at a channel that does not call: at first, and when nothing has come for long; each so many
+times as long as the last, so that what comes is seen a tenth later than it might be."""
 
 
 class Afar(Looks):
     """What a controller sees of them. One thread; `open` it once before the first turn."""
 
     sync = True
-    ahead, quiet = AHEAD, QUIET
+    ahead: float = AHEAD
+    quiet = QUIET
 
     def __init__(
         self,
@@ -135,7 +137,7 @@ class Afar(Looks):
         if self.draining or self.line.unsent:
             return 0
         slots = max(self.size, self.pool.state.bounds.shapes[0].slots)
-        ahead = min(max(FIRST * slots, int(self._rate.now() * self.ahead)), MOST_AHEAD)
+        ahead = min(max(FIRST * slots, int(self._rate.now(slots) * self.ahead)), MOST_AHEAD)
         out = self.ledger.counts.handed_out
         return ahead - out if out <= ahead // 2 else 0
 
@@ -152,7 +154,8 @@ class Afar(Looks):
         if self.clock() - self._judged >= JUDGE and self._is_quiet:
             self._judge()
         if self.line.watch is None:
-            self._quiet = self.quiet[0] if self._is_busy() else min(self._quiet * 1.5, self.quiet[1])
+            first, most, times = self.quiet
+            self._quiet = first if self._is_busy() else min(self._quiet * times, most)
             wait = min(wait, self._quiet)
         self.line.news = self.line.fresh = False
         due = float("inf") if self.pool.looking else self._looked + self.pace
@@ -185,7 +188,7 @@ class Afar(Looks):
             self._failures.heard(ended)
         holdings.heard(ended)
         self._muster.ended(ended)
-        self._rate.add(len(ended))
+        self._rate.add([report.took for report in ended])
         broken = {report.agent for report in others if isinstance(report, BootStep) and report.error}
         self.pool.heard(speak - broken - {""})
 

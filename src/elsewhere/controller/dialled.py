@@ -109,7 +109,7 @@ class Dialling(Afar):
     printed: Printed
     place: Dialled
     lines: dict[NativeId, _Line]
-    ahead = STOCK
+    ahead, asked_before = STOCK, True
     _brought = 0.0
 
     def turn(self, wait: float) -> None:
@@ -121,10 +121,7 @@ class Dialling(Afar):
         super().turn(min(wait, AGAIN[0]) if self._unconnected() else wait)
 
     def _look(self) -> None:
-        if self.epoch == 1 and not self.pool.state.looked and not self.pool.ever:
-            self.pool.begins()  # the hosts were asked for what they have a moment ago: one round trip is enough
-        else:
-            super()._look()
+        super()._look()
 
     def _seen(self) -> None:
         super()._seen()

@@ -73,14 +73,14 @@ class Ending:
         self._note_failures()
         self._tell()
         self.pool.finish(timedelta(seconds=PATIENCE))  # what was asked for by then is heard of, and stopped
-        wait = 0.1
+        tries = 0
         while (left := deadline - self.clock()) > 0:
             self.pool.look()
             self.pool.finish(timedelta(seconds=left))
             if self.pool.settled or self.pool.rests or self.pool.barred:
                 break
-            self.pause(wait)
-            wait = self._pace.end(self.pool.state, wait)
+            self.pause(self._pace.end(self.pool.state, tries))
+            tries += 1
         self.fetch()
         there = 0 if self.pool.settled else max(len(self.pool.state.allocations), len(self.pool.state.alive))
         with self.ledger.moving():

@@ -15,7 +15,7 @@ from elsewhere.controller.files import JobFiles
 from elsewhere.errors import StateError, UsageError
 from elsewhere.ledger.ledger import Ledger
 from elsewhere.model.job import JobSpec
-from elsewhere.ship import bundle, conda, julia, kept, runtime
+from elsewhere.ship import bundle, conda, kept, runtime
 from elsewhere.ship.bundle import Bundle
 from elsewhere.ship.images import form_of, path_of
 from elsewhere.ship.inputs import is_url
@@ -87,6 +87,8 @@ def software(spec: JobSpec, target: Target) -> dict[str, Bundle]:
         minor = conda.python_of(spec.conda) or target.python
         found[SOFTWARE] = runtime.software(spec.software, replace(target, python=minor))
     if spec.julia and spec.offline and spec.julia.address:
+        from elsewhere.ship import julia
+
         archive = julia.fetch(spec.julia.address)
         found[julia.FOLDER] = bundle.pack({archive.name: archive})
     if spec.conda:

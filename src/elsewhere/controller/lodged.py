@@ -65,7 +65,7 @@ def lodged(
     pool = Pool(backend, ledger, bounds, epoch, order, calls=Aside())
     crew = Lodged(ledger, cast(Any, line), pool, spool.order, selector, epoch)
     crew.printed, crew.host, crew.home, crew.ahead = Printed(store, files.slots, files.boots), host, home, STOCK
-    crew.readers = files.readers
+    crew.readers, crew.asked_before = files.readers, True
     crew.pages = Printed(GatheringStore(host, f"{home}/store"), files.slots, files.boots)
     if spec.secrets:
         _make_private(host, base, home)
@@ -138,7 +138,7 @@ class Lodged(Afar):
     home: str
     guests: Guests | None = None
     """Where tasks have secrets: each machine gets them in a letter that it alone can open."""
-    quiet = (0.05, 1.0)
+    quiet = (0.05, 1.0, 1.5)
     readers: Readers
     _brought = 0.0
     _followed: tuple[int, ...] = ()

@@ -17,6 +17,8 @@ TELL = 10.0
 class Looks(Ending):
     """What `Afar` (afar.py) asks its place, between the turns of its controller."""
 
+    asked_before = False
+    """Was the place asked for what it has when the job was made? Then the first look at it can be left out."""
     epoch: int
     draining: bool
     _told: float
@@ -102,4 +104,7 @@ class Looks(Ending):
         return self.line.news
 
     def _look(self) -> None:
-        self.pool.look()
+        if self.asked_before and self.epoch == 1 and not self.pool.state.looked and not self.pool.ever:
+            self.pool.begins()
+        else:
+            self.pool.look()

@@ -59,6 +59,6 @@ class Pace:
         self._picture = picture
 
     @staticmethod
-    def end(state: State, wait: float) -> float:
-        """At the end, when each is to be seen gone: the wait after one of so many seconds."""
-        return min(wait * CALMER, 1.0) if state.bounds.seldom else wait
+    def end(state: State, tries: int) -> float:
+        """At the end, when each is to be seen gone: the wait after so many looks before."""
+        return min(0.05 * CALMER ** min(tries, 20), 1.0) if state.bounds.seldom else 0.1

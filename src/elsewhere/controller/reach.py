@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from elsewhere import machine
 from elsewhere.agent.meeting import OwnKey
 from elsewhere.backends import registry as backends
-from elsewhere.backends.base import Backend, Launch, Lodges, Renders, Shares
+from elsewhere.backends.base import Backend, Fleet, Launch, Lodges, Renders, Shares
 from elsewhere.channels import registry as channels
 from elsewhere.channels.base import Channel
 from elsewhere.controller.afar import Afar
@@ -99,6 +99,7 @@ def afar(
     order = _order(directory, bounds, channel.address, spec)
     pool = Pool(backend, ledger, bounds, epoch, order, calls=Aside())
     crew = Afar(ledger, channel, pool, channel.order, selector, epoch)
+    crew.asked_before = isinstance(backend, Fleet)
     if backend.traits.outlives_client:
         crew.ahead = STOCK
     crew.open()

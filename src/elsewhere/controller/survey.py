@@ -17,7 +17,6 @@ from elsewhere.model.place import Place, Shape, ending, life
 from elsewhere.model.resources import Resources
 from elsewhere.model.units import show_duration as shown
 from elsewhere.observe import wording
-from elsewhere.ship import containers, images
 
 
 def survey(spec: JobSpec, slots: int, need: Resources | None) -> JobSpec:
@@ -30,7 +29,7 @@ def survey(spec: JobSpec, slots: int, need: Resources | None) -> JobSpec:
         raise UsageError(f"{spec.place} is not reached by the channel {channel!r}",
                          hint=f"It has: {', '.join(backend.traits.channels)}.")  # fmt: skip
     _check_life(spec, backend.traits.max_walltime)
-    threading.Thread(target=_load, daemon=True).start()
+    threading.Thread(target=_load, args=(callable(getattr(backend, "dial", None)),), daemon=True).start()
     shapes = backend.shapes(need or spec.resources, slots)
     if not shapes:
         raise UsageError(f"no machine of {spec.place} has what a task needs",
@@ -45,6 +44,8 @@ def survey(spec: JobSpec, slots: int, need: Resources | None) -> JobSpec:
 
 def _able(shapes: Sequence[Shape], backend: Boxes, box: Box, place: str) -> list[Shape]:
     """Those that have a runtime for it. UsageError: none has."""
+    from elsewhere.ship import containers, images
+
     able = containers.those_for(box.runtime, images.form_of(box.image))
     has = {one.machine for one in backend.boxed() if set(one.runtimes) & set(able)}
     found = [shape for shape in shapes if shape.offer.name in has]
@@ -53,11 +54,15 @@ def _able(shapes: Sequence[Shape], backend: Boxes, box: Box, place: str) -> list
     return found
 
 
-def _load() -> None:
+def _load(dialled: bool) -> None:
     """What runs the job is imported while its machines are asked."""
-    from elsewhere.controller import dialled, drive, live
+    from elsewhere.controller import drive, live, reach
 
-    del dialled, drive, live
+    del drive, live, reach
+    if dialled:
+        from elsewhere.controller import dialled as more
+
+        del more
 
 
 def spread(spec: JobSpec, tasks: int) -> JobSpec:

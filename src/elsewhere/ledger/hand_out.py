@@ -45,6 +45,8 @@ class HandOut(Questions):
         self.clock = clock
         self.chance = random.Random()
         self.journal: Log | None = None
+        self.draft = False
+        """Nobody knows of it yet: nothing is synced before it is closed."""
         self._changes: apsw.Session | None = None
         self._room = Room(db)
         self.reload()
@@ -72,7 +74,8 @@ class HandOut(Questions):
         """
         try:
             self._room.make()
-            self.db.execute(f"PRAGMA synchronous={'FULL' if sync else 'NORMAL'}").fetchall()
+            synchronous = "OFF" if self.draft else "FULL" if sync else "NORMAL"
+            self.db.execute(f"PRAGMA synchronous={synchronous}").fetchall()
             self.db.execute("BEGIN IMMEDIATE")
             changes = self._changes = self._watch_changes() if logged else None
             yield
@@ -250,7 +253,7 @@ def _own(task: NewTask) -> bytes:
 
 
 def _plain(counts: Counts) -> dict[str, int]:
-    return {name: getattr(counts, name) for name in Counts.__slots__}
+    return {name: getattr(counts, name) for name in Counts.__match_args__}
 
 
 def read_tally(text: str | None) -> Tally:

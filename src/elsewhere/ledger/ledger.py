@@ -6,6 +6,7 @@ This part moves many tasks at once, and writes down what happened to the job its
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -33,16 +34,32 @@ class Ledger(Record):
     """
 
     @classmethod
-    def create(cls, path: Path | str, spec: JobSpec, clock: Callable[[], float] = time.time) -> Ledger:
-        """A new ledger; StateError if there is one already, or no room. ":memory:" makes one that is never on disk."""
+    def create(
+        cls, path: Path | str, spec: JobSpec, clock: Callable[[], float] = time.time, *, draft: bool = False
+    ) -> Ledger:
+        """A new ledger; StateError if there is one already, or no room. ":memory:" makes one that is never on disk.
+
+        `draft`: a power cut may take it until it was closed; then all of it is on the disk at once.
+        """
         if path != ":memory:" and Path(path).exists():
             raise StateError(f"{path} is there already", hint="resume the job instead of making it anew")
         try:
-            db = tables.create(str(path))
-            db.execute("INSERT INTO job VALUES('spec', ?)", (tables.spec_to_json(spec),))
+            db = tables.create(str(path), tables.spec_to_json(spec), draft)
         except apsw.Error as error:
             raise tables.damage(Path(path), error) from error
-        return cls(db, Path(path), clock)
+        made = cls(db, Path(path), clock)
+        made.draft = draft
+        return made
+
+    def close(self) -> None:
+        super().close()
+        if self.draft and self.path.exists():
+            self.draft = False
+            try:
+                for one in (*self.path.parent.glob(f"{self.path.name}*"), self.path.parent):
+                    _sync(one)
+            except OSError as error:
+                raise StateError(f"{self.path} cannot be written: {error.strerror}", hint="make room") from error
 
     @classmethod
     def open(cls, path: Path, clock: Callable[[], float] = time.time) -> Ledger:
@@ -199,3 +216,11 @@ class Ledger(Record):
             (self._frontier,),
         )
         return sorted(r[0] for r in rows)
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

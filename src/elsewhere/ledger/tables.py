@@ -77,21 +77,23 @@ def connect(path: Path, write: bool) -> apsw.Connection:
     return db
 
 
-def setup(db: apsw.Connection) -> None:
+def setup(db: apsw.Connection, synchronous: str = "FULL") -> None:
     """What a writer sets. WAL is safe here: apsw carries an SQLite that is newer than 3.51.2.
 
     Temporary tables stay files: the sort that checks a million ids would take 60 MB of memory.
     """
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"wal_autocheckpoint={CHECKPOINT}", "temp_store=FILE",
-                   "cache_size=-8192", "journal_size_limit=16777216"):  # fmt: skip
+    for pragma in (f"synchronous={synchronous}", "journal_mode=WAL", f"wal_autocheckpoint={CHECKPOINT}",
+                   "temp_store=FILE", "cache_size=-8192", "journal_size_limit=16777216"):  # fmt: skip
         db.execute(f"PRAGMA {pragma}").fetchall()
 
 
-def create(path: str) -> apsw.Connection:
-    """A new, empty ledger."""
+def create(path: str, spec: str, draft: bool = False) -> apsw.Connection:
+    """A new ledger without tasks. `draft`: nothing is synced."""
     db = apsw.Connection(path)
-    setup(db)
-    db.execute("BEGIN IMMEDIATE;" + SCHEMA + INDEX + f"PRAGMA user_version={VERSION}; COMMIT")
+    setup(db, "OFF" if draft else "FULL")
+    db.execute("BEGIN IMMEDIATE;" + SCHEMA + INDEX + f"PRAGMA user_version={VERSION}")
+    db.execute("INSERT INTO job VALUES('spec', ?)", (spec,))
+    db.execute("COMMIT")
     return db
 
 
@@ -164,7 +166,7 @@ def spec_from_json(text: str) -> JobSpec:
         return Decimal(value["share"]) if value.keys() == {"share"} else value
 
     values = json.loads(text, object_hook=rich)
-    known = {name: values[name] for name in JobSpec.__slots__ if name in values}
+    known = {name: values[name] for name in JobSpec.__match_args__ if name in values}
     entry = known["entry"]
     known["entry"] = Entry(**{**entry, "command": tuple(entry.get("command", ()))})
     retry = known["retry"]
@@ -191,5 +193,5 @@ def _box(values: dict[str, Any] | None) -> Box | None:
 
 
 def _shape(values: dict[str, Any]) -> Shape:
-    offer, known = values["offer"], {name: values[name] for name in Shape.__slots__ if name in values}
+    offer, known = values["offer"], {name: values[name] for name in Shape.__match_args__ if name in values}
     return Shape(**{**known, "offer": Offer(**{**offer, "resources": Resources(**offer["resources"])})})

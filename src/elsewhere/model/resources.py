@@ -47,5 +47,5 @@ class Resources:
 
     def own(self, options: Mapping[str, Any]) -> Resources:
         """As a task needs that sets these options for itself, and says nothing else."""
-        found = {name: options[name] for name in self.__slots__ if name in options}
+        found = {name: options[name] for name in self.__match_args__ if name in options}
         return replace(self, **found) if found else self

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -192,7 +193,7 @@ def _locked(path: Path) -> list[str]:
 
 def _compile(lines: list[str], file: Path | None, target: Target, cwd: Path) -> tuple[str, ...]:
     words = [uv(), "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--no-emit-index-url",
-             "--python-version", target.python, "--python-platform", platform_of(target),
+             "--python", sys.executable, "--python-version", target.python, "--python-platform", platform_of(target),
              "--only-binary", ":all:"]  # fmt: skip
     sources = [*([str(file)] if file else []), *(["-"] if lines else [])]
     done = subprocess.run(

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 from importlib import util
 from importlib.machinery import SourceFileLoader
-from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
 import elsewhere
@@ -82,6 +81,8 @@ def _runtime(target: Target, names: Sequence[str], without: Sequence[str], wante
         with tempfile.TemporaryDirectory() as folder:
             return pack({**files, **_compiled(files, Path(folder))})
     with tempfile.TemporaryDirectory() as folder:
+        from importlib.metadata import version  # what it reads is seldom needed, and slow to load
+
         install([f"{name}=={version(name)}" for name in names], target, Path(folder), closed=True)
         return pack({**own_files, **{k: v for k, v in tree(Path(folder)).items() if wanted(k)}})
 
@@ -187,6 +188,8 @@ def last_lines(text: str, count: int = 12) -> str:
 
 
 def _installed(names: Sequence[str], wanted: Callable[[str], bool]) -> dict[str, Path]:
+    from importlib.metadata import PackageNotFoundError, distribution
+
     found: dict[str, Path] = {}
     for name in names:
         try:
@@ -222,4 +225,6 @@ def _version(name: str) -> str:
             for one in os.listdir(folder):  # noqa: PTH208
                 if one.endswith(".dist-info") and one.lower().replace(".", "_").startswith(head):
                     return one[len(head) : -len(".dist-info")]
+    from importlib.metadata import version
+
     return version(name)

@@ -13,6 +13,7 @@ from elsewhere.hosts.openssh import OpenSsh
 from elsewhere.model.resources import Resources
 
 LIMIT = timedelta(seconds=60)
+_USABLE = '[ -d "$1" ] || exit 1; [ -w "$1" ] || exit 2'
 
 
 def greet(host: Host) -> None:
@@ -28,10 +29,11 @@ def greet(host: Host) -> None:
 def check_base(host: str, base: str, run: Callable[..., Ran]) -> None:
     """NotFound, AccessDenied: that directory is not there, or may not be used. `run`: as the place runs commands."""
     where = "" if host == "here" else f" on {host}"
-    if not run(["test", "-d", base]).ok:
+    found = run(["sh", "-c", _USABLE, "sh", base]).status
+    if found == 1:
         raise NotFound(f"there is no directory {base}{where}, which is the place's work-dir",
                        hint=f"make it where all nodes see it: mkdir -p {base}")  # fmt: skip
-    if not run(["test", "-w", base]).ok:
+    if found:
         raise AccessDenied(f"the work-dir {base}{where} may not be written to")
 
 

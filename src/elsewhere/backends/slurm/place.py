@@ -41,7 +41,12 @@ _CHUNK = 500
 """Jobs that one command names."""
 NO_PROGRAM = 127
 """The status of a command that is not there."""
-_PRIVATE = 'umask 077; exec mkdir -p -- "$@"'
+_ASKED = "asked"
+_KNOWN = (
+    'cat -- "$1/natives" 2>/dev/null && exit; [ ! -e "$1/script" ] || echo asked; '
+    'shift; umask 077; exec mkdir -p -- "$@"'
+)
+"""What is known of a launch: its jobs, or that it was asked for; the directories that it needs are made."""
 _MINE = 'exec "$@" --user="$(id -un)"'
 
 
@@ -156,11 +161,11 @@ class Slurm:
         if not _LAUNCH.fullmatch(launch.id):
             raise Refused(f"{launch.id!r} cannot be the id of a launch")
         folder, count = f"{self.base}/launches/{launch.id}", min(launch.count, request.MOST)
-        if self._has(f"{folder}/natives"):
-            return self.host.get(f"{folder}/natives").decode().split()
-        if self._has(f"{folder}/script") and (jobs := self._found(launch.id)):
+        known = self._done(["sh", "-c", _KNOWN, "mkdir", folder, f"{self.base}/logs", f"{self.base}/jobs"]).split()
+        if known and known != [_ASKED]:
+            return known
+        if known and (jobs := self._found(launch.id)):
             return self._first(folder, str(min(jobs)), count)
-        self._done(["sh", "-c", _PRIVATE, "mkdir", f"{self.base}/logs", f"{self.base}/jobs"])
         self._bring(launch.freight)
         # written before it is asked for: who finds it there looks for the jobs first
         self.host.put(f"{folder}/script", request.script(self.settings, launch, self.base).encode(), 0o700)
@@ -378,10 +383,11 @@ class Slurm:
         except NotFound as error:
             return Ran(NO_PROGRAM, b"", error.message.encode())
 
-    def _done(self, words: Sequence[str]) -> None:
+    def _done(self, words: Sequence[str]) -> str:
         done = self._run(words)
         if not done.ok:
             raise Refused(f"{words[0]} failed: {text.last_words(_err(done))}")
+        return done.out.decode("utf-8", "replace")
 
     def _run(
         self, words: Sequence[str], given: bytes = b"", env: Mapping[str, str] = {}, limit: timedelta = LIMIT
