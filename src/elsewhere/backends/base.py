@@ -128,12 +128,11 @@ class Ground:
 
 @dataclass(frozen=True, slots=True)
 class Deposit:
-    """Where what travels lies: the URL of a store, and the words by which a channel of this place is made."""
+    """Where what travels lies: a store's URL, and the words that make a channel, such as {"region": "eu-west-1"}."""
 
     url: str
     """For example s3://bucket/prefix; archives lie in it by digest, and what belongs to one job under `jobs/JOB`."""
     channel: Mapping[str, str] = field(default_factory=dict)
-    """For example {"region": "us-east-1"}."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,10 +42,8 @@ _CHUNK = 500
 NO_PROGRAM = 127
 """The status of a command that is not there."""
 _ASKED = "asked"
-_KNOWN = (
-    'cat -- "$1/natives" 2>/dev/null && exit; [ ! -e "$1/script" ] || echo asked; '
-    'shift; umask 077; exec mkdir -p -- "$@"'
-)
+_KNOWN = 'cat -- "$1/natives" 2>/dev/null && exit; [ ! -e "$1/script" ] || echo asked; '
+_KNOWN += 'shift; umask 077; exec mkdir -p -- "$@"'
 """What is known of a launch: its jobs, or that it was asked for; the directories that it needs are made."""
 _MINE = 'exec "$@" --user="$(id -un)"'
 
@@ -200,11 +198,8 @@ class Slurm:
     def _bring(self, freight: Mapping[str, Path]) -> None:
         """What is not there yet of what boot texts fetch, under its digest, for all jobs."""
         for key, path in freight.items():
-            if not self._has(f"{self.base}/cache/{key}"):
+            if not self._run(["test", "-e", f"{self.base}/cache/{key}"]).ok:
                 self.host.put(f"{self.base}/cache/{key}", path.read_bytes())
-
-    def _has(self, path: str) -> bool:
-        return self._run(["test", "-e", path]).ok
 
     def _found(self, launch: str) -> set[int]:
         """The submissions of a launch whose answer was lost."""
@@ -366,8 +361,7 @@ class Slurm:
     # --- within
 
     def _check_base(self) -> None:
-        """A directory that was named must be there; our own is made when it is needed."""
-        if self.settings.work_dir:
+        if self.settings.work_dir:  # else it is made when it is needed
             doors.check_base(self.host.name, self.base, self._run)
 
     def _said(self, words: Sequence[str], what: str) -> str:
