@@ -58,8 +58,6 @@ class Afar(Ending):
     sync = True
     ahead: float = AHEAD
     quiet = QUIET
-    asked_before = False
-    """Was the place asked for what it has when the job was made? Then the first look at it can be left out."""
 
     def __init__(
         self,
@@ -317,12 +315,6 @@ class Afar(Ending):
     def _is_busy(self) -> bool:
         """Is there more to hear at once?"""
         return self.line.news
-
-    def _look(self) -> None:
-        if self.asked_before and self.epoch == 1 and not self.pool.state.looked and not self.pool.ever:
-            self.pool.begins()
-        else:
-            self.pool.look()
 
     def _judge(self) -> None:
         """What nobody has begun, and nobody is known to have: not with each look alone, which may be far between."""

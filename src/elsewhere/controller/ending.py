@@ -30,7 +30,16 @@ class Ending:
     pause: Callable[[float], None]
     over: bool
     _pace: Pace
+    epoch: int
     _closed = False
+    asked_before = False
+    """Was the place asked for what it has when the job was made? Then the first look at it can be left out."""
+
+    def _look(self) -> None:
+        if self.asked_before and self.epoch == 1 and not self.pool.state.looked and not self.pool.ever:
+            self.pool.begins()
+        else:
+            self.pool.look()
 
     def _tell(self) -> None:
         raise NotImplementedError
