@@ -17,7 +17,8 @@ pytestmark = [pytest.mark.needs(*PROGRAMS, "sshd", "ssh"), pytest.mark.slow, pyt
 
 
 @pytest.fixture
-def lab(tmp_path: Path, cluster: Cluster) -> Iterator[Lab]:
+def lab(tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    monkeypatch.setenv("TOKEN", SECRET)
     (tmp_path / "s").mkdir()
     hosts = sshd.Hosts(tmp_path / "s")
     try:
@@ -68,12 +69,13 @@ def test_containers_that_no_node_can_run_and_images_that_are_nowhere_are_refused
     assert lab.cluster.queue() == []
 
 
+SECRET = "7h1s-n0-0n3"
 WAITS = """
 import os, pathlib, time
 
 def f(n):
     (pathlib.Path(os.environ["RAN"]) / f"{n}-{os.getpid()}").touch()
-    print("task", n, flush=True)
+    print("task", n, os.environ["TOKEN"][::-1], flush=True)
     while not pathlib.Path(os.environ["RAN"] + ".go").exists():
         time.sleep(0.05)
     if pathlib.Path(os.environ["RAN"] + ".bad").exists() and n == 0:
@@ -86,9 +88,11 @@ def begun(lab: Lab) -> None:
     """A job of two tasks, which wait, with its controller in a job of Slurm."""
     (lab.folder / "work.py").write_text(WAITS)
     said = lab.run("run", lab.tasks(2), "--entry", "work:f", "--on", "hpc", "--controller", "job", "--name", "far",
-                   "--detach")  # fmt: skip
+                   "--secret", "TOKEN", "--detach")  # fmt: skip
     assert "controller: a job in" in said and "this machine may go" in said
     until(lambda: sorted(lab.attempts()) == [0, 1], "tasks run")
+    files = [path for path in lab.cluster.folder.glob("state/**/*") if path.is_file()]
+    assert files and not [path for path in files if SECRET.encode() in path.read_bytes()], "Slurm has kept it"
 
 
 def seat(lab: Lab) -> str:
@@ -104,7 +108,7 @@ def goes_on_here_with_the_code_that_it_began_with(lab: Lab) -> None:
     lab.run("resume", "far")
     rows = [json.loads(line) for line in lab.run("results", "far").splitlines()]
     assert [(row["state"], row["attempt"], row["result"]) for row in rows] == [("succeeded", 2, 0), ("succeeded", 2, 1)]
-    assert lab.run("logs", "far/t1").count("task 1\n") == 2
+    assert lab.run("logs", "far/t1").count(f"task 1 {SECRET[::-1]}\n") == 2
     assert set(lab.attempts().values()) == {2}
     assert [*(below(lab) / "jobs").iterdir()] == []
     lab.run("rm", "far")
@@ -120,7 +124,7 @@ def test_a_controller_in_a_job_is_asked_from_a_laptop_and_what_it_had_comes_home
     assert ours(lab) == []
     assert "running in 2 of" in lab.run("status", "far")
     follows = lab.start("logs", "--follow", "far/t1")
-    assert follows.stdout is not None and follows.stdout.readline() == "task 1\n"
+    assert follows.stdout is not None and follows.stdout.readline() == f"task 1 {SECRET[::-1]}\n"
     follows.kill()
     follows.communicate()
     lab.cluster.run("scancel", seat(lab))

@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from elsewhere.backends.base import Backend
+from elsewhere.config import seated
 from elsewhere.config.shape import ASKED
 from elsewhere.errors import ConfigError, MissingExtra, UnknownPlace, UsageError
 from elsewhere.model import units
@@ -27,9 +28,6 @@ GROUP = "elsewhere.backends"
 HIRED = "ELSEWHERE_HIRED"
 """The variable that is set where a controller sits on a machine that was hired for it: settings of a backend whose
 field says `{"local": True}` are of the user's own machine, and mean nothing there."""
-SEATED = "ELSEWHERE_SEATED"
-"""The variable that names, where a controller sits at a place, that place and what of its settings is otherwise there:
-`{"name": ..., "settings": {...}}` (`Within` in backends/seats.py)."""
 _OURS = {"aws": "elsewhere.backends.aws:Aws", "dask": "elsewhere.backends.dask:Dask",
          "local": "elsewhere.backends.local:Local",
          "slurm": "elsewhere.backends.slurm:Slurm", "ssh": "elsewhere.backends.ssh:Ssh"}  # fmt: skip
@@ -77,7 +75,7 @@ def addressed(name: str) -> Place | None:
 def build(place: Place) -> Backend:
     """The backend of a place, with its settings. ConfigError names a key that it does not know, and the nearest."""
     kind = load(place.backend)
-    given = {**place.settings, **_within(place.name)}
+    given = {**place.settings, **seated.settings(place.name)}
     return kind(kind.Settings(**_checked(place.name, kind.Settings, given)))  # type: ignore[no-any-return]
 
 
@@ -125,15 +123,6 @@ def _checked(place: str, settings: type[Any], given: Mapping[str, object]) -> di
     if faults:
         raise ConfigError("; ".join(faults), faults=tuple(faults))
     return values
-
-
-def _within(place: str) -> Mapping[str, object]:
-    if SEATED not in os.environ:
-        return {}
-    import json
-
-    seated = json.loads(os.environ[SEATED])
-    return dict(seated["settings"]) if seated["name"] == place else {}
 
 
 def _as_it_was(value: Any, kind: Any) -> Any:

@@ -1,8 +1,8 @@
 """What answers on a machine where controllers sit: `elsewhere`, with words that come in the first line of its input.
 
 The line is a JSON object: `words`; `work`, the directory that the job is run from, and `at`, where in it; `env`,
-variables, secrets among them, which so stand in no command line; `seated`, the place that this is, as registry.SEATED
-has it; `fetch`: what the command writes into files goes to
+variables, secrets among them, which so stand in no command line; `seated`, the place that this is, and what of its
+settings is otherwise here; `fetch`: what the command writes into files goes to
 standard output as one archive. When the input ends, whoever asked is gone, and what is still going on is interrupted,
 unless it `stays`.
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from elsewhere.__main__ import main as elsewhere
-from elsewhere.backends.registry import SEATED
+from elsewhere.config import seated
 
 _CHUNK = 1 << 16
 
@@ -29,8 +29,8 @@ _CHUNK = 1 << 16
 def main() -> int:
     asked, base = _read(), Path(sys.prefix).parent
     os.environ.update({"ELSEWHERE_HOME": str(base / "home"), **asked.get("env", {})})
-    if asked.get("seated"):
-        os.environ[SEATED] = json.dumps(asked["seated"])
+    if here := asked.get("seated"):
+        seated.sit(here["name"], here["settings"], asked.get("env", {}))
     work = base / "work" / asked["work"]
     words = sys.argv[1:] = asked["words"]
     if asked.get("fetch"):

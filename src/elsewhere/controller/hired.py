@@ -274,12 +274,11 @@ def succeed(away: Away, told: Callable[[str], None], budget: Decimal | None = No
 
 def dismiss(away: Away, hires: Backend | None = None) -> None:
     """End its machine, and remove what is of it at its place and here, as far as that is to be had. Twice: harmless."""
-    place = hires or _hires(away)
     with contextlib.suppress(PlaceError):
         if away.host:
-            place.cancel([away.host])
+            (hires or _hires(away)).cancel([away.host])
     with contextlib.suppress(PlaceError):
-        _clear(hiring.opened(place, away.store))
+        _clear(hiring.opened(hires or _hires(away), away.store))
     forget(away)
 
 
@@ -312,9 +311,15 @@ def _secrets(who: str) -> Path:
     return home() / "away" / "seats" / who
 
 
+_built: dict[str, Backend] = {}
+"""Places by the seats that are asked in this process: a place may have to ask before it can say how it hires."""
+
+
 def _hires(away: Away) -> Backend:
-    place = Place(away.place, away.backend, away.settings)
-    return cast(Hires, registry.build(place)).hires(own().architecture)[0]
+    if away.seat not in _built:
+        place = Place(away.place, away.backend, away.settings)
+        _built[away.seat] = cast(Hires, registry.build(place)).hires(own().architecture)[0]
+    return _built[away.seat]
 
 
 def _most(offer: Offer, term: timedelta) -> Decimal:

@@ -210,7 +210,8 @@ def _handed_out(scene: Scene, task: TaskLike) -> str:
             return f"Attempt {task.attempt} has been running for {show_duration(seconds)}."
     if not scene.controller:
         return f"Attempt {task.attempt} was handed out when the controller ended; `resume` finds out what became of it."
-    return f"Attempt {task.attempt} is handed out: it runs, or begins as soon as a slot is free."
+    note = f" Its controller says: {one_line(str(scene.live['note']))}." if scene.live.get("note") else ""
+    return f"Attempt {task.attempt} is handed out: it runs, or begins as soon as a slot is free.{note}"
 
 
 def _until(scene: Scene, waiting: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ from elsewhere.backends.slurm import books, boxing, caps, doors, fitting, newcom
 from elsewhere.backends.slurm.newcomer import Newcomer
 from elsewhere.backends.slurm.refusals import refusal
 from elsewhere.backends.slurm.settings import WITHIN, SlurmSettings
+from elsewhere.config import seated
 from elsewhere.config.home import home
 from elsewhere.errors import AccessDenied, NotFound, PlaceError, QuotaExceeded, Refused, Unreachable, UsageError
 from elsewhere.hosts import Here, Host, Ran
@@ -63,8 +64,7 @@ class Slurm:
         self.host: Host = host or (OpenSsh(given.login, given.config) if given.login not in ("", WITHIN) else Here())
         self.traits = replace(Slurm.traits, max_walltime=given.length, shared_files=not given.login)
         self._asked: dict[NativeId, float] = {}
-        self._keeps_books = True
-        """Accounting is not known to be switched off."""
+        self._keeps_books = True  # accounting is not known to be switched off
 
     @functools.cached_property
     def base(self) -> str:
@@ -159,7 +159,10 @@ class Slurm:
         if not _LAUNCH.fullmatch(launch.id):
             raise Refused(f"{launch.id!r} cannot be the id of a launch")
         folder, count = f"{self.base}/launches/{launch.id}", min(launch.count, request.MOST)
-        known = self._done(["sh", "-c", _KNOWN, "mkdir", folder, f"{self.base}/logs", f"{self.base}/jobs"]).split()
+        asked = self._run(["sh", "-c", _KNOWN, "mkdir", folder, f"{self.base}/logs", f"{self.base}/jobs"])
+        if not asked.ok:
+            raise Refused(f"no directory can be made in {self.base}: {text.last_words(_err(asked))}")
+        known = asked.out.decode().split()
         if known and known != [_ASKED]:
             return known
         if known and (jobs := self._found(launch.id)):
@@ -169,7 +172,8 @@ class Slurm:
         self.host.put(f"{folder}/script", request.script(self.settings, launch, self.base).encode(), 0o700)
         while True:
             words = request.words(self.settings, launch, count, self.base)
-            done = self._run(["sbatch", *words, f"{folder}/script"], limit=PATIENCE)
+            order = ["sbatch", *words, f"{folder}/script"]  # it hands on all the variables that it has
+            done = self._run(seated.alone(order) if self.settings.login == WITHIN else order, limit=PATIENCE)
             if done.ok:
                 break
             error = refusal(_err(done), "take the job")
@@ -377,12 +381,6 @@ class Slurm:
             return self.host.run(words, timeout=LIMIT, env=env)
         except NotFound as error:
             return Ran(NO_PROGRAM, b"", error.message.encode())
-
-    def _done(self, words: Sequence[str]) -> str:
-        done = self._run(words)
-        if not done.ok:
-            raise Refused(f"{words[0]} failed: {text.last_words(_err(done))}")
-        return done.out.decode("utf-8", "replace")
 
     def _run(
         self, words: Sequence[str], given: bytes = b"", env: Mapping[str, str] = {}, limit: timedelta = LIMIT
