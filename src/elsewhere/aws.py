@@ -50,32 +50,47 @@ _QUOTA = {"OverLimit", "LimitExceeded", "VcpuLimitExceeded", "TooManyBuckets"}
 
 
 _profile = ""
+_profiles: dict[str, str] = {}
+"""Bucket -> the profile with which it, and the queues of its jobs, are used."""
 _regions: dict[str, str] = {}
 """Bucket -> where it is."""
 
 
 def prefer(profile: str) -> None:
-    """Calls of stores and queues are made with this profile of ~/.aws, if none has been made yet. Twice: harmless."""
+    """Calls are made with this profile of ~/.aws unless told otherwise (`use`), if none was yet. Twice: harmless."""
     global _profile
     if profile and not _profile and not session.cache_info().currsize:
         _profile = profile
 
 
-def insist(profile: str) -> None:
-    """UsageError: the calls of this program are made with another one, or with none."""
-    prefer(profile)
-    used = _profile or session().profile or "default"
-    if profile not in (_profile, used):
-        raise UsageError(f"this program uses AWS with the profile {used}, "
-                         f"and this place wants {profile or 'none'}",
-                         hint="One program uses one profile: run these in two, each with AWS_PROFILE set.")  # fmt: skip
+def use(bucket: str, profile: str) -> None:
+    """This bucket, and the queues of jobs that keep their things there, are used with this profile; empty: with none.
+    Twice: harmless. UsageError: they are used with another one."""
+    known = _profiles.get(bucket, profile)
+    if _named(known) != _named(profile):
+        raise UsageError(f"this program uses the bucket {bucket} with the profile {_named(known)}, "
+                         f"and this place wants {_named(profile)}",
+                         hint="Give each place a `bucket:` of its own, or run these in two programs.")  # fmt: skip
+    _profiles[bucket] = known
+
+
+def profile_of(bucket: str) -> str:
+    """With which a bucket is used; empty: with none."""
+    return _profiles.get(bucket, _profile)
+
+
+def _named(profile: str) -> str:
+    return profile or session("").profile or "default"
 
 
 @functools.cache
-def session() -> Any:
-    """The SDK's session, with its own chain of credentials. MissingExtra if it is not installed."""
+def session(profile: str | None = None) -> Any:
+    """The SDK's session, with its own chain of credentials. MissingExtra if it is not installed. `profile`: as `opened`
+    has it; None: the preferred one."""
+    if profile is None:
+        return session(_profile)
     with asking("the profile"):
-        return opened(_profile)
+        return opened(profile)
 
 
 def require() -> None:
@@ -113,10 +128,11 @@ def region(wanted: str = "") -> str:
 def region_of(bucket: str) -> str:
     """Where this bucket is, as it says itself; empty: it does not say. Waits for its answer, once."""
     if bucket not in _regions:
-        near = os.environ.get("AWS_REGION") or session().get_config_variable("region") or "us-east-1"
+        profile = profile_of(bucket)
+        near = os.environ.get("AWS_REGION") or session(profile).get_config_variable("region") or "us-east-1"
         try:
             with asking("s3:HeadBucket"):
-                said = client("s3", near).head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPHeaders"]
+                said = client("s3", near, profile).head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPHeaders"]
         except PlaceError:
             return ""
         _regions[bucket] = str(said.get("x-amz-bucket-region", ""))
@@ -124,15 +140,16 @@ def region_of(bucket: str) -> str:
 
 
 @functools.cache
-def client(service: str, where: str) -> Any:
-    """The client of one service in one region, for several threads. Ask for it at each call: `forget` ends it."""
+def client(service: str, where: str, profile: str | None = None) -> Any:
+    """The client of one service in one region, for several threads. Ask for it at each call: `forget` ends it.
+    `profile`: as `session` has it."""
     from botocore.config import Config
 
     endpoint(service)
     # longer than the longest poll of a queue, shorter than a lease
     config = Config(retries={"mode": "standard", "total_max_attempts": 4}, connect_timeout=5, read_timeout=30)
     with asking(f"{service} in {where}"):
-        return session().create_client(service, region_name=where, config=config)
+        return session(profile).create_client(service, region_name=where, config=config)
 
 
 def endpoint(service: str) -> str:
@@ -232,7 +249,9 @@ def _expired(call: str) -> PlaceError:
 
 
 def _login() -> str:
-    profile = _profile or os.environ.get("AWS_PROFILE", "")
+    """Of one of several profiles it is not known here which."""
+    used = {_profile or os.environ.get("AWS_PROFILE", ""), *_profiles.values()}
+    profile = used.pop() if len(used) == 1 else ""
     plain = re.fullmatch(r"[\w.@/+-]+", profile)
     return "aws sso login" + (f" --profile {profile}" if plain else "")
 

@@ -126,6 +126,7 @@ def test_an_sbatch_that_answers_late_or_submits_twice_leaves_nothing(
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1200)
 def test_a_squeue_that_fails_for_five_minutes_is_waited_for(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{lab.folder.parent / 'bin'}:{os.environ['PATH']}")
     mark = lab.folder.parent / "away"

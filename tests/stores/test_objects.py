@@ -6,13 +6,14 @@ import itertools
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from elsewhere import aws
 from elsewhere.backends import registry
 from elsewhere.backends.registry import HIRED
+from elsewhere.channels.registry import sqs_in
 from elsewhere.errors import (
     AccessDenied,
     CredentialsExpired,
@@ -26,7 +27,7 @@ from elsewhere.model.place import Place
 from elsewhere.sandbox.fallback import ACCOUNT, Moto
 from elsewhere.sandbox.server import Server
 from elsewhere.stores import DirectoryStore
-from elsewhere.stores.objects import ObjectStore, open_store
+from elsewhere.stores.objects import Credentials, ObjectStore, open_store
 from elsewhere.testing.conformance import StoreConformance
 from sandbox.served import account_of
 
@@ -232,21 +233,47 @@ def test_a_bucket_in_another_region_than_the_users_is_found(account: str) -> Non
     assert store.get("k") == b"v"
 
 
-def test_calls_are_made_with_the_profile_of_the_place_and_one_program_has_one(
-    account: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "credentials").write_text("[lab]\naws_access_key_id = AKIALAB\naws_secret_access_key = s\n")
+@pytest.fixture
+def profiles(account: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Two, each with keys of its own, and none in the environment."""
+    words = "[{}]\naws_access_key_id = AKIA{}\naws_secret_access_key = s\n"
+    (tmp_path / "credentials").write_text("".join(words.format(name, name.upper()) for name in ("lab", "home")))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(aws, "_profile", "")
+    monkeypatch.setattr(aws, "_profiles", {})
+
+
+def test_calls_are_made_with_the_profile_of_the_place(profiles: None, monkeypatch: pytest.MonkeyPatch) -> None:
     place = Place("mine", "aws", {"profile": "lab", "region": "us-east-1"})
     registry.build(place)
     assert aws.session().get_credentials().access_key == "AKIALAB"
-    aws.insist("lab")
-    for other in ("", "another"):
-        with pytest.raises(UsageError, match="with the profile lab") as caught:
-            aws.insist(other)
-        assert "AWS_PROFILE" in caught.value.hint
     monkeypatch.setenv(HIRED, "1")
     assert registry.build(place).settings.profile == "", "a machine that was hired has none of ours"  # type: ignore[attr-defined]
+
+
+def test_two_places_of_one_program_have_each_its_profile_and_its_bucket(profiles: None) -> None:
+    used = {}
+    for profile in ("lab", "home"):
+        settings = {"profile": profile, "region": "us-east-1", "bucket": f"s3://of-{profile}"}
+        cast(Any, registry.build(Place(profile, "aws", settings))).deposit()
+        store = open_store(f"s3://of-{profile}/elsewhere/jobs/j")
+        store.put("k", b"v")
+        queues = sqs_in("us-east-1", f"e-{profile}", f"s3://of-{profile}/elsewhere", "j", None, b"")
+        signed = queues._wire._client()._request_signer._credentials.access_key
+        used[profile] = (signed, Credentials(aws.profile_of(f"of-{profile}"))()["access_key_id"])
+    assert used == {"lab": ("AKIALAB", "AKIALAB"), "home": ("AKIAHOME", "AKIAHOME")}
+    assert "--profile" not in aws._login(), "it is not known which of them has run out"
+
+
+def test_two_places_with_two_profiles_and_one_bucket_are_refused(profiles: None) -> None:
+    aws.use("ours", "lab")
+    aws.use("ours", "lab")
+    for other, named in (("", "default"), ("home", "home")):
+        with pytest.raises(
+            UsageError, match=f"the bucket ours with the profile lab, and this place wants {named}"
+        ) as caught:
+            aws.use("ours", other)
+        assert "bucket:" in caught.value.hint
+    assert aws.profile_of("ours") == "lab"

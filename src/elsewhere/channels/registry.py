@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, quote, unquote, urlencode
+from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 from elsewhere.channels.frames import Signs, Verifies
 from elsewhere.errors import UsageError
@@ -93,13 +93,16 @@ def sqs_in(
     **more: Any,
 ) -> Sqs:
     """The controller's end of a job's queues. `more`: as `Sqs` takes it (agents, classes, sort, labels)."""
+    from elsewhere import aws
     from elsewhere.channels.sqs import Sqs
     from elsewhere.stores.objects import open_store
 
     if not _PREFIX.fullmatch(prefix):
         raise UsageError(f"{prefix!r} begins no queue's name", hint="letters, digits, - and _, at most 60")
     address = sqs_address(region, prefix, bucket, job, key, also=also)
-    return Sqs(region, prefix, open_store(bucket, region), job, address=address, signer=signer, charter=charter, **more)
+    profile = aws.profile_of(urlsplit(bucket).netloc)
+    return Sqs(region, prefix, open_store(bucket, region), job, address=address, signer=signer, charter=charter,
+               client=lambda: aws.client("sqs", region, profile), **more)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

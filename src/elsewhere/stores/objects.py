@@ -260,7 +260,7 @@ def _s3(bucket: str, prefix: str, region: str) -> ObjectStore:
         config["endpoint"] = endpoint
     else:
         config["virtual_hosted_style_request"] = "." not in bucket  # the certificate covers one word before the name
-    credentials = Credentials()
+    credentials = Credentials(aws.profile_of(bucket))
     client: Any = {"timeout": "120s", "connect_timeout": "5s", "allow_http": endpoint.startswith("http:")}
     common: Any = {
         "prefix": prefix or None,
@@ -278,14 +278,15 @@ def _s3(bucket: str, prefix: str, region: str) -> ObjectStore:
 class Credentials:
     """The SDK's credentials for obstore, which knows neither profiles nor single sign-on. Called by its threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, profile: str | None = None) -> None:
+        self.profile = profile
         self.failed: Exception | None = None
         self._lock = threading.Lock()
 
     def __call__(self) -> dict[str, object]:
         with self._lock:
             try:
-                source = aws.session().get_credentials()
+                source = aws.session(self.profile).get_credentials()
                 if source is None:
                     from botocore.exceptions import NoCredentialsError
 

@@ -89,7 +89,7 @@ class Aws:
     # --- what its machines and their controller share ---
 
     def deposit(self) -> Deposit:
-        aws.insist(self.settings.profile)
+        aws.use(away.place_of(self.clients, self.settings.bucket)[0], self.settings.profile)
         return away.deposit(self.clients, self.settings.bucket)
 
     def ground(self) -> Ground:
