@@ -263,6 +263,15 @@ def test_no_more_is_asked_for_than_the_place_allows(kept: Kept, limits: Limits, 
     assert len(kept.hold.staying("a")) == 2
 
 
+def test_with_the_budget_spent_nothing_more_is_asked_for(kept: Kept) -> None:
+    sold(kept)
+    kept.hold.limits = Limits(budget=Decimal("0.5"))
+    assert len(kept.want(1)) == 1
+    kept.step(1800)
+    assert len(kept.want(2)) == 1
+    assert kept.hold.note("a") == "the place's budget of $0.5 is spent"
+
+
 def test_at_close_launches_may_end_by_themselves_for_a_while_before_they_are_ended(kept: Kept) -> None:
     (member,) = kept.want(1)
     kept.hold.grace = 30.0
