@@ -15,6 +15,7 @@ from sandbox.cloud import Sandbox
 
 REGION = "us-east-1"
 WHERE = f"--region {REGION}"
+pytestmark = pytest.mark.slow
 OWN: dict[str, Any] = {"IpProtocol": "tcp", "FromPort": 0, "ToPort": 65535}
 _numbers = itertools.count()
 
