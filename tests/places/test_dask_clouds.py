@@ -306,8 +306,10 @@ def test_a_script_that_is_killed_or_interrupted_leaves_nothing_by_itself(site: S
 
 
 @pytest.mark.soak
-def test_interrupted_while_it_starts_it_leaves_nothing(site: Site) -> None:
-    process = begun(site, "early")
+@pytest.mark.parametrize("words", [["script.py", "early"], ["-m", "elsewhere", "cluster", "up", "--on", "gathered"]])
+def test_interrupted_while_it_starts_it_leaves_nothing(site: Site, words: list[str]) -> None:
+    process = subprocess.Popen([sys.executable, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True, cwd=site.folder)  # fmt: skip
     until(site.alive, "the scheduler's machine is there", BOUND)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=BOUND)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -280,11 +281,22 @@ def test_no_more_is_asked_for_than_the_place_allows(kept: Kept, limits: Limits, 
     assert len(kept.hold.staying("a")) == 2
 
 
+def test_with_the_budget_spent_nothing_more_is_asked_for(kept: Kept) -> None:
+    sold(kept)
+    kept.hold.limits = Limits(budget=Decimal("0.5"))
+    assert len(kept.want(1)) == 1
+    kept.step(1800)
+    assert len(kept.want(2)) == 1
+    assert kept.hold.note("a") == "the place's budget of $0.5 is spent"
+
+
 def test_at_close_launches_may_end_by_themselves_for_a_while_before_they_are_ended(kept: Kept) -> None:
     (member,) = kept.want(1)
     kept.hold.grace = 30.0
-    kept.place.crash(member.native)
+    ends = threading.Timer(0.1, lambda: kept.place.crash(member.native))
+    ends.start()
     assert kept.hold.close() == []
+    ends.join()
     assert kept.asked("cancel") == []
     kept.hold.grace = 0.2
     kept.step()

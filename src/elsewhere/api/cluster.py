@@ -45,6 +45,7 @@ class Cluster:
     silence_logs  what Dask says of less than this level is not shown in this process
     scheduler     where Dask's scheduler runs: `here`, a thread of this process; `job`, a launch of its own at the
                   place; `login`, its login node. By default here, or where workers cannot reach this machine, login
+                  where the place has such a node, else job
 
     All of it talks TLS under certificates of its own. When the block is left, or the process ends in whatever way,
     the workers leave.

@@ -281,7 +281,7 @@ class Hold:
                 full = "there is no room for more on its machines"
                 kind.note, kind.not_before = full if able else kind.note, now + _FULL
                 return
-            if limit := self._limit(machine):
+            if limit := self._limit(machine, now):
                 kind.note, kind.not_before = limit, now + _FULL
                 return
             kind.numbers += 1
@@ -289,9 +289,11 @@ class Hold:
             self.members.append(member)
             self._ask(member, kind, now, raising)
 
-    def _limit(self, machine: Offer | None) -> str:
+    def _limit(self, machine: Offer | None, now: float) -> str:
         """What keeps this from being asked for besides; empty: nothing."""
-        most, dearest = self.limits.machines, self.limits.price_per_hour
+        most, dearest, budget = self.limits.machines, self.limits.price_per_hour, self.limits.budget
+        if budget is not None and self.spent(now) >= budget:
+            return f"the place's budget of ${budget:f} is spent"
         if most is not None and len(self.members) >= most:
             return f"the place allows {most} machines, and so many are there"
         if dearest is not None and machine is not None and self.price + machine.price > dearest:

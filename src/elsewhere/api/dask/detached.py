@@ -34,11 +34,16 @@ def up(**asked: Any) -> records.Record:
     with process.stdin as words:
         json.dump(asked, words, default=list)
     answer: dict[str, Any] = {}
-    with os.fdopen(reader) as news:
-        for line in news:
-            answer = json.loads(line)
-            if "say" in answer:
-                sys.stderr.write(answer["say"])
+    try:
+        with os.fdopen(reader) as news:
+            for line in news:
+                answer = json.loads(line)
+                if "say" in answer:
+                    sys.stderr.write(answer["say"])
+    except KeyboardInterrupt:
+        process.terminate()  # what has begun ends with it, and may cost money until then
+        process.wait()
+        raise
     if "id" in answer:
         return records.find(answer["id"])
     process.wait()

@@ -25,16 +25,26 @@ if TYPE_CHECKING:
 
 
 def main(argv: list[str]) -> int:
-    """Up until `elsewhere cluster down`, or SIGTERM; then 0."""
+    """Up until `elsewhere cluster down`, or SIGTERM; then 0. 130: it was told to end before it was up, and has."""
     asked, ready = json.load(sys.stdin), int(argv[0])
     os.set_inheritable(ready, False)  # what is started from here is not to keep it open
-    over = threading.Event()
+    over, is_up = threading.Event(), threading.Event()
+
+    def ends(*_: object) -> None:
+        told = over.is_set()
+        over.set()
+        if not told and not is_up.is_set():
+            raise KeyboardInterrupt
+
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: over.set())
+        signal.signal(number, ends)
     news = os.fdopen(ready, "w", buffering=1)
     records.TELLS.append(lambda line: _tell(news, {"say": line}))
     try:
         cluster = _begun(asked)
+        is_up.set()
+    except KeyboardInterrupt:
+        return 130
     except ElsewhereError as error:
         _tell(news, {"error": error.message, "hint": error.hint, "status": error.exit_status})
         return error.exit_status
