@@ -574,3 +574,15 @@ def test_a_machine_that_says_that_no_other_would_boot_is_the_last_and_those_that
     assert asks(story.list(60, seen("m1"), seen("m2", Condition.STOPPED))) == []
     story.list(70, seen("m1", Condition.STOPPED))
     assert story.state.stopped == "no machine can boot: container: there is no image box"
+
+
+def test_an_answer_that_took_longer_than_the_lag_is_not_more_than_one_absence() -> None:
+    story = Story(todo=1)
+    story.list(0)
+    story.tell(Accepted("job-1-0-1", ["m1"]), 0)  # type: ignore[arg-type]
+    story.list(1, seen("m1"))
+    story.list(8, asked=2)
+    story.list(10, asked=9)
+    assert {a.state for a in story.state.allocations.values()} == {AllocationState.UNREACHABLE}
+    story.list(13, asked=12.5)
+    assert AllocationState.UNREACHABLE not in {a.state for a in story.state.allocations.values()}

@@ -178,10 +178,11 @@ class _Answer(Draft):
             self.write(allocation, spoke=self.now)
 
     def _missed(self, allocation: Allocation, asked: datetime) -> None:
-        """Absent twice, in answers asked for more than the lag apart, is gone; once is out of sight."""
+        """Absent twice, in answers more than the lag apart, is gone; once is out of sight. When, between question and
+        taking up, an answer was true is not known: the first is as young as can be, the second as old."""
         since = self.state.absent.get(allocation.id)
         if since is None:
-            self.state = replace(self.state, absent={**self.state.absent, allocation.id: asked})
+            self.state = replace(self.state, absent={**self.state.absent, allocation.id: self.now})
             if allocation.state is AllocationState.RUNNING:
                 self.write(allocation, AllocationMove.LOSE_CONTACT)
         elif asked - since > self.bounds.lag:
