@@ -107,7 +107,7 @@ def test_what_is_imported_is_asked_for_when_this_is_installed() -> None:
     assert outside - BESIDE <= {NAMED.get(name, name) for name in names}
 
 
-COMMON = {"__init__", "__pycache__", "base", "boxes", "newcomers", "registry", "seats", "sent"}
+COMMON = {"__init__", "__pycache__", "base", "boxes", "gathers", "newcomers", "registry", "seats", "sent"}
 CONCRETE = sorted(path.stem for path in (SRC / "backends").iterdir() if path.stem not in COMMON)
 
 
