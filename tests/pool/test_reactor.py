@@ -586,3 +586,13 @@ def test_an_answer_that_took_longer_than_the_lag_is_not_more_than_one_absence() 
     assert {a.state for a in story.state.allocations.values()} == {AllocationState.UNREACHABLE}
     story.list(13, asked=12.5)
     assert AllocationState.UNREACHABLE not in {a.state for a in story.state.allocations.values()}
+
+
+def test_a_machine_that_came_and_went_between_two_looks_has_spoken_all_the_same() -> None:
+    story = Story(todo=1)
+    story.list(0)
+    story.tell(Accepted("job-1-0-1", ("m1",)), 0)
+    story.tell(Heard(("m1",)), 1)
+    commands = story.list(5, seen("m1", Condition.STOPPED, ended=at(2)))
+    [last] = [one.allocation for one in commands if isinstance(one, Write) and one.allocation.state.ended]
+    assert last.spoke == at(2) and story.state.duds == 0

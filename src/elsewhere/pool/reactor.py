@@ -161,6 +161,8 @@ class _Answer(Draft):
             mute = allocation.spoke is None and allocation.native not in self.state.heard
             if mute and not taken and allocation.state is not AllocationState.STOPPING and not allocation.kept:
                 self._dud(allocation, f"{allocation.native}: {seen.reason}" if seen.reason else "")
+            if not mute and allocation.spoke is None:  # no look fell between its first word and its end
+                allocation = self.write(allocation, spoke=min(self.now, seen.ended or self.now))
             self.write(allocation, AllocationMove.END, started=seen.started or allocation.started, ended=seen.ended,
                        used=used, reason=_why(self.state, allocation.native) or seen.reason or seen.condition.value,
                        reclaimed=taken,
