@@ -28,6 +28,7 @@ _QUOTAS = "Ask for more in the Service Quotas console, or by `aws service-quotas
 _VCPUS = f"`elsewhere places check` shows what is left of each vCPU quota. {_QUOTAS}."
 
 # fmt: off
+_AGAIN = "Try again; a job that is there does so by itself."
 _KINDS: dict[str, tuple[type[ElsewhereError], str]] = {
     **dict.fromkeys(("InsufficientInstanceCapacity", "InsufficientHostCapacity", "InsufficientCapacity",
                      "InsufficientCapacityOnHost", "UnfulfillableCapacity", "ReservationCapacityExceeded"),
@@ -42,7 +43,7 @@ _KINDS: dict[str, tuple[type[ElsewhereError], str]] = {
     **dict.fromkeys(("RequestLimitExceeded", "Throttling", "ThrottlingException", "ThrottledException",
                      "TooManyRequestsException", "SlowDown", "EC2ThrottledException", "ResourceCountExceeded",
                      "BandwidthLimitExceeded"),
-                    (Throttled, "AWS was asked too often; we ask again by ourselves, more slowly.")),
+                    (Throttled, "AWS was asked too often; a job that is there asks again by itself, more slowly.")),
     **dict.fromkeys(("InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed", "NoSuchBucket", "404"),
                     (NotFound, "")),
     **dict.fromkeys(("InvalidAMIID.NotFound", "InvalidAMIID.Malformed", "InvalidAMIID.Unavailable"),
@@ -71,7 +72,7 @@ _KINDS: dict[str, tuple[type[ElsewhereError], str]] = {
                     (AccessDenied, "The account may not use this region or service yet: see its AWS console.")),
     **dict.fromkeys(("InternalError", "InternalFailure", "ServiceUnavailable", "Unavailable", "RequestTimeout",
                      "RequestTimeoutException", "InternalServiceError", "InternalServerError"),
-                    (Unreachable, "We ask again by ourselves.")),
+                    (Unreachable, _AGAIN)),
 }
 _EXPIRED = frozenset(("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired",
                       "InvalidToken"))
@@ -119,9 +120,7 @@ def translate(error: BaseException, call: str, *, region: str = "", profile: str
         return ConfigError(f"aws: {_said(error)}", hint="`aws configure list-profiles` lists the profiles.")
     if name in ("ParamValidationError", "UnknownParameterError", "MissingParametersError"):
         return InternalError(f"{where}: {_said(error)}")
-    return Unreachable(
-        f"no answer to {where}: {_said(error)}", hint="Look at your connection; we ask again by ourselves."
-    )
+    return Unreachable(f"no answer to {where}: {_said(error)}", hint=f"Look at your connection. {_AGAIN}")
 
 
 def _of_code(error: BaseException, kind: str, call: str, where: str, profile: str) -> ElsewhereError:
@@ -136,7 +135,7 @@ def _of_code(error: BaseException, kind: str, call: str, where: str, profile: st
         return found(f"{where}: {_short(message)} ({kind})", hint=hint)
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) or 0)
     if status >= 500:
-        return Unreachable(f"no answer to {where}: {_short(message)} ({kind})", hint="We ask again by ourselves.")
+        return Unreachable(f"no answer to {where}: {_short(message)} ({kind})", hint=_AGAIN)
     if kind.endswith((".NotFound", "NotFoundException")):
         return NotFound(f"{where}: {_short(message)} ({kind})")
     return Refused(f"{where}: {_short(message)} ({kind})", hint="`elsewhere places check` looks at each part.")
@@ -177,4 +176,4 @@ def talking(call: str, *, region: str = "", profile: str = "") -> Iterator[None]
     except (boto.BotoCoreError, boto.ClientError) as error:
         raise translate(error, call, region=region, profile=profile) from error
     except OSError as error:  # a socket that breaks within a body
-        raise Unreachable(f"no answer to {call}: {error}", hint="We ask again by ourselves.") from error
+        raise Unreachable(f"no answer to {call}: {error}", hint=_AGAIN) from error
