@@ -250,7 +250,7 @@ def _expired(call: str) -> PlaceError:
 
 def _login() -> str:
     """Of one of several profiles it is not known here which."""
-    used = {_profile or os.environ.get("AWS_PROFILE", ""), *_profiles.values()}
+    used = {one or os.environ.get("AWS_PROFILE", "") for one in (_profile, *_profiles.values())}
     profile = used.pop() if len(used) == 1 else ""
     plain = re.fullmatch(r"[\w.@/+-]+", profile)
     return "aws sso login" + (f" --profile {profile}" if plain else "")

@@ -257,8 +257,7 @@ class Office:
 def main(argv: list[str]) -> int:
     """Up until it is told to end, or nobody has asked for a while; then 0."""
     told = json.loads(argv[0] if argv else sys.stdin.read())
-    network = told["network"] or {"host": told["host"]}
-    office, quiet = Office(network, Papers(**told["papers"])), told["quiet"]
+    office, quiet = Office(told["network"], Papers(**told["papers"])), told["quiet"]
     if told["inward"]:
         office.open_inward()
     answer = {"address": office.scheduling.address, "dashboard": office.door}

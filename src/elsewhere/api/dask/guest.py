@@ -172,7 +172,8 @@ def _moved_in(directory: Path, letter: letters.Contents) -> dict[str, Any]:
     for name, text in letter.secrets.items():
         if name != TOLD:
             write_new(directory / visit.PAPERS / name, text.encode())
-    return {**told, "host": meeting.own_address(told["interface"])}
+    where = meeting.own_address(told["interface"])
+    return {**told, "host": where, "network": {"host": where}}
 
 
 if __name__ == "__main__":
