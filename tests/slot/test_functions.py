@@ -244,6 +244,23 @@ def test_each_attempt_s_output_lies_between_its_own_bounds_as_bytes(tmp_path: Pa
             assert here.output(ended[k], "err") == b"err\n" * k
 
 
+def test_a_line_is_there_as_soon_as_it_is_printed(tmp_path: Path) -> None:
+    code = """
+    import pathlib, time
+    def f(go):
+        print("begins")
+        while not pathlib.Path(go).exists(): time.sleep(0.02)
+        print("ends")
+    """
+    go = tmp_path / "go"
+    with floor(tmp_path, code) as here:
+        [n] = here.put({"go": str(go)})
+        here.until(lambda: b"begins\n" in b"".join(one.read_bytes() for one in here.directory.glob("*.out")))
+        go.touch()
+        [ended] = here.finish(n)
+        assert here.output(ended) == b"begins\nends\n"
+
+
 def test_output_rolls_to_new_files_between_tasks(tmp_path: Path) -> None:
     code = "import os\ndef f(size):\n    left = size\n    while left: left -= os.write(1, bytes(min(left, 1 << 24)))"
     with floor(tmp_path, code) as here:

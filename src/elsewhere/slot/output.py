@@ -14,13 +14,18 @@ _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 
 
 class _Marked(io.BufferedWriter):
-    """A buffer that says whether something was written: to flush an empty one costs more than a whole task."""
+    """A buffer that says whether it holds something: to flush an empty one costs more than a whole task. Whole lines it
+    does not hold, so that whoever follows a task sees them as they come."""
 
     written = False
 
     def write(self, data, /):  # type: ignore[no-untyped-def]
         self.written = True
-        return super().write(data)
+        count = super().write(data)
+        if data[-1:] == b"\n":
+            self.flush()
+            self.written = False
+        return count
 
 
 class Files:
