@@ -151,7 +151,7 @@ def test_instances_are_as_many_as_they_say(cloud: Sandbox) -> None:
     with pytest.raises(CloudRunError, match=r"there is no type 'c5.larg'.*did you mean 'c5.large'"):
         client.create_instance_objects({**whole, "type": "c5.larg"})
     assert client.get_recommended_cpus(whole) == [1, 2] and client.get_user_region() == "us-east-1"
-    [vpc] = cloud.client("ec2").describe_vpcs()["Vpcs"]
+    [vpc] = cloud.client("ec2").describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
     assert machines.place({**whole, "cloud_id": vpc["VpcId"]}).settings["network"] == vpc["VpcId"]
     assert "network" not in machines.place({**whole, "cloud_id": "nonsense"}).settings
     assert client.find_instance(whole) is None

@@ -79,6 +79,8 @@ class Pbs:
         try:
             return (self.base / "logs" / f"{native_id}.OU").read_bytes()[start:]
         except FileNotFoundError:
+            if self.status([native_id]):
+                return b""  # it has said nothing yet
             raise NotFound(f"PBS has no job {native_id} of ours") from None
 
     def check(self) -> Iterable[Finding]:
