@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from elsewhere.config.home import home, is_network
 from elsewhere.controller.files import JobFiles, local_directory, local_disk
 from elsewhere.errors import UnknownJob
+from elsewhere.hosts import sync_directory
 from elsewhere.ledger.views import SEAT
 
 
@@ -55,7 +55,7 @@ def fresh(job: str) -> Iterator[JobFiles]:
     except BaseException:
         _discard(draft)
         raise
-    _sync(jobs())
+    sync_directory(jobs())
 
 
 def new_ledger(files: JobFiles) -> Path:
@@ -144,11 +144,3 @@ def _discard(files: JobFiles) -> None:
 
 def _literal(text: str) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in text)
-
-
-def _sync(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

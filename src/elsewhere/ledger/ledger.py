@@ -16,6 +16,7 @@ from pathlib import Path
 import apsw
 
 from elsewhere.errors import StateError
+from elsewhere.hosts import sync_directory
 from elsewhere.ledger import tables
 from elsewhere.ledger.hand_out import IN_DONE, IN_OPEN
 from elsewhere.ledger.record import Record
@@ -56,8 +57,10 @@ class Ledger(Record):
         if self.draft and self.path.exists():
             self.draft = False
             try:
-                for one in (*self.path.parent.glob(f"{self.path.name}*"), self.path.parent):
-                    _sync(one)
+                for one in self.path.parent.glob(f"{self.path.name}*"):
+                    with one.open("rb") as file:
+                        os.fsync(file.fileno())
+                sync_directory(self.path.parent)
             except OSError as error:
                 raise StateError(f"{self.path} cannot be written: {error.strerror}", hint="make room") from error
 
@@ -216,11 +219,3 @@ class Ledger(Record):
             (self._frontier,),
         )
         return sorted(r[0] for r in rows)
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
